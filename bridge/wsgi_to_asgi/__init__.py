@@ -1,0 +1,1 @@
+"""WSGI applications as ASGI applications: the adapter and its parts."""

@@ -1,0 +1,218 @@
+"""`WSGIToASGI`: the ASGI application made of a WSGI application."""
+
+import asyncio
+import logging
+import weakref
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+from bridge.errors import BridgeError
+from bridge.interfaces import is_async_callable
+from bridge.lifespan import entered, serve_lifespan
+from bridge.types import (
+    AnyReceive,
+    AnyScope,
+    AnySend,
+    ASGIReceiveCallable,
+    ASGISendCallable,
+    HTTPReceive,
+    HTTPSend,
+    LifespanFactory,
+    Scope,
+    WSGIApplication,
+)
+from bridge.wsgi_to_asgi.thread_link import Mailbox, ThreadLink
+from bridge.wsgi_to_asgi.threads import WorkerPool
+
+__all__ = ["WSGIToASGI"]
+
+logger = logging.getLogger("bridge")
+
+# Seconds that a shutdown waits for calls the host has given up; a thread cannot be ended from outside.
+_PATIENCE = 5.0
+
+
+class WSGIToASGI:
+    """Serve a WSGI application on an ASGI host: uvicorn, hypercorn, granian, daphne, or mounted in Starlette.
+
+    Args:
+        app: the WSGI application (PEP 3333), such as a Flask app.
+        threads: how many calls of the app may run at once. Threads are started as they are needed.
+        streams: how many calls more may run for responses that have been streaming for over a second; they
+            no longer count as `threads`, so that open streams do not keep short requests waiting.
+        lifespan: called with `app` when the host starts; returns an async context manager that lives as
+            long as the server. What it yields, a mapping or None, is the ASGI lifespan state and in the
+            environ as `asgi.state`.
+        buffer_size: how many bytes of a response a slow client may be behind before the app has to wait.
+
+    Raises:
+        TypeError: `app` is not callable, or an ASGI application already.
+        ValueError: a number is too small.
+
+    Nothing is started here; threads come with the first request, and end with the lifespan, or when nobody
+    holds the adapter any more. It may be pickled, if the app can be, and it works after a fork.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        *,
+        threads: int = 40,
+        streams: int = 1000,
+        lifespan: LifespanFactory | None = None,
+        buffer_size: int = 65536,
+    ) -> None:
+        _check_app(app)
+        _check_number("threads", threads, 1)
+        _check_number("streams", streams, 0)
+        _check_number("buffer_size", buffer_size, 1)
+        self.app = app
+        self.threads = threads
+        self.streams = streams
+        self.lifespan = lifespan
+        self.buffer_size = buffer_size
+        self._set_up()
+
+    def _set_up(self) -> None:
+        self._state: dict[str, Any] = {}
+        self._entered = False
+        self._pool: WorkerPool | None = None
+        self._mailbox: Mailbox | None = None
+        self._open_streams: set[ThreadLink] = set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._set_up()
+
+    async def __call__(self, scope: AnyScope, receive: AnyReceive, send: AnySend) -> None:
+        """Serve one ASGI scope: `http` or `lifespan`. A `websocket` is refused.
+
+        Raises:
+            ApplicationError: a response was cut short; the host must close the connection.
+            ValueError: a scope of a type this adapter does not know (ASGI spec, "Applications").
+        """
+        known = cast(Scope, scope)
+        if known["type"] == "http":
+            pool = self._pool
+            if pool is None or not pool.is_usable:
+                pool = self._new_pool()
+            link = ThreadLink(
+                self.app,
+                known,
+                self._state,
+                cast(HTTPReceive, receive),
+                cast(HTTPSend, send),
+                mailbox=self._mailbox_of_running_loop(),
+                pool=pool,
+                streams=self._open_streams,
+                buffer_size=self.buffer_size,
+            )
+            pool.submit(link)
+            await link.serve()
+        elif known["type"] == "lifespan":
+            await serve_lifespan(
+                known,
+                cast(ASGIReceiveCallable, receive),
+                cast(ASGISendCallable, send),
+                self.lifespan_context(),
+            )
+        elif known["type"] == "websocket":
+            await _refuse_websocket(cast(ASGIReceiveCallable, receive), cast(ASGISendCallable, send))
+        else:
+            raise ValueError(f"WSGIToASGI serves http and lifespan, not scopes of type {scope['type']!r}")
+
+    @asynccontextmanager
+    async def lifespan_context(self) -> AsyncIterator[dict[str, Any]]:
+        """Run the app's lifespan around a block, and end the worker threads after it; yields the state.
+
+        Hosts do this through lifespan events. Where those do not reach the adapter, as when it is mounted in
+        another framework, that one's lifespan can enter this instead. It can be entered again afterwards.
+
+        Raises:
+            BridgeError: it is entered already, or `lifespan` is not what it should be.
+        """
+        if self._entered:
+            raise BridgeError("the lifespan of this adapter is running already; enter it once at a time")
+        self._entered = True
+        try:
+            async with entered(self.lifespan, self.app) as state:
+                self._state = state
+                try:
+                    yield state
+                finally:
+                    await self._close_pool()
+        finally:
+            self._entered = False
+            self._state = {}
+
+    def end_streams(self) -> None:
+        """End the open responses that have no end of their own: streams of server-sent events.
+
+        For a server that is about to stop, on the event loop: such a stream would hold it until its client
+        leaves. The client sees a complete response; the app's iterable is closed as after a disconnect.
+        """
+        for link in list(self._open_streams):
+            link.end_event_stream()
+
+    def _mailbox_of_running_loop(self) -> Mailbox:
+        loop = asyncio.get_running_loop()
+        mailbox = self._mailbox
+        if mailbox is None or mailbox.loop is not loop:
+            self._mailbox = mailbox = Mailbox(loop)
+        return mailbox
+
+    def _new_pool(self) -> WorkerPool:
+        self._pool = pool = WorkerPool(self.threads, self.streams)
+        # Not at exit: the threads are daemons, and end with the process.
+        weakref.finalize(self, pool.close, _do_nothing).atexit = False
+        return pool
+
+    async def _close_pool(self) -> None:
+        """End the worker threads, waiting for those that are busy, but not for ever."""
+        pool, self._pool = self._pool, None
+        if pool is None or not pool.is_usable:
+            return
+        loop = asyncio.get_running_loop()
+        empty = asyncio.Event()
+        threads = pool.close(lambda: loop.call_soon_threadsafe(empty.set))
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await empty.wait()
+        except TimeoutError:
+            busy = sum(thread.is_alive() for thread in threads)
+            logger.warning(
+                "%d worker thread(s) still busy with requests that were given up; going on without them", busy
+            )
+            return
+        for thread in threads:
+            thread.join()  # each has nothing left to do but to return
+
+
+def _do_nothing() -> None:
+    pass
+
+
+def _check_app(app: object) -> None:
+    if not callable(app):
+        raise TypeError(f"WSGIToASGI takes a WSGI application, a callable; {app!r} is not callable")
+    if is_async_callable(app):
+        raise TypeError(
+            f"WSGIToASGI takes a WSGI application; {app!r} is an async callable, so an ASGI application: "
+            "give it to the ASGI host as it is"
+        )
+
+
+def _check_number(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+
+
+async def _refuse_websocket(receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    """Close before accepting, which hosts turn into a 403 (ASGI spec, websocket "Close")."""
+    await receive()
+    logger.info("refused a websocket: a WSGI app cannot serve one")
+    await send({"type": "websocket.close", "code": 1000, "reason": ""})

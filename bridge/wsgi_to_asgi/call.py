@@ -1,0 +1,181 @@
+"""One WSGI call, as PEP 3333 wants it made. Plain synchronous code that knows neither threads nor asyncio.
+
+What "waiting" means is the link's business: it parks a thread, switches a greenlet, or, in a test, appends to
+a list. All of PEP 3333 is here and in `response`, `body` and `environ`, written once for every link.
+"""
+
+# Not for style: without it, the annotations of the two callables are built anew for every request, 1.6 us.
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from bridge.errors import ApplicationError, ClientDisconnected
+from bridge.types import (
+    ExcInfo,
+    HTTPRequestSideEvent,
+    HTTPResponseEvent,
+    HTTPScope,
+    StartResponse,
+    WSGIApplication,
+)
+from bridge.wsgi_to_asgi.body import RequestBody
+from bridge.wsgi_to_asgi.environ import build_environ
+from bridge.wsgi_to_asgi.file_wrapper import FileWrapper
+from bridge.wsgi_to_asgi.response import Response, State, internal_server_error
+
+__all__ = ["Link", "run_call"]
+
+logger = logging.getLogger("bridge")
+
+
+class Link(Protocol):
+    """The two ways between a call and its ASGI host."""
+
+    def receive(self) -> HTTPRequestSideEvent:
+        """Wait for the next event of the request."""
+
+    def send(self, events: Sequence[HTTPResponseEvent]) -> None:
+        """Hand on events that belong together; wait while the client is behind.
+
+        Raises:
+            ClientDisconnected: nobody is there to send to any more.
+        """
+
+
+def run_call(app: WSGIApplication, scope: HTTPScope, state: Mapping[str, Any], link: Link) -> None:
+    """Call the app once, send what it answers, and close it.
+
+    An app that fails is logged. If its headers are not out yet the client gets a 500, and all is well.
+
+    Args:
+        app: the WSGI application.
+        scope: the ASGI scope of the request.
+        state: the lifespan state, for `asgi.state`.
+        link: the ways to the host.
+
+    Raises:
+        ApplicationError: the app failed with its headers out. The host must cut the connection, or the
+            client would take half a body for a whole one.
+    """
+    response = Response(scope["method"])
+    try:
+        _call(app, scope, state, link, response)
+    except BaseException as error:  # noqa: BLE001  # a view's SystemExit is a failure like any other
+        _answer_failure(error, scope, link, response)
+    if response.warnings is not None:
+        for warning in response.warnings:
+            logger.warning("%s: %s", _name(scope), warning)
+
+
+def _call(
+    app: WSGIApplication,
+    scope: HTTPScope,
+    state: Mapping[str, Any],
+    link: Link,
+    response: Response,
+) -> None:
+    environ = build_environ(scope, body=RequestBody(link.receive), file_wrapper=FileWrapper, state=state)
+    chunks = app(environ, _start_response(response, link))
+    try:
+        path = chunks.sendable_path(scope, response) if isinstance(chunks, FileWrapper) else None
+        if path is None:
+            _send_chunks(chunks, link, response)
+        else:
+            link.send(response.pathsend(path))
+        if response.state is not State.COMPLETE:
+            link.send(response.end())
+    finally:
+        # Once, whatever happened (PEP 3333, "Specification Details").
+        close = getattr(chunks, "close", None)
+        if close is not None:
+            close()
+
+
+def _start_response(response: Response, link: Link) -> StartResponse:
+    """The callables of this call: `start_response`, and the `write` it returns."""
+
+    def write(data: bytes) -> None:
+        events = response.chunk(data)
+        if events:
+            link.send(events)
+        elif data and response.state is State.COMPLETE:
+            raise ApplicationError(
+                "the app called write() with its response already complete "
+                '(PEP 3333, "Handling the Content-Length Header")'
+            )
+
+    def start_response(
+        status: str, headers: Iterable[tuple[str, str]], exc_info: ExcInfo | None = None
+    ) -> Callable[[bytes], object]:
+        response.start(status, headers, exc_info)
+        return write
+
+    return start_response
+
+
+def _send_chunks(chunks: Iterable[bytes], link: Link, response: Response) -> None:
+    """Send the body, a chunk as soon as it is there, up to its end or its Content-Length."""
+    if isinstance(chunks, (list, tuple)):
+        response.declare(chunks)
+    for chunk in _iterator(chunks):
+        events = response.chunk(chunk)
+        if events:
+            link.send(events)
+        elif chunk and response.state is State.COMPLETE:
+            return  # "should stop iterating over the response when enough data has been sent"
+
+
+def _iterator(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    try:
+        return iter(chunks)
+    except TypeError:
+        if hasattr(type(chunks), "__iter__"):
+            raise
+        raise ApplicationError(
+            f"the app returned a value of type {type(chunks).__name__}, which is not an iterable of bytes "
+            '(PEP 3333, "The Application/Framework Side")'
+        ) from None
+
+
+def _answer_failure(error: BaseException, scope: HTTPScope, link: Link, response: Response) -> None:
+    """Log the failure of an app and answer it: a 500, or an ApplicationError for a cut connection."""
+    if _comes_from_disconnect(error):
+        logger.debug("%s: the client left (%s)", _name(scope), error)
+        return
+    if response.state is State.COMPLETE:
+        outcome = "after its response was complete; the client has noticed nothing"
+    elif response.state is State.BODY:
+        outcome = "with its headers out; cutting the connection"
+    else:
+        outcome = "before its headers were out; answering 500"
+    if isinstance(error, ApplicationError):
+        logger.error("%s: %s. It failed %s", _name(scope), error, outcome)
+    else:
+        logger.error("%s: the app raised %s %s", _name(scope), type(error).__name__, outcome, exc_info=error)
+    if response.state is State.COMPLETE:
+        return
+    if response.state is State.BODY:
+        raise ApplicationError(
+            f"{_name(scope)}: response cut short, for the app failed (see above)"
+        ) from None
+    try:
+        link.send(internal_server_error(scope["method"]))
+    except ClientDisconnected:
+        logger.debug("%s: the client left before its 500", _name(scope))
+
+
+def _comes_from_disconnect(error: BaseException) -> bool:
+    """Whether an app failed because its client had left, also by an error of its own on top of ours."""
+    seen: BaseException | None = error
+    for _ in range(16):
+        if seen is None or isinstance(seen, ClientDisconnected):
+            break
+        seen = seen.__cause__ or seen.__context__
+    return isinstance(seen, ClientDisconnected)
+
+
+def _name(scope: HTTPScope) -> str:
+    """The request for a log line: without its query, which may hold secrets, and on one line."""
+    return ascii(f"{scope['method']} {scope['path']}")[1:-1]

@@ -1,0 +1,232 @@
+"""The worker threads: who runs a call, and how many calls run at once.
+
+Threads are started only when there is work and nobody idle. A call that streams for long is moved off the
+count, up to a limit of its own, so that open streams never keep short requests waiting.
+
+Waking is the costly part: every thread that is awake competes for the interpreter. So at most one thread is
+on its way to the queue at any time; when it arrives and finds more work than its own, it wakes the next.
+"""
+
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+__all__ = ["Job", "Worker", "WorkerPool"]
+
+logger = logging.getLogger("bridge")
+
+
+class _Process:
+    """Stands for this process: a fork leaves the child with another one, and without its parent's threads.
+
+    Comparing it costs nothing, where `os.getpid()` is a system call for every request.
+    """
+
+    current: object = object()
+
+    @classmethod
+    def after_fork(cls) -> None:
+        cls.current = object()
+
+
+os.register_at_fork(after_in_child=_Process.after_fork)
+
+
+class Job(Protocol):
+    """Something a worker runs once."""
+
+    def run(self, worker: "Worker") -> None:
+        """Do the work; must not raise."""
+
+
+class Worker:
+    """One thread of a pool."""
+
+    def __init__(self, pool: "WorkerPool", number: int) -> None:
+        self.job: Job | None = None
+        self.counted = True
+        self._pool = pool
+        # Held while there is nothing to do; whoever releases it wakes the thread.
+        self._sleep = threading.Lock()
+        self._sleep.acquire()
+        self.thread = threading.Thread(target=self._run, name=f"bridge-{number}", daemon=True)
+
+    def wake(self) -> None:
+        """Let the thread look for work."""
+        self._sleep.release()
+
+    def _run(self) -> None:
+        pool = self._pool
+        arriving = True
+        while True:
+            job = pool.take(self, arriving)
+            if job is not None:
+                arriving = False
+                job.run(self)
+                del job  # or the last request's memory stays with an idle thread
+            elif pool.leave(self):
+                return
+            else:
+                self._sleep.acquire()
+                arriving = True
+
+
+class WorkerPool:
+    """Up to `threads` threads for ordinary calls, and up to `streams` more for calls that stream.
+
+    Args:
+        threads: how many calls may run at once.
+        streams: how many calls, beyond those, may be moved off the count.
+
+    It belongs to the process that made it: see `is_usable`.
+    """
+
+    def __init__(self, threads: int, streams: int) -> None:
+        self._max_counted = threads
+        self._max_streaming = streams
+        self._process = _Process.current
+        self._lock = threading.Lock()
+        self._jobs: deque[Job] = deque()
+        self._idle: list[Worker] = []
+        self._workers: set[Worker] = set()
+        self._counted = 0
+        self._started = 0
+        self._arriving = False
+        self._closing = False
+        self._on_empty: Callable[[], object] | None = None
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether jobs can be given to it: not closed, and its threads not left behind by a fork."""
+        return not self._closing and self._process is _Process.current
+
+    def submit(self, job: Job) -> None:
+        """Have a thread run the job, now or when one is free.
+
+        Raises:
+            RuntimeError: the system refuses to start even the first thread.
+        """
+        with self._lock:
+            self._jobs.append(job)
+            worker = self._next_worker()
+        if worker is not None:
+            self._rouse(worker, job)
+
+    def take(self, worker: Worker, arriving: bool) -> Job | None:
+        """Give a worker its next job, if there is one; `arriving` says that it had been woken for it."""
+        following = None
+        with self._lock:
+            if not worker.counted:
+                self._count_again(worker)
+            if arriving:
+                self._arriving = False
+            if self._jobs and worker.counted:
+                worker.job = job = self._jobs.popleft()
+                following = self._next_worker()
+            else:
+                worker.job = job = None
+                if not self._closing and worker.counted:
+                    self._idle.append(worker)
+        if following is not None:
+            self._rouse(following, None)
+        return job
+
+    def leave(self, worker: Worker) -> bool:
+        """Whether a worker without a job has to end: the pool is closing, or has enough threads."""
+        with self._lock:
+            if worker.counted and not self._closing:
+                return False
+            self._workers.discard(worker)
+            self._counted -= worker.counted
+            on_empty = None if self._workers or not self._closing else self._on_empty
+        if on_empty is not None:
+            on_empty()
+        return True
+
+    def move_off(self, worker: Worker, job: Job) -> bool:
+        """Stop counting a worker that is busy with `job`, so that another can take its place.
+
+        Returns:
+            Whether it was moved: not if it has finished the job, or if there are too many such already.
+        """
+        with self._lock:
+            if worker.job is not job or not worker.counted:
+                return False
+            if len(self._workers) - self._counted >= self._max_streaming:
+                return False
+            worker.counted = False
+            self._counted -= 1
+            following = self._next_worker()
+        if following is not None:
+            self._rouse(following, None)
+        return True
+
+    def close(self, on_empty: Callable[[], object]) -> frozenset[threading.Thread]:
+        """Let every thread end when it has nothing left to do.
+
+        Args:
+            on_empty: called once when the last thread is about to end, in that thread, or right away.
+
+        Returns:
+            The threads there were.
+        """
+        if self._process is not _Process.current:
+            return frozenset()  # a fork has left the threads behind, and the lock in whatever state it was
+        with self._lock:
+            self._closing = True
+            self._on_empty = on_empty
+            idle, self._idle = self._idle, []
+            threads = frozenset(worker.thread for worker in self._workers)
+        for worker in idle:
+            worker.wake()
+        if not threads:
+            on_empty()
+        return threads
+
+    def _next_worker(self) -> Worker | None:
+        """Whom to wake or start for the queue, if anybody; the lock is held."""
+        if not self._jobs or self._arriving:
+            return None
+        if self._idle:
+            worker = self._idle.pop()
+        elif self._counted < self._max_counted:
+            self._started += 1
+            self._counted += 1
+            worker = Worker(self, self._started)
+            self._workers.add(worker)
+        else:
+            return None
+        self._arriving = True
+        return worker
+
+    def _rouse(self, worker: Worker, job: Job | None) -> None:
+        """Wake a worker, or start it if it is new."""
+        if worker.thread.ident is not None:
+            worker.wake()
+            return
+        try:
+            worker.thread.start()
+        except RuntimeError as error:
+            if not self._can_do_without(worker, job):
+                raise
+            logger.warning("cannot start one more worker thread, going on without it: %s", error)
+
+    def _can_do_without(self, worker: Worker, job: Job | None) -> bool:
+        """Forget a thread that the system would not start; False if that leaves nobody for the job."""
+        with self._lock:
+            self._arriving = False
+            self._workers.discard(worker)
+            self._counted -= 1
+            if self._workers or job is None:
+                return True
+            self._jobs.remove(job)
+            return False
+
+    def _count_again(self, worker: Worker) -> None:
+        """Count a worker whose stream has ended, if there is room; the lock is held."""
+        if self._counted < self._max_counted:
+            worker.counted = True
+            self._counted += 1

@@ -1,0 +1,22 @@
+"""`python -m bridge`, and the command `bridge`."""
+
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line; say what to install where its parts are missing."""
+    try:
+        from bridge.server.cli import bridge
+    except ModuleNotFoundError as error:
+        if error.name not in ("click", "uvicorn"):
+            raise
+        sys.exit(
+            f"bridge: the command needs {error.name}, which is not installed: pip install 'bridge[serve]'"
+        )
+    bridge(prog_name="bridge")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Settings → the ASGI application that is served, in each process that serves it."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, cast
+
+from asgiref.compatibility import guarantee_single_callable
+
+from bridge.errors import BridgeError
+from bridge.interfaces import Interface
+from bridge.server.loading import LoadedApp, load_app
+from bridge.types import ASGI3Application, WSGIApplication
+from bridge.wsgi_to_asgi.adapter import WSGIToASGI
+
+__all__ = ["AdapterName", "Application", "ServeSettings", "make_application"]
+
+logger = logging.getLogger("bridge")
+
+AdapterName: TypeAlias = Literal["bridge", "a2wsgi", "asgiref"]
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """What `bridge serve` adds to uvicorn's settings. Travels to worker processes by pickle."""
+
+    target: str
+    factory: bool = False
+    interface: Interface | None = None
+    adapter: AdapterName = "bridge"
+    threads: int = 40
+    streams: int = 1000
+
+
+@dataclass(frozen=True)
+class Application:
+    """An ASGI application made of a loaded app, and a line that says what it is."""
+
+    asgi: ASGI3Application
+    description: str
+    drain: Callable[[], None]
+    """To be called when the server begins to stop."""
+
+
+def make_application(settings: ServeSettings) -> Application:
+    """Load the app and adapt it.
+
+    Raises:
+        AppError: the app cannot be loaded.
+        BridgeError: the adapter is not installed.
+    """
+    loaded = load_app(settings.target, factory=settings.factory, interface=settings.interface)
+    if loaded.interface == "wsgi":
+        adapted = _ADAPTERS[settings.adapter](loaded.app, settings)
+        details = _describe_adapter(settings)
+    else:
+        adapted = cast(ASGI3Application, cast(Any, guarantee_single_callable)(loaded.app))
+        details = "served as it is, no adapter"
+    drain = adapted.end_streams if isinstance(adapted, WSGIToASGI) else _do_nothing
+    return Application(adapted, f"{_describe_app(loaded)} · {details}", drain)
+
+
+def _do_nothing() -> None:
+    pass
+
+
+def _describe_app(loaded: LoadedApp) -> str:
+    if loaded.kind == "Flask":
+        routes = sum(1 for _ in cast(Any, loaded.app).url_map.iter_rules())
+        return f"Flask app '{loaded.name}' ({routes} routes)"
+    return f"{loaded.kind} app '{loaded.name}'"
+
+
+def _describe_adapter(settings: ServeSettings) -> str:
+    if settings.adapter == "asgiref":
+        return "adapter asgiref, one request at a time"
+    return f"adapter {settings.adapter}, {settings.threads} threads"
+
+
+def _with_bridge(app: WSGIApplication, settings: ServeSettings) -> ASGI3Application:
+    return cast(ASGI3Application, WSGIToASGI(app, threads=settings.threads, streams=settings.streams))
+
+
+def _with_a2wsgi(app: WSGIApplication, settings: ServeSettings) -> ASGI3Application:
+    try:
+        from a2wsgi import WSGIMiddleware
+    except ModuleNotFoundError:
+        raise _not_installed("a2wsgi") from None
+    return cast(ASGI3Application, WSGIMiddleware(cast(Any, app), workers=settings.threads))
+
+
+def _with_asgiref(app: WSGIApplication, settings: ServeSettings) -> ASGI3Application:
+    try:
+        from asgiref.wsgi import WsgiToAsgi
+    except ModuleNotFoundError:
+        raise _not_installed("asgiref") from None
+    return cast(ASGI3Application, cast(Any, WsgiToAsgi)(app))
+
+
+_ADAPTERS: dict[AdapterName, Callable[[WSGIApplication, ServeSettings], ASGI3Application]] = {
+    "bridge": _with_bridge,
+    "a2wsgi": _with_a2wsgi,
+    "asgiref": _with_asgiref,
+}
+
+
+def _not_installed(name: str) -> BridgeError:
+    return BridgeError(
+        f"--adapter {name} needs the package {name}, which is not installed: pip install {name}"
+    )

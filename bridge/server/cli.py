@@ -1,0 +1,138 @@
+"""The command line: `bridge serve`. uvicorn's options are taken over from its command, not declared again."""
+
+import copy
+import importlib.metadata
+import inspect
+import os
+import sys
+from typing import Any, cast
+
+import click
+import uvicorn
+from uvicorn.main import main as uvicorn_command
+
+from bridge import __version__
+from bridge.errors import BridgeError
+from bridge.interfaces import Interface
+from bridge.server.application import AdapterName, ServeSettings
+from bridge.server.loading import find_app
+from bridge.server.serving import STARTUP_FAILURE, ServeConfig, default_log_config, serve
+
+__all__ = ["bridge"]
+
+_INTERFACES: dict[str, Interface | None] = {
+    "auto": None,
+    "wsgi": "wsgi",
+    "asgi": "asgi",
+    "asgi3": "asgi",
+    "asgi2": "asgi2",
+}
+
+# Seconds that requests in flight have to finish after a signal; uvicorn would wait for ever.
+_GRACEFUL_SHUTDOWN = 30
+
+
+def _version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    if not wanted or context.resilient_parsing:
+        return
+    click.echo(
+        f"bridge {__version__}, uvicorn {importlib.metadata.version('uvicorn')}, "
+        f"Python {'.'.join(map(str, sys.version_info[:3]))}"
+    )
+    context.exit()
+
+
+@click.group()
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Show versions."
+)
+def bridge() -> None:
+    """Run Flask, and any WSGI app, on ASGI."""
+
+
+def _uvicorn_options() -> list[click.Parameter]:
+    """uvicorn's own options, as its command has them, less the few that mean something else here."""
+    options = []
+    for parameter in uvicorn_command.params:
+        if parameter.name in ("app", "interface", "version"):
+            continue
+        parameter = copy.copy(parameter)
+        if parameter.envvar is None and parameter.name is not None:
+            parameter.envvar = f"UVICORN_{parameter.name.upper()}"
+        if parameter.name == "timeout_graceful_shutdown":
+            parameter.default = _GRACEFUL_SHUTDOWN
+            cast(click.Option, parameter).show_default = True
+        options.append(parameter)
+    return options
+
+
+@bridge.command("serve", params=_uvicorn_options())
+@click.argument("app", required=False)
+@click.option(
+    "--interface",
+    type=click.Choice(list(_INTERFACES)),
+    default="auto",
+    show_default=True,
+    help="What the app speaks, if it cannot be told.",
+)
+@click.option(
+    "--adapter",
+    type=click.Choice(["bridge", "a2wsgi", "asgiref"]),
+    default="bridge",
+    show_default=True,
+    help="What runs a WSGI app; the other two are there to compare.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=40,
+    show_default=True,
+    help="How many calls of a WSGI app may run at once.",
+)
+@click.option(
+    "--streams",
+    type=click.IntRange(min=0),
+    default=1000,
+    show_default=True,
+    help="How many responses more may be streaming for over a second.",
+)
+def serve_command(app: str | None, **options: Any) -> None:
+    """Serve APP: module:attribute, module:factory(), module, or a .py file.
+
+    Without APP: FLASK_APP, wsgi.py or app.py, as Flask's own command does.
+    """
+    sys.path.insert(0, options["app_dir"] or os.getcwd())
+    try:
+        settings = ServeSettings(
+            target=app or find_app(),
+            factory=options["factory"],
+            interface=_INTERFACES[options["interface"]],
+            adapter=cast(AdapterName, options["adapter"]),
+            threads=options["threads"],
+            streams=options["streams"],
+        )
+        code = serve(ServeConfig(settings, **_config_options(options)))
+    except BridgeError as error:
+        click.echo(f"bridge: {error}", err=True)
+        code = STARTUP_FAILURE
+    sys.exit(code)
+
+
+def _config_options(options: dict[str, Any]) -> dict[str, Any]:
+    """What of the command line's options `uvicorn.Config` takes, in the form in which it takes them."""
+    known = inspect.signature(uvicorn.Config).parameters.keys() - {"app", "factory", "interface"}
+    taken = {name: value for name, value in options.items() if name in known}
+    for name, value in taken.items():
+        if isinstance(value, tuple):
+            taken[name] = list(value) or None
+    taken["headers"] = [_split_header(header) for header in options["headers"]]
+    if taken["log_config"] is None:
+        taken["log_config"] = default_log_config()
+    return taken
+
+
+def _split_header(header: str) -> tuple[str, str]:
+    name, separator, value = header.partition(":")
+    if not separator:
+        raise click.BadParameter(f"{header!r} is not of the form Name:Value", param_hint="--header")
+    return name, value

@@ -1,0 +1,112 @@
+"""Bind the listening sockets before anything is started: a taken port is one line, and no app was loaded."""
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from typing import Any
+
+from bridge.errors import BridgeError
+
+__all__ = ["address_of", "bind"]
+
+
+def bind(*, host: str, port: int, uds: str | None, fd: int | None) -> list[socket.socket]:
+    """The sockets to listen on: one for each address of `host`, or one for a path or a descriptor.
+
+    Args:
+        host: a name or an address; empty for every interface.
+        port: 0 for any free one.
+        uds: the path of a unix socket, in the place of host and port.
+        fd: the number of an open socket, in the place of both.
+
+    Raises:
+        BridgeError: the address is taken, not this machine's, or not allowed.
+    """
+    if fd is not None:
+        with _explained(f"file descriptor {fd}", "--fd"):
+            return [socket.socket(fileno=fd)]
+    if uds is not None:
+        with _explained(uds, "--uds"):
+            return [_bind_path(uds)]
+    with _explained(f"{host}:{port}", "--host and --port"):
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        return _bind_addresses([(family, address) for family, _, _, _, address in dict.fromkeys(found)])
+
+
+def address_of(bound: socket.socket, *, tls: bool) -> str:
+    """A socket's address as a user would type it."""
+    name = bound.getsockname()
+    if not isinstance(name, tuple):
+        return f"unix:{os.fsdecode(name)}"
+    host = f"[{name[0]}]" if ":" in name[0] else name[0]
+    return f"{'https' if tls else 'http'}://{host}:{name[1]}"
+
+
+def _bind_addresses(addresses: list[tuple[socket.AddressFamily, Any]]) -> list[socket.socket]:
+    bound: list[socket.socket] = []
+    try:
+        for family, (host, port, *rest) in addresses:
+            # If any free port will do, it is the same one for all addresses.
+            port = bound[0].getsockname()[1] if bound else port
+            bound.append(_bind_address(family, (host, port, *rest)))
+    except BaseException:
+        for one in bound:
+            one.close()
+        raise
+    return bound
+
+
+def _bind_address(family: socket.AddressFamily, address: Any) -> socket.socket:
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind(address)
+        # It is listening that claims a port: before that, a second server could bind it as well.
+        bound.listen()
+    except BaseException:
+        bound.close()
+        raise
+    return bound
+
+
+def _bind_path(path: str) -> socket.socket:
+    _remove_stale(path)
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        bound.bind(path)
+        # As uvicorn has it: whoever may enter the folder may connect.
+        os.chmod(path, 0o666)
+        bound.listen()
+    except BaseException:
+        bound.close()
+        raise
+    return bound
+
+
+def _remove_stale(path: str) -> None:
+    """Remove the socket that a killed server has left behind: one where nobody listens."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+
+
+@contextlib.contextmanager
+def _explained(where: str, option: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise BridgeError(f"{where} is taken by another process; choose another with {option}") from None
+        raise BridgeError(f"cannot listen on {where}: {error.strerror or error} (see {option})") from None

@@ -105,11 +105,13 @@ async def running(app: ASGI3Application) -> AsyncIterator[dict[str, Any]]:
         BridgeError: the application reported that its start-up or its shutdown failed.
     """
     host = _LifespanHost(app)
-    await host.say({"type": "lifespan.startup"})
     try:
-        yield host.state
+        await host.say({"type": "lifespan.startup"})
+        try:
+            yield host.state
+        finally:
+            await host.say({"type": "lifespan.shutdown"})
     finally:
-        await host.say({"type": "lifespan.shutdown"})
         await host.join()
 
 

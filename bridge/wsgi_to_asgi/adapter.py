@@ -22,7 +22,8 @@ from bridge.types import (
     Scope,
     WSGIApplication,
 )
-from bridge.wsgi_to_asgi.thread_link import Mailbox, ThreadLink
+from bridge.wsgi_to_asgi.mailbox import Mailbox
+from bridge.wsgi_to_asgi.thread_link import ThreadLink
 from bridge.wsgi_to_asgi.threads import WorkerPool
 
 __all__ = ["WSGIToASGI"]
@@ -159,7 +160,13 @@ class WSGIToASGI:
             link.end_event_stream()
 
     def _mailbox_of_running_loop(self) -> Mailbox:
-        loop = asyncio.get_running_loop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise BridgeError(
+                "WSGIToASGI needs an asyncio event loop, and the host runs on another, such as trio's; "
+                "choose its asyncio or uvloop worker"
+            ) from None
         mailbox = self._mailbox
         if mailbox is None or mailbox.loop is not loop:
             self._mailbox = mailbox = Mailbox(loop)

@@ -41,7 +41,7 @@ class RequestBody(io.BufferedIOBase):
         """Return `size` bytes, fewer only at the end of the body; all of it if `size` is None or < 0."""
         if size is None or size < 0:
             return b"".join(self._take_all())
-        if size <= len(self._chunk) - self._position:
+        if size <= len(self._chunk) - self._position and not self.closed:
             return self._take(size)
         parts = []
         while size and self._fill():

@@ -64,8 +64,8 @@ def run_call(app: WSGIApplication, scope: HTTPScope, state: Mapping[str, Any], l
         _call(app, scope, state, link, response)
     except BaseException as error:  # noqa: BLE001  # a view's SystemExit is a failure like any other
         _answer_failure(error, scope, link, response)
-    if response.warnings is not None:
-        for warning in response.warnings:
+    finally:
+        for warning in response.warnings or ():
             logger.warning("%s: %s", _name(scope), warning)
 
 
@@ -100,7 +100,7 @@ def _start_response(response: Response, link: Link) -> StartResponse:
         events = response.chunk(data)
         if events:
             link.send(events)
-        elif data and response.state is State.COMPLETE:
+        elif data and response.state is State.COMPLETE and not response.is_bodiless:
             raise ApplicationError(
                 "the app called write() with its response already complete "
                 '(PEP 3333, "Handling the Content-Length Header")'
@@ -109,7 +109,10 @@ def _start_response(response: Response, link: Link) -> StartResponse:
     def start_response(
         status: str, headers: Iterable[tuple[str, str]], exc_info: ExcInfo | None = None
     ) -> Callable[[bytes], object]:
-        response.start(status, headers, exc_info)
+        try:
+            response.start(status, headers, exc_info)
+        finally:
+            exc_info = None  # as in Response.start
         return write
 
     return start_response

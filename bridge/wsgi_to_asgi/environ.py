@@ -72,6 +72,8 @@ def build_environ(
     environ["QUERY_STRING"] = query
     raw_path = scope.get("raw_path")
     if raw_path is not None:
+        # Some hosts leave the query in raw_path, against the ASGI spec.
+        raw_path = raw_path.partition(b"?")[0]
         target = raw_path.decode("latin-1")
         environ["REQUEST_URI"] = environ["RAW_URI"] = f"{target}?{query}" if query else target
     environ["SCRIPT_NAME"], environ["PATH_INFO"] = _split_path(
@@ -91,13 +93,12 @@ def _path(path: str, raw_path: bytes | None) -> str:
     `raw_path` is what the client sent, `path` what the host and the middleware made of it: where the two
     differ, somebody has rewritten the path on purpose and is obeyed.
     """
-    if raw_path is not None and (b"%" in raw_path or b"#" in raw_path):
-        # Some hosts leave the query in raw_path, against the ASGI spec.
-        sent = raw_path.partition(b"?")[0]
-        if unquote_to_bytes(sent).decode("utf-8", "replace") == path:
-            # A fragment is not part of a request target (RFC 9112, 3.2), yet some hosts pass it on.
-            return unquote_to_bytes(sent.partition(b"#")[0]).decode("latin-1")
-    return _latin1(path)
+    if raw_path is None or (raw_path.isascii() and b"%" not in raw_path and b"#" not in raw_path):
+        return _latin1(path)
+    if unquote_to_bytes(raw_path).decode("utf-8", "replace") != path:
+        return _latin1(path)
+    # A fragment is not part of a request target (RFC 9112, 3.2), yet some hosts pass it on.
+    return unquote_to_bytes(raw_path.partition(b"#")[0]).decode("latin-1")
 
 
 def _split_path(path: str, root_path: str) -> tuple[str, str]:

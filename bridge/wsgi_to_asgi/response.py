@@ -88,7 +88,10 @@ class Response:
             BaseException: the one in `exc_info`, if the headers are out already.
         """
         if self.state is not _IDLE:
-            self._restart(exc_info)
+            try:
+                self._restart(exc_info)
+            finally:
+                exc_info = None  # as in _restart
         code = _STATUSES.get(status) if type(status) is str else None
         if code is None:
             code = _parse_status(status)
@@ -171,6 +174,11 @@ class Response:
     def has_plain_body(self) -> bool:
         """Whether the headers are known, not yet out, and a body is to follow."""
         return self.state is _READY and not self._bodiless
+
+    @property
+    def is_bodiless(self) -> bool:
+        """Whether the client gets no body, whatever the app yields: HEAD, 204, 304."""
+        return self._bodiless
 
     @property
     def bytes_left(self) -> int | None:

@@ -7,80 +7,49 @@ more than the work it carries:
 - Links that have something for the loop queue up in its `Mailbox`, and one `call_soon_threadsafe` wakes the
   loop for all of them. A link that waits there already is not queued again.
 - Chunks that pile up while the loop is busy leave as one. Nothing is delayed by it.
-- The worker waits only when the client is more than `buffer_size` behind.
+- The worker waits only when the client is more than `buffer_size` behind, or when it has read more of the
+  body than has come.
 
-A response that takes longer is watched: every ASGI host makes `send` do nothing after a disconnect, so that
-only a pending `receive()` tells that the client has left. Short responses are spared the Task it takes.
+A request with a longer body, or a longer response, gets a reader: a task that receives ahead of the app, by
+`buffer_size` or one event. For a body it means that app and network work at the same time. For a response it
+is the only way to hear of a disconnect, after which every ASGI host makes `send` do nothing. Short requests
+with short responses are spared it.
 """
 
 import asyncio
-import contextvars
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from bridge.errors import ClientDisconnected
 from bridge.types import (
     HTTPDisconnectEvent,
     HTTPReceive,
     HTTPRequestSideEvent,
-    HTTPResponseBodyEvent,
     HTTPResponseEvent,
     HTTPScope,
     HTTPSend,
     WSGIApplication,
 )
 from bridge.wsgi_to_asgi.call import run_call
+from bridge.wsgi_to_asgi.call_context import CallContext
+from bridge.wsgi_to_asgi.mailbox import Mailbox
+from bridge.wsgi_to_asgi.pieces import in_good_sizes
 from bridge.wsgi_to_asgi.threads import Worker, WorkerPool
 
-__all__ = ["Mailbox", "ThreadLink"]
+__all__ = ["ThreadLink"]
 
 # Seconds after which a stream no longer counts as a request being worked on.
 _LONG_STREAM = 1.0
-
-# Bytes of a chunk that the host gets at once. A host copies what the socket does not take; in slices, it says
-# stop before it has copied much. 10 MiB at once cost 487 MB at four connections.
-_SLICE = 262144
 
 _DISCONNECT: HTTPDisconnectEvent = {"type": "http.disconnect"}
 
 _LEFT = "the client has disconnected"
 _CANCELLED = "the host has cancelled the request"
 _HOST_FAILED = "the host has failed to receive or to send"
+_LOOP_CLOSED = "the host's event loop is closed"
 _STOPPING = "the server is stopping, and this stream has no end of its own"
-
-
-class Mailbox:
-    """The links that have something for one event loop.
-
-    Args:
-        loop: the loop that is woken.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self._links: deque[ThreadLink] = deque()
-        self._woken = False
-
-    def post(self, link: "ThreadLink") -> None:
-        """Have the loop look after a link. Called from worker threads.
-
-        Raises:
-            RuntimeError: the loop is closed.
-        """
-        self._links.append(link)
-        # Two threads may both find it False: the loop then wakes once more than it had to.
-        if not self._woken:
-            self._woken = True
-            self.loop.call_soon_threadsafe(self._deliver)
-
-    def _deliver(self) -> None:
-        # First, so that a link posted from here on wakes the loop again rather than wait for ever.
-        self._woken = False
-        links = self._links
-        while links:
-            links.popleft().wake()
 
 
 class ThreadLink:
@@ -99,35 +68,36 @@ class ThreadLink:
     """
 
     __slots__ = (
-        "_ahead",
-        "_ahead_taken",
         "_app",
         "_buffer_size",
         "_buffered",
-        "_carried",
         "_changed",
         "_context",
-        "_delivered",
         "_ending",
         "_events",
         "_failure",
         "_finished",
         "_gone",
         "_headers",
+        "_host_failure",
         "_lock",
         "_mailbox",
+        "_open",
         "_pool",
         "_posted",
+        "_reader",
         "_receive",
+        "_received",
+        "_received_size",
+        "_room_to_read",
         "_scope",
         "_send",
+        "_sending",
         "_state",
-        "_stream",
         "_streams",
         "_timer",
         "_waiter",
         "_wants_event",
-        "_watcher",
         "_worker",
     )
 
@@ -141,7 +111,7 @@ class ThreadLink:
         *,
         mailbox: Mailbox,
         pool: WorkerPool,
-        streams: "set[ThreadLink]",
+        streams: set["ThreadLink"],
         buffer_size: int,
     ) -> None:
         self._app = app
@@ -153,7 +123,7 @@ class ThreadLink:
         self._pool = pool
         self._streams = streams
         self._buffer_size = buffer_size
-        self._context = contextvars.copy_context()
+        self._context = CallContext()
 
         # Shared by both threads, under the lock.
         self._lock = threading.Lock()
@@ -161,8 +131,9 @@ class ThreadLink:
         self._events: list[HTTPResponseEvent] = []  # from the app, not yet taken by the loop
         self._buffered = 0  # bytes from the app, not yet taken by the host
         self._posted = False
+        self._received: deque[HTTPRequestSideEvent] = deque()  # from the host, not yet taken by the app
+        self._received_size = 0
         self._wants_event = False
-        self._delivered: HTTPRequestSideEvent | None = None
         self._finished = False
         self._gone: str | None = None  # why there is nobody left to talk to
         self._failure: BaseException | None = None
@@ -170,12 +141,12 @@ class ThreadLink:
 
         # The loop's own.
         self._waiter: asyncio.Future[None] | None = None
-        self._carried: dict[contextvars.ContextVar[Any], contextvars.Token[Any]] | None = None
-        self._stream: Literal["no", "started", "watched"] = "no"
-        self._watcher: asyncio.Task[None] | None = None
+        self._sending = False
+        self._open = False  # the response has begun, and has not ended
+        self._reader: asyncio.Task[None] | None = None
+        self._room_to_read: asyncio.Future[None] | None = None  # what the reader waits for, when it is ahead
         self._timer: asyncio.TimerHandle | None = None
-        self._ahead: HTTPRequestSideEvent | None = None  # received by the watcher before the app asked
-        self._ahead_taken: asyncio.Future[None] | None = None
+        self._host_failure: Exception | None = None
         self._headers: Iterable[tuple[bytes, bytes]] = ()
         self._ending = False
 
@@ -194,10 +165,7 @@ class ThreadLink:
             self._failure = failure
             self._finished = True
             self._worker = None
-            must_post = not self._posted
-            self._posted = True
-        if must_post:
-            self._post(ignore_closed_loop=True)
+            self._post_with_lock()
 
     def send(self, events: Sequence[HTTPResponseEvent]) -> None:
         """Leave events for the host; wait while more than `buffer_size` bytes are on their way.
@@ -206,43 +174,37 @@ class ThreadLink:
             ClientDisconnected: the client has left, or the host has given the request up.
         """
         last = events[-1]
-        size = len(last["body"]) if last["type"] == "http.response.body" else 0
+        size = _size(last)
         with self._lock:
             if self._gone is not None:
                 raise ClientDisconnected(self._gone)
             self._events.extend(events)
             self._buffered += size
-            must_wait = self._buffered > self._buffer_size and last.get("more_body", False)
-            must_post = not self._posted
-            self._posted = True
-        if must_post:
-            self._post()
-        if must_wait:
-            self._wait_for_room()
+            self._post_with_lock()
+            if self._buffered > self._buffer_size and _has_more(last):
+                # Down to half, so that a slow client does not wake the thread for every chunk.
+                low = self._buffer_size // 2
+                self._wait_until(lambda: self._buffered <= low)
+                if self._gone is not None:
+                    raise ClientDisconnected(self._gone)
 
     def receive(self) -> HTTPRequestSideEvent:
         """Wait for the host's next event; `http.disconnect` if there is none to come."""
         with self._lock:
-            if self._gone is not None:
+            if not self._received:
+                self._wants_event = True
+                self._posted = False  # also a host that is busy sending has to hear of it
+                self._post_with_lock()
+                self._wait_until(lambda: bool(self._received))
+                self._wants_event = False
+            if not self._received:
                 return _DISCONNECT
-            self._wants_event = True
-            must_post = not self._posted
-            self._posted = True
-        if must_post:
-            self._post()
-        with self._lock:
-            self._wait_until(lambda: self._delivered is not None)
-            event, self._delivered = self._delivered, None
-            self._wants_event = False
-        return _DISCONNECT if event is None else event
-
-    def _wait_for_room(self) -> None:
-        # Down to half, so that a slow client does not wake the thread for every chunk.
-        low = self._buffer_size // 2
-        with self._lock:
-            self._wait_until(lambda: self._buffered <= low)
-            if self._gone is not None:
-                raise ClientDisconnected(self._gone)
+            event = self._received.popleft()
+            self._received_size -= _size(event)
+            if self._room_to_read is not None:
+                self._posted = False
+                self._post_with_lock()
+        return event
 
     def _wait_until(self, reached: Callable[[], bool]) -> None:
         """Wait, with the lock held, until it is so or there is nobody left to make it so."""
@@ -250,18 +212,24 @@ class ThreadLink:
             self._changed = threading.Condition(self._lock)
         self._changed.wait_for(lambda: reached() or self._gone is not None)
 
-    def _post(self, *, ignore_closed_loop: bool = False) -> None:
+    def _post_with_lock(self) -> None:
+        """Have the loop look after this link; the lock is held."""
+        if self._posted:
+            return
+        self._posted = True
         try:
             self._mailbox.post(self)
-        except RuntimeError:  # the loop is closed: its host has gone without waiting for us
-            self._gone = "the host's event loop is closed"
-            if not ignore_closed_loop:
-                raise ClientDisconnected(self._gone) from None
+        except RuntimeError:  # the loop is closed: the host has ended without waiting for the call
+            self._gone = _LOOP_CLOSED
 
     # The loop's side
 
     def wake(self) -> None:
-        """Have `serve` look again at what there is to do."""
+        """Look again at what there is to do; called by the mailbox, on the loop."""
+        self._let_reader_go_on()
+        if self._sending and self._wants_event:
+            # The client may not take this before it has sent the rest: a client that echoes, say.
+            self._read_ahead()
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
@@ -280,8 +248,10 @@ class ThreadLink:
             self._leave(_CANCELLED if isinstance(error, asyncio.CancelledError) else _HOST_FAILED)
             raise
         finally:
-            self._stop_watching()
-        self._carry_context()
+            await self._stop_watching()
+        self._context.carry_back()
+        if self._host_failure is not None:
+            raise self._host_failure
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
@@ -297,31 +267,32 @@ class ThreadLink:
         while True:
             with self._lock:
                 finished = self._finished
-                wants_event = self._wants_event and self._delivered is None and self._gone is None
+                must_receive = self._wants_event and self._reader is None and self._gone is None
                 # None, not the empty list: the worker may fill that one before it is looked at again.
                 events = self._events or None
                 if events is not None:
                     self._events = []
-                elif not wants_event and not finished:
+                elif not must_receive and not finished:
                     self._posted = False
             if events is not None:
+                self._sending = True
                 await self._send_events(events)
+                self._sending = False
             elif finished:
                 return
-            elif not wants_event:
-                await self._sleep()
-            elif self._stream == "watched":
-                await self._deliver_ahead()
+            elif must_receive:
+                await self._receive_one()
             else:
-                self._deliver(await self._receive_event())
+                await self._sleep()
 
     async def _sleep(self) -> None:
         """Wait until there is something to do."""
-        if self._ending and self._stream != "no":
-            self._stream = "no"
+        if self._open and self._ending:
+            self._open = False
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-        elif self._stream == "started":
+        elif self._open:
             self._watch()
+        self._let_reader_go_on()
         self._waiter = self._mailbox.loop.create_future()
         try:
             await self._waiter
@@ -329,11 +300,10 @@ class ThreadLink:
             self._waiter = None
 
     async def _send_events(self, events: list[HTTPResponseEvent]) -> None:
-        if self._stream == "started":
+        if self._open:
             self._watch()
-        if len(self._context):
-            self._carry_context()
-        for event in _in_good_sizes(events):
+        self._context.carry_back()
+        for event in in_good_sizes(events):
             if self._gone is not None:
                 return
             try:
@@ -341,48 +311,17 @@ class ThreadLink:
             except OSError:  # the ASGI spec lets `send` say so that the client has left
                 self._leave(_LEFT)
                 return
-            if event["type"] == "http.response.body":
-                self._count_sent(len(event["body"]))
-            elif event["type"] == "http.response.start":
+            if event["type"] == "http.response.start":
                 self._headers = event["headers"]
-        if self._stream == "no":
-            if events[-1].get("more_body", False):
-                self._stream = "started"
-        elif not events[-1].get("more_body", False):
-            self._stream = "no"
+            else:
+                self._count_sent(_size(event))
+        self._open = _has_more(events[-1])
 
     def _count_sent(self, size: int) -> None:
         with self._lock:
             self._buffered -= size
             if self._changed is not None:
                 self._changed.notify_all()
-
-    async def _receive_event(self) -> HTTPRequestSideEvent:
-        try:
-            return await self._receive()
-        except OSError:
-            return _DISCONNECT
-
-    def _deliver(self, event: HTTPRequestSideEvent) -> None:
-        """Hand an event to the app."""
-        if event["type"] == "http.disconnect":
-            self._leave(_LEFT)
-            return
-        with self._lock:
-            self._delivered = event
-            if self._changed is not None:
-                self._changed.notify_all()
-
-    async def _deliver_ahead(self) -> None:
-        """Hand over the event that the watcher has received, or wait for it."""
-        if self._ahead is None:
-            await self._sleep()
-            return
-        event, self._ahead = self._ahead, None
-        self._deliver(event)
-        if self._ahead_taken is not None:
-            self._ahead_taken.set_result(None)
-            self._ahead_taken = None
 
     def _leave(self, reason: str) -> None:
         """Tell the worker that there is nobody to talk to any more."""
@@ -394,90 +333,102 @@ class ThreadLink:
             if self._changed is not None:
                 self._changed.notify_all()
 
-    # Streams
+    # Receiving
+
+    async def _receive_one(self) -> None:
+        """Receive the one event that most bodies are; have the rest, if there is any, read ahead."""
+        event = await self._receive_event()
+        if _has_more(event):
+            self._read_ahead()
+
+    async def _receive_event(self) -> HTTPRequestSideEvent:
+        """Receive an event from the host, and hand it to the app."""
+        event: HTTPRequestSideEvent
+        try:
+            event = await self._receive()
+        except OSError:
+            event = _DISCONNECT
+        if event["type"] == "http.disconnect":
+            self._leave(_LEFT)
+            self.wake()
+            return event
+        with self._lock:
+            self._received.append(event)
+            self._received_size += _size(event)
+            if self._changed is not None:
+                self._changed.notify_all()
+        return event
+
+    def _read_ahead(self) -> None:
+        """Have a task receive from here on, ahead of the app."""
+        if self._reader is None:
+            self._reader = self._mailbox.loop.create_task(self._read())
+
+    async def _read(self) -> None:
+        try:
+            while (event := await self._receive_event())["type"] == "http.request":
+                # After the body's end, what is left to come is the disconnect, and there is no need to wait.
+                if _has_more(event):
+                    await self._wait_for_room_to_read()
+        except Exception as error:  # noqa: BLE001  # raised to the host, whose `receive` has failed
+            self._host_failure = error
+            self._leave(_HOST_FAILED)
+            self.wake()
+
+    async def _wait_for_room_to_read(self) -> None:
+        with self._lock:
+            if self._received_size < self._buffer_size:
+                return
+            self._room_to_read = self._mailbox.loop.create_future()
+        await self._room_to_read
+
+    def _let_reader_go_on(self) -> None:
+        room = self._room_to_read
+        if room is None:
+            return
+        with self._lock:
+            if self._received_size >= self._buffer_size:
+                return
+            self._room_to_read = None
+        if not room.done():
+            room.set_result(None)
+
+    # Streaming
 
     def _watch(self) -> None:
         """Begin to listen for the disconnect, and to count the seconds."""
-        self._stream = "watched"
-        loop = self._mailbox.loop
-        self._streams.add(self)
-        self._watcher = loop.create_task(self._watch_for_disconnect())
-        self._timer = loop.call_later(_LONG_STREAM, self._move_off)
+        if self._timer is None:
+            self._streams.add(self)
+            self._timer = self._mailbox.loop.call_later(_LONG_STREAM, self._move_off)
+            self._read_ahead()
 
-    def _stop_watching(self) -> None:
-        if self._watcher is None or self._timer is None:
-            return
-        self._streams.discard(self)
-        self._timer.cancel()
-        self._watcher.cancel()
-
-    async def _watch_for_disconnect(self) -> None:
-        """Receive ahead of the app, one event at most, until the client leaves."""
-        while True:
-            event = await self._receive_event()
-            if event["type"] == "http.disconnect":
-                self._leave(_LEFT)
-                self.wake()
-                return
-            self._ahead = event
-            if event.get("more_body", False):
-                self._ahead_taken = taken = self._mailbox.loop.create_future()
-            else:
-                taken = None
-            self.wake()
-            if taken is not None:
-                await taken
+    async def _stop_watching(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._streams.discard(self)
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.wait([self._reader])
 
     def _move_off(self) -> None:
         worker = self._worker
         if worker is not None:
             self._pool.move_off(worker, self)
 
-    # Context variables
 
-    def _carry_context(self) -> None:
-        """Make the context variables that the app has set visible to the host, and unset those it unset."""
-        for variable, value in self._context.items():
-            if variable.get(_UNSET) is not value:
-                token = variable.set(value)
-                if self._carried is None:
-                    self._carried = {}
-                self._carried.setdefault(variable, token)
-        if self._carried is not None:
-            for variable in [variable for variable in self._carried if variable not in self._context]:
-                variable.reset(self._carried.pop(variable))
+def _size(event: HTTPRequestSideEvent | HTTPResponseEvent) -> int:
+    if event["type"] == "http.request" or event["type"] == "http.response.body":
+        return len(event.get("body", b""))
+    return 0
 
 
-_UNSET: Any = object()
+def _has_more(event: HTTPRequestSideEvent | HTTPResponseEvent) -> bool:
+    if event["type"] == "http.request" or event["type"] == "http.response.body":
+        return event.get("more_body", False)
+    return False
 
 
 def _is_event_stream(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     return any(
         name == b"content-type" and value.lower().startswith(b"text/event-stream") for name, value in headers
     )
-
-
-def _in_good_sizes(events: Iterable[HTTPResponseEvent]) -> Iterator[HTTPResponseEvent]:
-    """The same events with their bodies joined where they are small, and sliced where they are large."""
-    bodies: list[bytes] = []
-    size = 0
-    more = True
-    for event in events:
-        if event["type"] != "http.response.body":
-            yield event
-            continue
-        bodies.append(event["body"])
-        size += len(event["body"])
-        more = event["more_body"]
-        if size >= _SLICE:
-            yield from _slices(b"".join(bodies), more)
-            bodies, size = [], 0
-    if bodies:
-        yield {"type": "http.response.body", "body": b"".join(bodies), "more_body": more}
-
-
-def _slices(body: bytes, more: bool) -> Iterator[HTTPResponseBodyEvent]:
-    end = len(body)
-    for start in range(0, end, _SLICE):
-        stop = start + _SLICE
-        yield {"type": "http.response.body", "body": body[start:stop], "more_body": more or stop < end}

@@ -1,0 +1,46 @@
+"""How worker threads wake the event loop: all together, not one by one."""
+
+import asyncio
+from collections import deque
+from typing import Protocol
+
+__all__ = ["Mailbox", "Wakeable"]
+
+
+class Wakeable(Protocol):
+    """What can be posted."""
+
+    def wake(self) -> None:
+        """Look at what there is to do. Called on the loop; must not raise, or others would not be woken."""
+
+
+class Mailbox:
+    """The links that have something for one event loop.
+
+    Args:
+        loop: the loop that is woken.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._links: deque[Wakeable] = deque()
+        self._woken = False
+
+    def post(self, link: Wakeable) -> None:
+        """Have the loop look after a link. Called from worker threads.
+
+        Raises:
+            RuntimeError: the loop is closed.
+        """
+        self._links.append(link)
+        # Two threads may both find it False: the loop then wakes once more than it had to.
+        if not self._woken:
+            self._woken = True
+            self.loop.call_soon_threadsafe(self._deliver)
+
+    def _deliver(self) -> None:
+        # First, so that a link posted from here on wakes the loop again rather than wait for ever.
+        self._woken = False
+        links = self._links
+        while links:
+            links.popleft().wake()

@@ -1,0 +1,37 @@
+"""Body events in the sizes that suit a host: small ones joined, large ones sliced. Pure."""
+
+from collections.abc import Iterable, Iterator
+
+from bridge.types import HTTPResponseBodyEvent, HTTPResponseEvent
+
+__all__ = ["SLICE", "in_good_sizes"]
+
+# Bytes of a chunk that the host gets at once. A host copies what the socket does not take; in slices, it says
+# stop before it has copied much. 10 MiB at once cost 487 MB at four connections.
+SLICE = 262144
+
+
+def in_good_sizes(events: Iterable[HTTPResponseEvent]) -> Iterator[HTTPResponseEvent]:
+    """The same events with their bodies joined where they are small, and sliced where they are large."""
+    bodies: list[bytes] = []
+    size = 0
+    more = True
+    for event in events:
+        if event["type"] != "http.response.body":
+            yield event
+            continue
+        bodies.append(event["body"])
+        size += len(event["body"])
+        more = event["more_body"]
+        if size >= SLICE:
+            yield from _slices(b"".join(bodies), more)
+            bodies, size = [], 0
+    if bodies:
+        yield {"type": "http.response.body", "body": b"".join(bodies), "more_body": more}
+
+
+def _slices(body: bytes, more: bool) -> Iterator[HTTPResponseBodyEvent]:
+    end = len(body)
+    for start in range(0, end, SLICE):
+        stop = start + SLICE
+        yield {"type": "http.response.body", "body": body[start:stop], "more_body": more or stop < end}

@@ -267,7 +267,9 @@ class ThreadLink:
         while True:
             with self._lock:
                 finished = self._finished
-                must_receive = self._wants_event and self._reader is None and self._gone is None
+                must_receive = (
+                    self._wants_event and not self._received and self._reader is None and self._gone is None
+                )
                 # None, not the empty list: the worker may fill that one before it is looked at again.
                 events = self._events or None
                 if events is not None:

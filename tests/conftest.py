@@ -1,0 +1,61 @@
+"""What every test is held to: it leaves no thread, no task and no socket behind."""
+
+import asyncio
+import gc
+import inspect
+import os
+import threading
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from tests.hosts import HOSTS, LOOPS, Host
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_over() -> Iterator[None]:
+    """Fail a test after which there are more threads or sockets than before it."""
+    threads_before = set(threading.enumerate())
+    sockets_before = _sockets()
+    yield
+    for thread in set(threading.enumerate()) - threads_before:
+        # Asked to end by what owns it, or it would not end within the time of a test.
+        thread.join(timeout=5)
+        assert not thread.is_alive(), f"the test left the thread {thread.name!r} running"
+    if _sockets() - sockets_before:
+        gc.collect()
+    assert not _sockets() - sockets_before, "the test left sockets open"
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_over_on_the_loop(request: pytest.FixtureRequest, nothing_left_over: None) -> None:
+    """Fail an async test after which tasks are running; its loop is closed before threads are looked for."""
+    if inspect.iscoroutinefunction(getattr(request, "function", None)):
+        request.getfixturevalue("no_task_left_over")
+
+
+@pytest.fixture
+async def no_task_left_over() -> AsyncIterator[None]:
+    before = asyncio.all_tasks()
+    yield
+    left = asyncio.all_tasks() - before - {asyncio.current_task()}
+    assert not left, f"the test left tasks running: {left}"
+
+
+def _sockets() -> set[str]:
+    found = set()
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            target = os.readlink(f"/proc/self/fd/{number}")
+        except FileNotFoundError:
+            continue
+        if target.startswith("socket:"):
+            found.add(target)
+    return found
+
+
+@pytest.fixture(params=[f"{host}-{loop}" for host in HOSTS for loop in LOOPS])
+def host(request: pytest.FixtureRequest) -> Host:
+    """A real ASGI server on a real event loop: each test that asks for it runs on every pair."""
+    name, loop = request.param.split("-")
+    return Host(name, loop)

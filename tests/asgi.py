@@ -77,6 +77,10 @@ class ScriptedHost:
     def disconnect(self) -> None:
         self._gone.set()
 
+    @property
+    def is_gone(self) -> bool:
+        return self._gone.is_set()
+
     async def until_sent(self, count: int = 1) -> None:
         """Wait until that many events have been sent."""
         while len(self.sent) < count:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import weakref
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
 from bridge.errors import BridgeError
@@ -185,7 +185,12 @@ class WSGIToASGI:
             return
         loop = asyncio.get_running_loop()
         empty = asyncio.Event()
-        threads = pool.close(lambda: loop.call_soon_threadsafe(empty.set))
+
+        def tell() -> None:
+            with suppress(RuntimeError):  # the loop is closed, for nobody had the patience
+                loop.call_soon_threadsafe(empty.set)
+
+        threads = pool.close(tell)
         try:
             async with asyncio.timeout(_PATIENCE):
                 await empty.wait()

@@ -4,7 +4,7 @@ import io
 import os
 import stat
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, cast
 
 from bridge.types import HTTPScope
 from bridge.wsgi_to_asgi.response import Response
@@ -20,8 +20,16 @@ class _Readable(Protocol):
     def read(self, size: int = ..., /) -> bytes: ...
 
 
+class _Seekable(Protocol):
+    def seek(self, offset: int, whence: int = ..., /) -> int: ...
+    def tell(self) -> int: ...
+
+
 class FileWrapper:
-    """An iterable over a file's blocks that the adapter knows for a file when the app returns it.
+    """An iterator over a file's blocks that the adapter knows for a file when the app returns it.
+
+    It is its own iterator, and can be sought if the file can: middleware, and Werkzeug to answer a Range,
+    wrap what `iter()` gives them, and close and seek that.
 
     Args:
         file: anything with `read(size)`; its `close()`, if it has one, is called at the end.
@@ -33,8 +41,26 @@ class FileWrapper:
         self.block_size = max(block_size, _SMALLEST_BLOCK)
 
     def __iter__(self) -> Iterator[bytes]:
-        while block := self.file.read(self.block_size):
-            yield block
+        return self
+
+    def __next__(self) -> bytes:
+        block = self.file.read(self.block_size)
+        if not block:
+            raise StopIteration
+        return block
+
+    def seekable(self) -> bool:
+        """Whether `seek` and `tell` can be used."""
+        seekable = getattr(self.file, "seekable", None)
+        return seekable is not None and bool(seekable())
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Go to another place in the file, and return which it is."""
+        return cast(_Seekable, self.file).seek(offset, whence)
+
+    def tell(self) -> int:
+        """The place in the file at which the next block begins."""
+        return cast(_Seekable, self.file).tell()
 
     def close(self) -> None:
         """Close the file, if it can be closed."""

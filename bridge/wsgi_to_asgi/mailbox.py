@@ -33,8 +33,9 @@ class Mailbox:
             RuntimeError: the loop is closed.
         """
         self._links.append(link)
-        # Two threads may both find it False: the loop then wakes once more than it had to.
-        if not self._woken:
+        # Two threads may both find it False: the loop then wakes once more than it had to. And a loop that
+        # is closed will not wake whatever has been asked of it: each thread has to be told.
+        if not self._woken or self.loop.is_closed():
             self._woken = True
             self.loop.call_soon_threadsafe(self._deliver)
 

@@ -1,6 +1,6 @@
 """Body events in the sizes that suit a host: small ones joined, large ones sliced. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from bridge.types import HTTPResponseBodyEvent, HTTPResponseEvent
 
@@ -11,8 +11,17 @@ __all__ = ["SLICE", "in_good_sizes"]
 SLICE = 262144
 
 
-def in_good_sizes(events: Iterable[HTTPResponseEvent]) -> Iterator[HTTPResponseEvent]:
+def in_good_sizes(events: Sequence[HTTPResponseEvent]) -> Iterable[HTTPResponseEvent]:
     """The same events with their bodies joined where they are small, and sliced where they are large."""
+    if len(events) == 2:  # the start and all of the body, as most responses are
+        start, body = events
+        starts = start["type"] == "http.response.start"
+        if starts and body["type"] == "http.response.body" and len(body["body"]) < SLICE:
+            return events
+    return _resized(events)
+
+
+def _resized(events: Iterable[HTTPResponseEvent]) -> Iterator[HTTPResponseEvent]:
     bodies: list[bytes] = []
     size = 0
     more = True

@@ -20,6 +20,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from bridge.errors import ClientDisconnected
@@ -34,6 +35,7 @@ from bridge.types import (
 )
 from bridge.wsgi_to_asgi.call import run_call
 from bridge.wsgi_to_asgi.call_context import CallContext
+from bridge.wsgi_to_asgi.events import has_more, is_event_stream, size_of
 from bridge.wsgi_to_asgi.mailbox import Mailbox
 from bridge.wsgi_to_asgi.pieces import in_good_sizes
 from bridge.wsgi_to_asgi.threads import Worker, WorkerPool
@@ -50,6 +52,7 @@ _CANCELLED = "the host has cancelled the request"
 _HOST_FAILED = "the host has failed to receive or to send"
 _LOOP_CLOSED = "the host's event loop is closed"
 _STOPPING = "the server is stopping, and this stream has no end of its own"
+_OVER = "the call has ended"
 
 
 class ThreadLink:
@@ -69,6 +72,7 @@ class ThreadLink:
 
     __slots__ = (
         "_app",
+        "_body_received",
         "_buffer_size",
         "_buffered",
         "_changed",
@@ -143,6 +147,7 @@ class ThreadLink:
         self._waiter: asyncio.Future[None] | None = None
         self._sending = False
         self._open = False  # the response has begun, and has not ended
+        self._body_received = False  # all of it, from the host
         self._reader: asyncio.Task[None] | None = None
         self._room_to_read: asyncio.Future[None] | None = None  # what the reader waits for, when it is ahead
         self._timer: asyncio.TimerHandle | None = None
@@ -165,23 +170,26 @@ class ThreadLink:
             self._failure = failure
             self._finished = True
             self._worker = None
+            if self._changed is not None:
+                self._changed.notify_all()  # a thread of the app's own may still be waiting
             self._post_with_lock()
 
     def send(self, events: Sequence[HTTPResponseEvent]) -> None:
         """Leave events for the host; wait while more than `buffer_size` bytes are on their way.
 
         Raises:
-            ClientDisconnected: the client has left, or the host has given the request up.
+            ClientDisconnected: the client has left, or the host has given the request up, or the app keeps
+                sending after its call has ended.
         """
         last = events[-1]
-        size = _size(last)
+        size = size_of(last)
         with self._lock:
-            if self._gone is not None:
-                raise ClientDisconnected(self._gone)
+            if self._gone is not None or self._finished:
+                raise ClientDisconnected(self._gone or _OVER)
             self._events.extend(events)
             self._buffered += size
             self._post_with_lock()
-            if self._buffered > self._buffer_size and _has_more(last):
+            if self._buffered > self._buffer_size and has_more(last):
                 # Down to half, so that a slow client does not wake the thread for every chunk.
                 low = self._buffer_size // 2
                 self._wait_until(lambda: self._buffered <= low)
@@ -191,7 +199,7 @@ class ThreadLink:
     def receive(self) -> HTTPRequestSideEvent:
         """Wait for the host's next event; `http.disconnect` if there is none to come."""
         with self._lock:
-            if not self._received:
+            if not self._received and not self._finished:
                 self._wants_event = True
                 self._posted = False  # also a host that is busy sending has to hear of it
                 self._post_with_lock()
@@ -200,7 +208,7 @@ class ThreadLink:
             if not self._received:
                 return _DISCONNECT
             event = self._received.popleft()
-            self._received_size -= _size(event)
+            self._received_size -= size_of(event)
             if self._room_to_read is not None:
                 self._posted = False
                 self._post_with_lock()
@@ -210,7 +218,7 @@ class ThreadLink:
         """Wait, with the lock held, until it is so or there is nobody left to make it so."""
         if self._changed is None:
             self._changed = threading.Condition(self._lock)
-        self._changed.wait_for(lambda: reached() or self._gone is not None)
+        self._changed.wait_for(lambda: reached() or self._gone is not None or self._finished)
 
     def _post_with_lock(self) -> None:
         """Have the loop look after this link; the lock is held."""
@@ -258,7 +266,7 @@ class ThreadLink:
 
     def end_event_stream(self) -> None:
         """Bring the response to its end, if it is a stream of server-sent events, which has none."""
-        if self._gone is None and _is_event_stream(self._headers):
+        if self._gone is None and is_event_stream(self._headers):
             self._ending = True
             self._leave(_STOPPING)
             self.wake()
@@ -268,7 +276,11 @@ class ThreadLink:
             with self._lock:
                 finished = self._finished
                 must_receive = (
-                    self._wants_event and not self._received and self._reader is None and self._gone is None
+                    self._wants_event
+                    and not self._received
+                    and self._reader is None
+                    and self._gone is None
+                    and not self._open  # a stream has a reader, once it sleeps
                 )
                 # None, not the empty list: the worker may fill that one before it is looked at again.
                 events = self._events or None
@@ -280,6 +292,8 @@ class ThreadLink:
                 self._sending = True
                 await self._send_events(events)
                 self._sending = False
+            elif self._ending and self._open:
+                await self._send_end()
             elif finished:
                 return
             elif must_receive:
@@ -289,10 +303,7 @@ class ThreadLink:
 
     async def _sleep(self) -> None:
         """Wait until there is something to do."""
-        if self._open and self._ending:
-            self._open = False
-            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-        elif self._open:
+        if self._open and self._gone is None:
             self._watch()
         self._let_reader_go_on()
         self._waiter = self._mailbox.loop.create_future()
@@ -311,13 +322,20 @@ class ThreadLink:
             try:
                 await self._send(event)
             except OSError:  # the ASGI spec lets `send` say so that the client has left
+                self._open = False
                 self._leave(_LEFT)
                 return
             if event["type"] == "http.response.start":
                 self._headers = event["headers"]
+                self._open = True
             else:
-                self._count_sent(_size(event))
-        self._open = _has_more(events[-1])
+                self._count_sent(size_of(event))
+                self._open = has_more(event)
+
+    async def _send_end(self) -> None:
+        self._open = False
+        with suppress(OSError):
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _count_sent(self, size: int) -> None:
         with self._lock:
@@ -339,12 +357,23 @@ class ThreadLink:
 
     async def _receive_one(self) -> None:
         """Receive the one event that most bodies are; have the rest, if there is any, read ahead."""
-        event = await self._receive_event()
-        if _has_more(event):
+        await self._receive_part()
+        if not self._body_received and self._gone is None:
             self._read_ahead()
 
+    async def _receive_part(self) -> None:
+        """Receive a part of the body, and hand it to the app."""
+        event = await self._receive_event()
+        if event["type"] == "http.disconnect":
+            return
+        self._body_received = not has_more(event)
+        with self._lock:
+            self._received.append(event)
+            self._received_size += size_of(event)
+            if self._changed is not None:
+                self._changed.notify_all()
+
     async def _receive_event(self) -> HTTPRequestSideEvent:
-        """Receive an event from the host, and hand it to the app."""
         event: HTTPRequestSideEvent
         try:
             event = await self._receive()
@@ -353,12 +382,6 @@ class ThreadLink:
         if event["type"] == "http.disconnect":
             self._leave(_LEFT)
             self.wake()
-            return event
-        with self._lock:
-            self._received.append(event)
-            self._received_size += _size(event)
-            if self._changed is not None:
-                self._changed.notify_all()
         return event
 
     def _read_ahead(self) -> None:
@@ -368,10 +391,13 @@ class ThreadLink:
 
     async def _read(self) -> None:
         try:
-            while (event := await self._receive_event())["type"] == "http.request":
-                # After the body's end, what is left to come is the disconnect, and there is no need to wait.
-                if _has_more(event):
-                    await self._wait_for_room_to_read()
+            while not self._body_received and self._gone is None:
+                await self._wait_for_room_to_read()
+                await self._receive_part()
+            # What is left to come is the disconnect. Middleware that replays a body may give that instead,
+            # again and again: it is not asked twice.
+            if self._gone is None:
+                await self._receive_event()
         except Exception as error:  # noqa: BLE001  # raised to the host, whose `receive` has failed
             self._host_failure = error
             self._leave(_HOST_FAILED)
@@ -414,23 +440,6 @@ class ThreadLink:
 
     def _move_off(self) -> None:
         worker = self._worker
-        if worker is not None:
-            self._pool.move_off(worker, self)
-
-
-def _size(event: HTTPRequestSideEvent | HTTPResponseEvent) -> int:
-    if event["type"] == "http.request" or event["type"] == "http.response.body":
-        return len(event.get("body", b""))
-    return 0
-
-
-def _has_more(event: HTTPRequestSideEvent | HTTPResponseEvent) -> bool:
-    if event["type"] == "http.request" or event["type"] == "http.response.body":
-        return event.get("more_body", False)
-    return False
-
-
-def _is_event_stream(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    return any(
-        name == b"content-type" and value.lower().startswith(b"text/event-stream") for name, value in headers
-    )
+        if worker is not None and not self._pool.move_off(worker, self):
+            # There are as many such streams as there may be; perhaps there is room for it later.
+            self._timer = self._mailbox.loop.call_later(_LONG_STREAM, self._move_off)

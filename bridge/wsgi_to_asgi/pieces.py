@@ -6,18 +6,25 @@ from bridge.types import HTTPResponseBodyEvent, HTTPResponseEvent
 
 __all__ = ["SLICE", "in_good_sizes"]
 
-# Bytes of a chunk that the host gets at once. A host copies what the socket does not take; in slices, it says
-# stop before it has copied much. 10 MiB at once cost 487 MB at four connections.
+# Bytes of a chunk that the host gets at once. It is told to stop, then, when it has taken a little more than
+# the client, and not when it has taken all.
 SLICE = 262144
 
 
-def in_good_sizes(events: Sequence[HTTPResponseEvent]) -> Iterable[HTTPResponseEvent]:
-    """The same events with their bodies joined where they are small, and sliced where they are large."""
+def in_good_sizes(events: Sequence[HTTPResponseEvent], *, copied: bool = True) -> Iterable[HTTPResponseEvent]:
+    """The same events with their bodies joined where they are small, and sliced where they are large.
+
+    Args:
+        events: what goes to the host now.
+        copied: whether the transport copies what the socket does not take at once. Where it only holds on to
+            it, a body that is whole is better left so: 10 MiB in slices cost 1.6 times the CPU on uvloop.
+    """
     if len(events) == 2:  # the start and all of the body, as most responses are
         start, body = events
-        starts = start["type"] == "http.response.start"
-        if starts and body["type"] == "http.response.body" and len(body["body"]) < SLICE:
-            return events
+        if start["type"] == "http.response.start" and body["type"] == "http.response.body":
+            is_last = not body["more_body"]
+            if len(body["body"]) < SLICE or (is_last and not copied):
+                return events
     return _resized(events)
 
 

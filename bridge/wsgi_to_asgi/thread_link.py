@@ -316,7 +316,7 @@ class ThreadLink:
         if self._open:
             self._watch()
         self._context.carry_back()
-        for event in in_good_sizes(events):
+        for event in in_good_sizes(events, copied=self._mailbox.transports_copy):
             if self._gone is not None:
                 return
             try:

@@ -130,8 +130,8 @@ def test_file_that_cannot_be_sought(file: IO[bytes]) -> None:
 SENDABLE: list[tuple[str, Callable[[Path], Any], Callable[[], Response]]] = [
     ("a file", lambda path: path.open("rb"), response),
     ("without a buffer", lambda path: path.open("rb", buffering=0), response),
-    ("by a name of bytes", lambda path: open(os.fsencode(path), "rb"), response),
-    ("by a name of str", lambda path: open(str(path), "rb"), response),
+    ("by a name of bytes", lambda path: io.BufferedReader(io.FileIO(os.fsencode(path))), response),
+    ("by a name of str", lambda path: io.BufferedReader(io.FileIO(str(path))), response),
     ("of the length that was declared", lambda path: path.open("rb"), lambda: response(length=len(CONTENT))),
     ("with a status of its own", lambda path: path.open("rb"), lambda: response(status="404 Not Found")),
     ("rewound", lambda path: rewound(path.open("rb")), response),
@@ -225,7 +225,7 @@ UNSENDABLE: list[tuple[str, Callable[[Path], Any], dict[str, Any], Callable[[], 
     ("deleted", deleted, {}, response),
     ("replaced by another of its name", replaced, {}, response),
     ("opened by a descriptor", by_descriptor, {}, response),
-    ("a device", lambda _: open("/dev/null", "rb"), {}, response),
+    ("a device", lambda _: io.FileIO("/dev/null"), {}, response),
 ]
 
 

@@ -67,6 +67,16 @@ def test_file_passes_as_it_is() -> None:
     assert list(in_good_sizes([path])) == [path]
 
 
+@pytest.mark.parametrize(
+    ("copied", "more", "expected"), [(True, False, 3), (False, False, 1), (False, True, 3)]
+)
+def test_a_whole_body_stays_whole_where_nobody_copies_it(copied: bool, more: bool, expected: int) -> None:
+    events = [START, *bodies_of([3 * SLICE], more)]
+    pieces = list(in_good_sizes(events, copied=copied))
+    assert len(pieces) == 1 + expected
+    assert Reply.of(pieces).body == Reply.of(events).body
+
+
 @given(
     st.lists(st.sampled_from([0, 1, 2, SLICE // 3, SLICE - 1, SLICE, SLICE + 1, 2 * SLICE])), st.booleans()
 )

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast
 
-from asgiref.compatibility import guarantee_single_callable
+from asgiref.compatibility import double_to_single_callable
 
 from bridge.errors import BridgeError
 from bridge.interfaces import Interface
@@ -54,10 +54,18 @@ def make_application(settings: ServeSettings) -> Application:
         adapted = _ADAPTERS[settings.adapter](loaded.app, settings)
         details = _describe_adapter(settings)
     else:
-        adapted = cast(ASGI3Application, cast(Any, guarantee_single_callable)(loaded.app))
+        adapted = _as_asgi3(loaded)
         details = "served as it is, no adapter"
     drain = adapted.end_streams if isinstance(adapted, WSGIToASGI) else _do_nothing
     return Application(adapted, f"{_describe_app(loaded)} · {details}", drain)
+
+
+def _as_asgi3(loaded: LoadedApp) -> ASGI3Application:
+    # asgiref could tell the two forms apart as well, but takes a plain function that returns a coroutine,
+    # such as a decorated app, for the old one.
+    if loaded.interface == "asgi2":
+        return cast(ASGI3Application, cast(Any, double_to_single_callable)(loaded.app))
+    return cast(ASGI3Application, loaded.app)
 
 
 def _do_nothing() -> None:

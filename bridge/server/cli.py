@@ -15,10 +15,10 @@ from bridge import __version__
 from bridge.errors import BridgeError
 from bridge.interfaces import Interface
 from bridge.server.application import AdapterName, ServeSettings
-from bridge.server.loading import find_app
+from bridge.server.naming import find_app
 from bridge.server.serving import STARTUP_FAILURE, ServeConfig, default_log_config, serve
 
-__all__ = ["bridge"]
+__all__ = ["bridge", "make_config"]
 
 _INTERFACES: dict[str, Interface | None] = {
     "auto": None,
@@ -42,10 +42,13 @@ def _version(context: click.Context, parameter: click.Parameter, wanted: bool) -
     context.exit()
 
 
-@click.group()
-@click.option(
+_version_option = click.option(
     "--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Show versions."
 )
+
+
+@click.group()
+@_version_option
 def bridge() -> None:
     """Run Flask, and any WSGI app, on ASGI."""
 
@@ -67,10 +70,12 @@ def _uvicorn_options() -> list[click.Parameter]:
 
 
 @bridge.command("serve", params=_uvicorn_options())
-@click.argument("app", required=False)
+@click.argument("app", required=False, envvar="UVICORN_APP")
+@_version_option
 @click.option(
     "--interface",
     type=click.Choice(list(_INTERFACES)),
+    envvar="UVICORN_INTERFACE",
     default="auto",
     show_default=True,
     help="What the app speaks, if it cannot be told.",
@@ -103,19 +108,41 @@ def serve_command(app: str | None, **options: Any) -> None:
     """
     sys.path.insert(0, options["app_dir"] or os.getcwd())
     try:
-        settings = ServeSettings(
-            target=app or find_app(),
-            factory=options["factory"],
-            interface=_INTERFACES[options["interface"]],
-            adapter=cast(AdapterName, options["adapter"]),
-            threads=options["threads"],
-            streams=options["streams"],
-        )
-        code = serve(ServeConfig(settings, **_config_options(options)))
+        code = serve(make_config(app, options))
     except BridgeError as error:
         click.echo(f"bridge: {error}", err=True)
         code = STARTUP_FAILURE
     sys.exit(code)
+
+
+def make_config(app: str | None, options: dict[str, Any]) -> ServeConfig:
+    """The configuration that a command line asks for.
+
+    Args:
+        app: what to serve, or None to find it.
+        options: the parsed options of the command, by their names.
+
+    Raises:
+        AppError: there is no app to be found.
+    """
+    settings = ServeSettings(
+        target=app or _find_app(options),
+        factory=options["factory"],
+        interface=_INTERFACES[options["interface"]],
+        adapter=cast(AdapterName, options["adapter"]),
+        threads=options["threads"],
+        streams=options["streams"],
+    )
+    return ServeConfig(settings, **_config_options(options))
+
+
+def _find_app(options: dict[str, Any]) -> str:
+    if options["env_file"] is not None:
+        # uvicorn reads the file as well, but only after FLASK_APP is needed.
+        from dotenv import load_dotenv
+
+        load_dotenv(options["env_file"])
+    return find_app(options["app_dir"] or ".")
 
 
 def _config_options(options: dict[str, Any]) -> dict[str, Any]:

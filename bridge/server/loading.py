@@ -1,6 +1,8 @@
-"""Find and import the app that a command line names, and say clearly what is wrong where that fails."""
+"""Import the app that a command line names."""
 
 import ast
+import difflib
+import functools
 import importlib
 import inspect
 import os
@@ -9,32 +11,23 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import Any
 
 from bridge.errors import BridgeError
-from bridge.interfaces import Interface, detect_interface
+from bridge.interfaces import Interface, detect_interface, is_async_callable
 
 __all__ = ["AppError", "BrokenAppError", "LoadedApp", "find_app", "load_app"]
 
 # What Flask's own command looks for, in its order.
-_FILES = ("wsgi.py", "app.py")
 _NAMES = ("app", "application")
 _FACTORIES = ("create_app", "make_app")
 
-
-class AppError(BridgeError):
-    """The app cannot be loaded; the message is one line that names what is missing."""
-
-
-class BrokenAppError(AppError):
-    """The app's own code failed while it was loaded; `report` has the traceback, from the app's frames on."""
-
-    def __init__(self, message: str, cause: BaseException) -> None:
-        super().__init__(message)
-        self.report = "".join(
-            traceback.format_exception(type(cause), cause, _from_app(cause.__traceback__), chain=True)
-        )
+_ARGUMENTS: dict[Interface, tuple[str, ...]] = {
+    "wsgi": ("environ", "start_response"),
+    "asgi": ("scope", "receive", "send"),
+    "asgi2": ("scope",),
+}
 
 
 @dataclass(frozen=True)
@@ -55,24 +48,6 @@ class LoadedApp:
         return {"wsgi": "WSGI", "asgi": "ASGI", "asgi2": "ASGI 2"}[self.interface]
 
 
-def find_app() -> str:
-    """What to serve when the command line does not say: FLASK_APP, or the file Flask's command would take.
-
-    Raises:
-        AppError: there is none.
-    """
-    named = os.environ.get("FLASK_APP")
-    if named:
-        return named
-    for file in _FILES:
-        if Path(file).is_file():
-            return file
-    raise AppError(
-        "no app given, FLASK_APP is not set, and there is no wsgi.py or app.py here; "
-        "say which: bridge serve module:app"
-    )
-
-
 def load_app(target: str, *, factory: bool = False, interface: Interface | None = None) -> LoadedApp:
     """Import an app.
 
@@ -86,66 +61,47 @@ def load_app(target: str, *, factory: bool = False, interface: Interface | None 
         AppError: there is no such module, or nothing in it that can be served.
         BrokenAppError: the app's own code raised an exception.
     """
-    module_name, separator, expression = _split(target)
-    module = _import(module_name, target)
-    if separator:
-        app = _evaluate(module, expression)
+    named = parse_target(target)
+    module = _import(named)
+    if named.expression:
+        expression, app = named.expression, _evaluate(module, named.expression)
     else:
         expression, app = _best_of(module)
-    name = f"{module_name}:{expression}"
-    if factory or _is_factory(app):
-        app = _call(app, (), {}, f"{name}()")
+    name = f"{named.module}:{expression}"
+    if not expression.endswith(")") and (factory or _is_factory(app)):
         name += "()"
+        app = _call(app, (), {}, name)
     if not callable(app):
         raise AppError(f"{name} is of type {type(app).__name__}, which is not callable, and so not an app")
-    found = interface or detect_interface(app)
-    if found is None:
-        raise AppError(
-            f"cannot tell whether {name} is a WSGI or an ASGI app; say --interface wsgi or --interface asgi"
-        )
-    return LoadedApp(app, found, name)
+    return LoadedApp(app, _interface_of(app, name, interface), name)
 
 
-def _split(target: str) -> tuple[str, str, str]:
-    """The module's name, `:` if an attribute was named, and the attribute."""
-    head, separator, expression = target.partition(":")
-    if head.endswith(".py") or os.sep in head:
-        return _module_of_file(head), separator, expression
-    if not head or (separator and not expression.strip()):
-        raise AppError(f"{target!r} does not name an app; write module:attribute, such as app:app")
-    return head, separator, expression.strip()
-
-
-def _module_of_file(file: str) -> str:
-    """The import name of a file; its package's root is put on sys.path, as Flask's command does."""
-    path = Path(file).resolve()
-    if not path.is_file():
-        raise AppError(f"no file {file!r} (looked in {os.getcwd()})")
-    parts = [] if path.stem == "__init__" else [path.stem]
-    folder = path.parent
-    while (folder / "__init__.py").is_file():
-        parts.insert(0, folder.name)
-        folder = folder.parent
-    if sys.path[:1] != [str(folder)]:
-        sys.path.insert(0, str(folder))
-    return ".".join(parts)
-
-
-def _import(name: str, target: str) -> ModuleType:
+def _import(named: Target) -> ModuleType:
     try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
+        module = importlib.import_module(named.module)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001  # a module may also call sys.exit()
         # The module itself or a package it is in: nothing there. Anything else: its own imports.
-        if error.name is not None and (name + ".").startswith(error.name + "."):
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing is not None and f"{named.module}.".startswith(f"{missing}."):
             raise AppError(
-                f"no module named {error.name!r} (looked in {os.getcwd()} and on sys.path; "
+                f"no module named {missing!r} (looked in {os.path.abspath(sys.path[0])} and on sys.path; "
                 "is --app-dir right?)"
             ) from None
-        raise BrokenAppError(f"{target}: importing {name!r} failed: {_describe(error)}", error) from None
-    except BaseException as error:  # a module may also call sys.exit()
-        if isinstance(error, KeyboardInterrupt):
-            raise
-        raise BrokenAppError(f"{target}: importing {name!r} failed: {_describe(error)}", error) from None
+        raise BrokenAppError(f"importing {named.module!r}", error) from None
+    _check_origin(module, named)
+    return module
+
+
+def _check_origin(module: ModuleType, named: Target) -> None:
+    """Refuse another module of the same name as the file: `random.py` would give the standard library's."""
+    origin = getattr(module, "__file__", None)
+    if named.file is not None and (origin is None or Path(origin).resolve() != named.file):
+        raise AppError(
+            f"{named.file} cannot be imported as {named.module!r}, for {origin or 'a built-in module'} "
+            "has that name already; rename the file"
+        )
 
 
 def _evaluate(module: ModuleType, expression: str) -> Any:
@@ -153,40 +109,59 @@ def _evaluate(module: ModuleType, expression: str) -> Any:
     try:
         node = ast.parse(expression, mode="eval").body
     except SyntaxError:
-        raise AppError(f"{expression!r} is neither an attribute nor a call of a factory") from None
+        raise _not_understood(expression) from None
     if not isinstance(node, ast.Call):
         return _attribute(module, expression)
     try:
         arguments = [ast.literal_eval(argument) for argument in node.args]
-        keywords = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in node.keywords}
-    except ValueError:
+        keywords = {_keyword(keyword): ast.literal_eval(keyword.value) for keyword in node.keywords}
+    except (ValueError, TypeError):  # the second for what cannot be the key of a dict
         raise AppError(
             f"the arguments in {expression!r} must be literals, such as strings or numbers"
         ) from None
-    name = ast.unparse(node.func)
-    return _call(_attribute(module, name), arguments, keywords, f"{module.__name__}:{expression}")
+    factory = _attribute(module, ast.unparse(node.func))
+    return _call(factory, arguments, keywords, f"{module.__name__}:{expression}")
+
+
+def _keyword(keyword: ast.keyword) -> str:
+    if keyword.arg is None:
+        raise ValueError("**keywords")
+    return keyword.arg
+
+
+def _not_understood(expression: str) -> AppError:
+    return AppError(f"{expression!r} is neither an attribute, such as app, nor a call, such as create_app()")
 
 
 def _attribute(module: ModuleType, dotted: str) -> Any:
+    names = dotted.split(".")
+    if not all(name.isidentifier() for name in names):
+        raise _not_understood(dotted)
     value: Any = module
-    for name in dotted.split("."):
+    for name in names:
         try:
             value = getattr(value, name)
         except AttributeError:
             raise AppError(
-                f"module {module.__name__!r} has no attribute {dotted!r}{_suggestion(module)}"
+                f"module {module.__name__!r} has no attribute {dotted!r}{_suggestion(module, dotted)}"
             ) from None
     return value
 
 
-def _suggestion(module: ModuleType) -> str:
-    found = [name for name, _ in _candidates(module)]
+def _suggestion(module: ModuleType, wanted: str) -> str:
+    similar = difflib.get_close_matches(wanted, [name for name in vars(module) if not name.startswith("_")])
+    found = dict.fromkeys([*(name for name, _ in _candidates(module)), *similar])
     return f"; it has {', '.join(repr(name) for name in found)}" if found else ""
 
 
 def _call(factory: Any, arguments: Any, keywords: dict[str, Any], name: str) -> Any:
     if not callable(factory):
-        raise AppError(f"{name}: a {type(factory).__name__} is not callable, and so not a factory")
+        raise AppError(
+            f"{name.partition('(')[0]} is of type {type(factory).__name__}, which is not callable, "
+            "and so not a factory"
+        )
+    if is_async_callable(factory):
+        raise AppError(f"{name}: the factory is async; it must be a plain function that returns the app")
     try:
         inspect.signature(factory).bind(*arguments, **keywords)
     except TypeError as error:
@@ -195,14 +170,22 @@ def _call(factory: Any, arguments: Any, keywords: dict[str, Any], name: str) -> 
         pass  # a builtin without a signature; calling it will tell
     try:
         return factory(*arguments, **keywords)
-    except Exception as error:  # noqa: BLE001  # reported with its traceback
-        raise BrokenAppError(f"{name} failed: {_describe(error)}", error) from None
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001  # it may call sys.exit(); reported with its traceback
+        raise BrokenAppError(name, error) from None
 
 
 def _best_of(module: ModuleType) -> tuple[str, Any]:
     """The app of a module that was given without an attribute."""
     for name, value in _candidates(module):
         return name, value
+    flask_apps = [name for name, _ in _flask_apps(module)]
+    if flask_apps:
+        raise AppError(
+            f"module {module.__name__!r} has several Flask apps, {', '.join(flask_apps)}; "
+            f"say which: {module.__name__}:{flask_apps[0]}"
+        )
     raise AppError(
         f"module {module.__name__!r} has no app: none of {', '.join((*_NAMES, *_FACTORIES))} is in it, "
         f"and no single Flask app; say which: {module.__name__}:attribute"
@@ -213,34 +196,64 @@ def _candidates(module: ModuleType) -> Iterator[tuple[str, Any]]:
     for name in _NAMES:
         if callable(getattr(module, name, None)):
             yield name, getattr(module, name)
-    flask = sys.modules.get("flask")
-    if flask is not None:
-        apps = [(name, value) for name, value in vars(module).items() if isinstance(value, flask.Flask)]
-        if len(apps) == 1 and apps[0][0] not in _NAMES:
-            yield apps[0]
+    flask_apps = _flask_apps(module)
+    if len(flask_apps) == 1:
+        yield flask_apps[0]
     for name in _FACTORIES:
         if callable(getattr(module, name, None)):
             yield name, getattr(module, name)
 
 
+def _flask_apps(module: ModuleType) -> list[tuple[str, Any]]:
+    """The Flask apps of a module that have other names than the usual, each once."""
+    flask = sys.modules.get("flask")
+    if flask is None:
+        return []
+    apps = {
+        id(value): (name, value)
+        for name, value in reversed(vars(module).items())
+        if isinstance(value, flask.Flask) and name not in _NAMES
+    }
+    return [*reversed(apps.values())]
+
+
 def _is_factory(app: Any) -> bool:
-    """Whether it is a function that can be called with nothing: an app cannot."""
-    if not inspect.isfunction(app) or inspect.iscoroutinefunction(app):
+    """Whether it makes the app: a function with the name of a factory, or one that needs no arguments."""
+    if not (inspect.isfunction(app) or inspect.ismethod(app) or isinstance(app, functools.partial)):
         return False
-    if app.__name__ in _FACTORIES:
+    if getattr(app, "__name__", None) in _FACTORIES:
         return True
-    return not inspect.signature(app).parameters
+    return all(
+        parameter.kind is parameter.VAR_KEYWORD or parameter.default is not parameter.empty
+        for parameter in inspect.signature(app).parameters.values()
+    )
 
 
-def _describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+def _interface_of(app: Callable[..., Any], name: str, said: Interface | None) -> Interface:
+    """What the app speaks: what was said, if it can be so, or what it looks like."""
+    if said is not None:
+        _check_callable_as(app, name, said)
+        return said
+    found = detect_interface(app)
+    if found is not None:
+        return found
+    if inspect.isclass(app):
+        raise AppError(f"{name} is a class, not an app; if calling it gives the app, write {name}()")
+    raise AppError(
+        f"cannot tell whether {name} is a WSGI or an ASGI app; say --interface wsgi or --interface asgi"
+    )
 
 
-def _from_app(frames: TracebackType | None) -> TracebackType | None:
-    """The traceback without the frames of this file and of the import system on top of it."""
-    while frames is not None:
-        file = frames.tb_frame.f_code.co_filename
-        if file != __file__ and not file.startswith("<frozen importlib") and file != importlib.__file__:
-            return frames
-        frames = frames.tb_next
-    return None
+def _check_callable_as(app: Callable[..., Any], name: str, interface: Interface) -> None:
+    """Refuse what would fail at every request: an app that cannot be called as its interface wants it."""
+    if interface == "wsgi" and is_async_callable(app):
+        raise AppError(f"{name} is async, so it is not the WSGI app that --interface wsgi says it is")
+    arguments = _ARGUMENTS[interface]
+    try:
+        inspect.signature(app).bind(*arguments)
+    except TypeError:
+        raise AppError(
+            f"{name} cannot be called with ({', '.join(arguments)}), so it is not what --interface says it is"
+        ) from None
+    except ValueError:
+        pass  # a builtin without a signature

@@ -1,7 +1,7 @@
 """Run uvicorn with our settings: one process, several, or one that reloads.
 
 uvicorn's own parts do the work, through the seams it offers: `Config` is subclassed to load the app our way,
-`Server`, `Multiprocess` and `ChangeReload` are used as they are.
+`Server` is used as it is, and the supervisors very nearly.
 """
 
 import asyncio
@@ -13,18 +13,20 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import uvicorn
 from uvicorn.config import LOG_LEVELS, LOGGING_CONFIG, STARTUP_FAILURE
-from uvicorn.supervisors import ChangeReload, Multiprocess
+from uvicorn.importer import ImportFromStringError
 
 from bridge.errors import BridgeError
 from bridge.server.application import Application, ServeSettings, make_application
-from bridge.server.loading import BrokenAppError
+from bridge.server.app_errors import BrokenAppError
 from bridge.server.sockets import address_of, bind
+from bridge.server.supervisors import Reloader, Workers, let_ctrl_c_through
 
-__all__ = ["STARTUP_FAILURE", "ServeConfig", "serve"]
+__all__ = ["STARTUP_FAILURE", "ServeConfig", "default_log_config", "serve"]
 
 logger = logging.getLogger("bridge")
 
@@ -42,6 +44,7 @@ class ServeConfig(uvicorn.Config):
     def __init__(self, settings: ServeSettings, **options: Any) -> None:
         self.settings = settings
         self.addresses: list[str] = []
+        self._made: Future[Application] | None = None
         super().__init__(settings.target, factory=True, interface="asgi3", **options)
 
     def configure_logging(self) -> None:
@@ -51,21 +54,52 @@ class ServeConfig(uvicorn.Config):
             level = self.log_level
             logger.setLevel(LOG_LEVELS[level.lower()] if isinstance(level, str) else level)
 
+    def get_loop_factory(self) -> Callable[[], asyncio.AbstractEventLoop] | None:
+        """What makes the event loop; the app is loaded first.
+
+        Within the running loop, where uvicorn loads it, an app that calls `asyncio.run()` when it is imported
+        or made could not be served.
+        """
+        factory = super().get_loop_factory()
+        self._make_application()
+        return factory
+
     def load(self) -> None:
         """Load everything, and have the app told when the server begins to stop."""
-        super().load()
+        try:
+            super().load()
+        except OSError as error:
+            if not self.is_ssl:
+                raise
+            sys.exit(_report(_unusable_certificate(self, error)))
+        except (ValueError, ImportFromStringError) as error:
+            sys.exit(_report(BridgeError(f"uvicorn cannot be set up as the options say: {error}")))
         self.http_protocol_class = _draining(self.http_protocol_class, self._application.drain)
 
     def load_app(self) -> Callable[[], Any]:
         """Make the application; end the process with one line where that is impossible."""
         try:
-            self._application: Application = make_application(self.settings)
+            self._application: Application = self._make_application().result()
         except BridgeError as error:
             sys.exit(_report(error))
         logger.info("%s", self._application.description)
         if not self.use_subprocess:
             self.log_addresses()
         return lambda: self._application.asgi
+
+    def _make_application(self) -> "Future[Application]":
+        """The application, or the error instead of it, which is for `load_app` to raise.
+
+        Raised before the loop runs, it would leave uvicorn's coroutine behind, with a warning about that.
+        """
+        if self._made is None:
+            self._made = Future()
+            try:
+                let_ctrl_c_through()
+                self._made.set_result(make_application(self.settings))
+            except BaseException as error:  # noqa: BLE001  # see above
+                self._made.set_exception(error)
+        return self._made
 
     def log_addresses(self) -> None:
         """Say where the server listens."""
@@ -84,8 +118,10 @@ def serve(config: ServeConfig) -> int:
     """Serve until a signal ends it; return the exit code.
 
     Raises:
-        BridgeError: the address cannot be listened on.
+        BridgeError: the address cannot be listened on, or the options contradict each other.
     """
+    if config.ssl_keyfile and not config.ssl_certfile:
+        raise BridgeError("--ssl-keyfile needs the certificate, too: --ssl-certfile")
     sockets = bind(host=config.host, port=config.port, uds=config.uds, fd=config.fd)
     config.addresses = [address_of(each, tls=config.is_ssl) for each in sockets]
     # SIGTERM ends like Ctrl-C: uvicorn raises the signal again when it has stopped, and by default that
@@ -98,7 +134,7 @@ def serve(config: ServeConfig) -> int:
     finally:
         for each in sockets:
             each.close()
-        if config.uds is not None and os.path.exists(config.uds):
+        if config.fd is None and config.uds is not None and os.path.exists(config.uds):
             os.unlink(config.uds)
 
 
@@ -106,10 +142,10 @@ def _run(config: ServeConfig, sockets: list[socket.socket]) -> int:
     if config.use_subprocess:
         config.log_addresses()
     if config.should_reload:
-        ChangeReload(config, target=uvicorn.Server(config).run, sockets=sockets).run()
+        Reloader(config, target=uvicorn.Server(config).run, sockets=sockets).run()
         return 0
     if config.workers > 1:
-        supervisor = Multiprocess(config, sockets=sockets)
+        supervisor = Workers(config, sockets=sockets)
         supervisor.run()
         failed = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
         return STARTUP_FAILURE if failed else 0
@@ -128,6 +164,15 @@ def _report(error: BridgeError) -> int:
         print(error.report, end="", file=sys.stderr)
     print(f"bridge: {error}", file=sys.stderr)
     return 1 if isinstance(error, BrokenAppError) and not is_worker else STARTUP_FAILURE
+
+
+def _unusable_certificate(config: ServeConfig, error: OSError) -> BridgeError:
+    # OpenSSL does not say which file it means.
+    files = [config.ssl_certfile, config.ssl_keyfile, config.ssl_ca_certs]
+    return BridgeError(
+        f"cannot use the certificate of --ssl-certfile ({', '.join(str(file) for file in files if file)}): "
+        f"{error.strerror or error}"
+    )
 
 
 def _draining(protocol: type[asyncio.Protocol], on_shutdown: Callable[[], None]) -> type[asyncio.Protocol]:

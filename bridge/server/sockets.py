@@ -25,13 +25,15 @@ def bind(*, host: str, port: int, uds: str | None, fd: int | None) -> list[socke
     Raises:
         BridgeError: the address is taken, not this machine's, or not allowed.
     """
+    if not 0 <= port <= 65535:
+        raise BridgeError(f"there is no port {port}; --port takes 1 to 65535, or 0 for any free one")
     if fd is not None:
         with _explained(f"file descriptor {fd}", "--fd"):
-            return [socket.socket(fileno=fd)]
+            return [_of_descriptor(fd)]
     if uds is not None:
         with _explained(uds, "--uds"):
             return [_bind_path(uds)]
-    with _explained(f"{host}:{port}", "--host and --port"):
+    with _explained(f"{_in_url(host)}:{port}", "--host and --port"):
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         return _bind_addresses([(family, address) for family, _, _, _, address in dict.fromkeys(found)])
 
@@ -41,21 +43,41 @@ def address_of(bound: socket.socket, *, tls: bool) -> str:
     name = bound.getsockname()
     if not isinstance(name, tuple):
         return f"unix:{os.fsdecode(name)}"
-    host = f"[{name[0]}]" if ":" in name[0] else name[0]
-    return f"{'https' if tls else 'http'}://{host}:{name[1]}"
+    return f"{'https' if tls else 'http'}://{_in_url(name[0])}:{name[1]}"
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _of_descriptor(fd: int) -> socket.socket:
+    given = socket.socket(fileno=fd)
+    if given.type != socket.SOCK_STREAM:
+        given.detach()  # it is not ours to close
+        raise OSError("it is a socket, but not one that can listen")
+    return given
 
 
 def _bind_addresses(addresses: list[tuple[socket.AddressFamily, Any]]) -> list[socket.socket]:
     bound: list[socket.socket] = []
+    unavailable = None
     try:
         for family, (host, port, *rest) in addresses:
             # If any free port will do, it is the same one for all addresses.
             port = bound[0].getsockname()[1] if bound else port
-            bound.append(_bind_address(family, (host, port, *rest)))
+            try:
+                bound.append(_bind_address(family, (host, port, *rest)))
+            except OSError as error:
+                # localhost may well have an IPv6 address on a machine that has no IPv6.
+                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    raise
+                unavailable = error
     except BaseException:
         for one in bound:
             one.close()
         raise
+    if unavailable is not None and not bound:
+        raise unavailable
     return bound
 
 
@@ -89,12 +111,17 @@ def _bind_path(path: str) -> socket.socket:
 
 
 def _remove_stale(path: str) -> None:
-    """Remove the socket that a killed server has left behind: one where nobody listens."""
+    """Remove the socket that a killed server has left behind: one where nobody listens.
+
+    Raises:
+        BridgeError: something else has that name.
+    """
     try:
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
-            return
+        mode = os.stat(path).st_mode
     except FileNotFoundError:
         return
+    if not stat.S_ISSOCK(mode):
+        raise BridgeError(f"{path} is there already, and it is not a socket; choose another path with --uds")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(path)

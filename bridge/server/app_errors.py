@@ -16,7 +16,12 @@ class AppError(BridgeError):
 
 
 class BrokenAppError(AppError):
-    """The app's own code failed while it was loaded; `report` has the traceback, from the app's frames on."""
+    """The app's own code failed while it was loaded; `report` has the traceback, of the app's frames only.
+
+    Args:
+        what: what was being done.
+        cause: what the app raised.
+    """
 
     def __init__(self, what: str, cause: BaseException) -> None:
         super().__init__(f"{what} failed: {_describe(cause)}")

@@ -7,19 +7,19 @@ import importlib
 import inspect
 import os
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from bridge.errors import BridgeError
 from bridge.interfaces import Interface, detect_interface, is_async_callable
+from bridge.server.app_errors import AppError, BrokenAppError
+from bridge.server.naming import Target, parse_target
 
-__all__ = ["AppError", "BrokenAppError", "LoadedApp", "find_app", "load_app"]
+__all__ = ["LoadedApp", "load_app"]
 
-# What Flask's own command looks for, in its order.
+# What Flask's own command looks for in a module, in its order.
 _NAMES = ("app", "application")
 _FACTORIES = ("create_app", "make_app")
 

@@ -9,7 +9,7 @@ from bridge.server.app_errors import AppError
 
 __all__ = ["Target", "find_app", "parse_target"]
 
-# What Flask's own command looks for, in its order.
+# The modules Flask's own command looks for, in its order.
 _MODULES = ("wsgi", "app")
 
 
@@ -81,5 +81,3 @@ def _module_of_file(file: Path) -> str:
     if sys.path[:1] != [str(folder)]:
         sys.path.insert(0, str(folder))
     return ".".join(parts)
-
-

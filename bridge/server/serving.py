@@ -21,8 +21,8 @@ from uvicorn.config import LOG_LEVELS, LOGGING_CONFIG, STARTUP_FAILURE
 from uvicorn.importer import ImportFromStringError
 
 from bridge.errors import BridgeError
-from bridge.server.application import Application, ServeSettings, make_application
 from bridge.server.app_errors import BrokenAppError
+from bridge.server.application import Application, ServeSettings, make_application
 from bridge.server.sockets import address_of, bind
 from bridge.server.supervisors import Reloader, Workers, let_ctrl_c_through
 

@@ -1,4 +1,4 @@
-"""`bridge.server.naming` and `loading`: what a command line may name, and what is said where there is no such app."""
+"""`bridge.server.naming` and `loading`: what can be named, and what is said where there is no such app."""
 
 import functools
 import os

@@ -142,10 +142,14 @@ class WSGIToASGI:
         try:
             async with entered(self.lifespan, self.app) as state:
                 self._state = state
+                patience = _PATIENCE
                 try:
                     yield state
+                except asyncio.CancelledError:
+                    patience = 0  # the host is in a hurry: Ctrl-C was pressed again
+                    raise
                 finally:
-                    await self._close_pool()
+                    await self._close_pool(patience)
         finally:
             self._entered = False
             self._state = {}
@@ -178,8 +182,8 @@ class WSGIToASGI:
         weakref.finalize(self, pool.close, _do_nothing).atexit = False
         return pool
 
-    async def _close_pool(self) -> None:
-        """End the worker threads, waiting for those that are busy, but not for ever."""
+    async def _close_pool(self, patience: float) -> None:
+        """End the worker threads; wait for those that are busy, at most `patience` seconds."""
         pool, self._pool = self._pool, None
         if pool is None or not pool.is_usable:
             return
@@ -192,13 +196,12 @@ class WSGIToASGI:
 
         threads = pool.close(tell)
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(patience):
                 await empty.wait()
         except TimeoutError:
             busy = sum(thread.is_alive() for thread in threads)
-            logger.warning(
-                "%d worker thread(s) still busy with requests that were given up; going on without them", busy
-            )
+            if busy:
+                logger.warning("going on without %d worker thread(s), busy with requests given up", busy)
             return
         for thread in threads:
             thread.join()  # each has nothing left to do but to return

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import inspect
+import logging
 import os
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -32,6 +33,18 @@ def nothing_left_over_on_the_loop(request: pytest.FixtureRequest, nothing_left_o
     """Fail an async test after which tasks are running; its loop is closed before threads are looked for."""
     if inspect.iscoroutinefunction(getattr(request, "function", None)):
         request.getfixturevalue("no_task_left_over")
+
+
+@pytest.fixture(autouse=True)
+def nothing_lost_on_a_loop(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Fail a test in which asyncio reports what nobody heard of: an exception, a task that was destroyed."""
+    yield
+    lost = [
+        record.getMessage()
+        for record in caplog.get_records("call")
+        if record.name == "asyncio" and record.levelno >= logging.ERROR
+    ]
+    assert not lost, f"asyncio logged errors: {lost}"
 
 
 @pytest.fixture

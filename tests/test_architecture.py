@@ -26,6 +26,7 @@ PURE = [
     "wsgi_to_asgi/call.py",
     "wsgi_to_asgi/environ.py",
     "wsgi_to_asgi/events.py",
+    "wsgi_to_asgi/events.py",
     "wsgi_to_asgi/file_wrapper.py",
     "wsgi_to_asgi/pieces.py",
     "wsgi_to_asgi/response.py",
@@ -41,7 +42,7 @@ def name_of(source: Path) -> str:
 
 def imports_of(source: Path) -> set[str]:
     """Every module that a file imports, anywhere in it."""
-    found = set()
+    found: set[str] = set()
     for node in ast.walk(ast.parse(source.read_text())):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)

@@ -29,8 +29,6 @@ _CONSTANTS: WSGIEnvironment = {
     # Not known from here, and the value that promises less is the safe one.
     "wsgi.multiprocess": True,
     "wsgi.run_once": False,
-    # The body ends where `wsgi.input` says so. Werkzeug reads a chunked body only if it is told.
-    "wsgi.input_terminated": True,
 }
 
 # Header name → environ key, or None for one that is dropped. Clients choose the names, so it is bounded.
@@ -55,8 +53,9 @@ def build_environ(
         state: the lifespan state of the app; becomes `asgi.state`, over what the host passed there.
 
     Returns:
-        A new dict with every key PEP 3333 requires, `wsgi.input_terminated`, and `asgi.scope` and
-        `asgi.state`. REMOTE_ADDR, REMOTE_PORT, REQUEST_URI and RAW_URI are set where the host knows them.
+        A new dict with every key PEP 3333 requires, `wsgi.input_terminated` for a body without a length,
+        `asgi.scope` and `asgi.state`. REMOTE_ADDR, REMOTE_PORT, REQUEST_URI and RAW_URI are set where the
+        host knows them.
     """
     environ = _CONSTANTS.copy()
     scheme = scope.get("scheme", "http")
@@ -81,6 +80,11 @@ def build_environ(
     )
     _set_addresses(environ, scope, scheme)
     _set_headers(environ, scope.get("headers", ()))
+    if "CONTENT_LENGTH" not in environ or "HTTP_TRANSFER_ENCODING" in environ:
+        # Werkzeug reads a body without a length, a chunked one, only if it is told that it has an end. Where
+        # there is a length it had better not know: it guards the body then, and makes a quiet 400 of a client
+        # that leaves in the middle, where it would else log a traceback.
+        environ["wsgi.input_terminated"] = True
     environ["asgi.scope"] = scope
     host_state = scope.get("state")
     environ["asgi.state"] = {**(host_state or {}), **state} if state or host_state is None else host_state

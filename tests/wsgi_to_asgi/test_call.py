@@ -658,6 +658,14 @@ def reading_with_an_error_of_its_own(environ: WSGIEnvironment, start_response: S
     raise AssertionError("the body has no end")
 
 
+def reading_and_failing_later(environ: WSGIEnvironment, start_response: StartResponse) -> NoReturn:
+    try:
+        environ["wsgi.input"].read()
+    except OSError as error:
+        reason = error
+    raise Failure("nothing was read") from reason
+
+
 def reading_with_another_error_on_top(environ: WSGIEnvironment, start_response: StartResponse) -> NoReturn:
     try:
         environ["wsgi.input"].read()
@@ -674,6 +682,7 @@ def writing(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable
 DISCONNECTED: list[tuple[str, WSGIApplication]] = [
     ("while the app reads", reading),
     ("while the app reads, which it reports as an error of its own", reading_with_an_error_of_its_own),
+    ("while the app reads, which it reports later", reading_and_failing_later),
     ("while the app reads, which makes it fail otherwise", reading_with_another_error_on_top),
     ("while the app writes", writing),
     ("while the app answers", of_a_list),

@@ -81,11 +81,27 @@ def test_whole_environ() -> None:
         "wsgi.multithread": True,
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
-        "wsgi.input_terminated": True,
         "wsgi.file_wrapper": FileWrapper,
         "asgi.scope": scope,
         "asgi.state": {"pool": 1},
     }
+
+
+@pytest.mark.parametrize(
+    ("headers", "terminated"),
+    [
+        ([], True),
+        ([(b"content-length", b"3")], False),
+        ([(b"transfer-encoding", b"chunked")], True),
+        ([(b"transfer-encoding", b"chunked"), (b"content-length", b"3")], True),  # RFC 9112, 6.3: the former
+    ],
+    ids=["neither", "a length", "chunked", "both"],
+)
+def test_the_body_says_it_has_an_end_where_no_length_does(
+    headers: list[tuple[bytes, bytes]], terminated: bool
+) -> None:
+    environ = build_environ(http_scope(headers=headers), body=None, file_wrapper=None, state=NO_STATE)
+    assert environ.get("wsgi.input_terminated", False) is terminated
 
 
 # PEP 3333, "environ Variables" and "URL Reconstruction"; the ASGI spec on `path`, `raw_path`, `root_path`;

@@ -275,19 +275,18 @@ class ThreadLink:
         while True:
             with self._lock:
                 finished = self._finished
-                must_receive = (
-                    self._wants_event
-                    and not self._received
-                    and self._reader is None
-                    and self._gone is None
-                    and not self._open  # a stream has a reader, once it sleeps
-                )
                 # None, not the empty list: the worker may fill that one before it is looked at again.
                 events = self._events or None
+                is_asked = (
+                    self._wants_event and not self._received and self._reader is None and self._gone is None
+                )
+                must_receive = is_asked and events is None and not self._open
                 if events is not None:
                     self._events = []
                 elif not must_receive and not finished:
                     self._posted = False
+            if is_asked and not must_receive:
+                self._read_ahead()  # neither it nor the sending is to wait for the other
             if events is not None:
                 self._sending = True
                 await self._send_events(events)

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -30,6 +31,11 @@ def two_steps(may_go_on: threading.Event) -> Any:
         yield body
 
     return app
+
+
+async def is_watched(exchange: Exchange) -> None:
+    """Wait until the adapter listens for what comes from the client."""
+    await turns_until(lambda: exchange.receiving > 0)
 
 
 # receive
@@ -83,6 +89,64 @@ async def test_a_receive_that_fails_during_a_stream_ends_it(reads: bool) -> None
         await closed.wait()
 
 
+@pytest.mark.xfail(strict=True, reason="nothing is sent while the first part of the body is waited for")
+async def test_a_body_that_another_thread_waits_for_does_not_hold_the_response_back() -> None:
+    """An app may hand its input to a thread, and answer at once; the client may send nothing until then."""
+    may_answer = threading.Event()
+    threads: list[threading.Thread] = []
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        def read() -> None:
+            with pytest.raises(ClientDisconnected):
+                environ["wsgi.input"].read()
+
+        threads.append(threading.Thread(target=read))
+        threads[0].start()
+        may_answer.wait()
+        return hello(environ, start_response)
+
+    async with adapted(app) as adapter:
+        exchange = Exchange(adapter, method="POST", body=())
+        call = exchange.start()
+        await is_watched(exchange)
+        may_answer.set()
+        try:
+            async with asyncio.timeout(1):
+                await exchange.until_streaming()
+        finally:
+            await exchange.leave()
+            await call
+            threads[0].join(timeout=5)
+
+
+async def test_an_app_that_sends_and_then_reads_has_both_go_on() -> None:
+    """Both arrive while the loop is busy; the client takes nothing before it has sent all."""
+    may_go_on = threading.Event()
+    has_sent = threading.Event()
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
+        may_go_on.wait()
+        start_response("200 OK", PLAIN)
+        yield b"hello, "
+        has_sent.set()
+        yield environ["wsgi.input"].read()
+
+    class SendsFirst(Exchange):
+        async def send(self, event: Any) -> None:
+            if event["type"] == "http.response.body":
+                await self.until(lambda: self.received == 2)
+            await super().send(event)
+
+    async with adapted(app) as adapter:
+        exchange = SendsFirst(adapter, method="POST", body=(b"wor", b"ld"))
+        call = exchange.start()
+        await turns(5)
+        may_go_on.set()
+        has_sent.wait()  # which keeps the loop busy,
+        time.sleep(0.05)  # and this until the app is most likely reading; the test passes if it is not
+        assert (await call).body == b"hello, world"
+
+
 # Streams that are told to end
 
 
@@ -100,11 +164,6 @@ def events(closed: Signal, *, last_words: threading.Event | None = None) -> Any:
             closed.set()
 
     return app
-
-
-async def is_watched(exchange: Exchange) -> None:
-    """Wait until the adapter listens for the disconnect."""
-    await turns_until(lambda: exchange.receiving > 0)
 
 
 @pytest.mark.parametrize("buffer_size", [1, 65536])

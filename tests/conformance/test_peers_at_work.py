@@ -140,6 +140,33 @@ async def test_an_endless_generator_stops_when_an_in_memory_client_leaves() -> N
         await app.ended.wait()
 
 
+@pytest.mark.xfail(strict=True, reason="an empty chunk sends nothing, so the app is not told")
+async def test_an_endless_generator_of_nothing_stops_at_a_disconnect() -> None:
+    """An endless generator goes on after `http.disconnect`: as long as it only polls, with `yield b""`."""
+    closed = Signal()
+    give_up = threading.Event()
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
+        start_response("200 OK", PLAIN)
+        try:
+            yield b"first"
+            while not give_up.wait(0.001):
+                yield b""
+        finally:
+            closed.set()
+
+    async with adapted(app) as adapter:
+        exchange = Exchange(adapter)
+        call = exchange.start()
+        await exchange.until_streaming()
+        await exchange.leave()
+        try:
+            await asyncio.wait_for(closed.wait(), 1)
+        finally:
+            give_up.set()
+            await call
+
+
 async def _pass_on(request: Request, call_next: RequestResponseEndpoint) -> StarletteResponse:
     return await call_next(request)
 

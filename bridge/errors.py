@@ -1,14 +1,14 @@
 """What can go wrong, and whose fault it is.
 
-Every error of this package is a `BridgeError`; its message says who broke what, what came, what was
-expected, and what to do about it.
+Each message says who broke what, what came, what was expected, and what to do about it. Calling this package
+with arguments that make no sense is a `TypeError` or a `ValueError`, as everywhere.
 """
 
 __all__ = ["ApplicationError", "BridgeError", "ClientDisconnected"]
 
 
 class BridgeError(Exception):
-    """The base of every error this package raises."""
+    """The base of this package's own errors."""
 
 
 class ClientDisconnected(BridgeError, ConnectionError):
@@ -20,4 +20,4 @@ class ClientDisconnected(BridgeError, ConnectionError):
 
 
 class ApplicationError(BridgeError):
-    """The application broke PEP 3333; the message names the clause."""
+    """The application broke PEP 3333, or HTTP by way of it; the message names the clause."""

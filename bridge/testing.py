@@ -105,7 +105,7 @@ class ASGITransport(httpx.AsyncBaseTransport):
         exchange = _Exchange(request, raise_app_exceptions=self._raise_app_exceptions)
         self._exchanges.add(exchange)
         scope = _http_scope(request, self._root_path, self._state)
-        exchange.start(self._app(scope, exchange.receive, exchange.send))
+        exchange.start(self._app(scope, exchange.receive, exchange.send), self._exchanges.discard)
         try:
             status, headers = await exchange.head()
         except BaseException:
@@ -139,9 +139,10 @@ class _Exchange(httpx.AsyncByteStream):
 
     # The transport's side
 
-    def start(self, call: Awaitable[None]) -> None:
-        """Run the app's call as a task."""
+    def start(self, call: Awaitable[None], on_end: Callable[["_Exchange"], None]) -> None:
+        """Run the app's call as a task; say when it has ended."""
         self._call = asyncio.create_task(self._run(call))
+        self._call.add_done_callback(lambda _: on_end(self))
 
     async def head(self) -> tuple[int, Iterable[tuple[bytes, bytes]]]:
         """Wait for the status and the headers; a 500 if there are none to come."""

@@ -33,7 +33,7 @@ PURE = [
 ]
 IMPURE = {"asyncio", "concurrent", "contextvars", "selectors", "socket", "threading", "queue", "subprocess"}
 
-MAX_LINES = 450
+MAX_LINES = 500
 
 
 def name_of(source: Path) -> str:

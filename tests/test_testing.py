@@ -22,7 +22,7 @@ def make_app() -> Flask:
 
     @app.post("/echo")
     def echo() -> Response:
-        body: Any = request.stream
+        body: Any = request.environ["wsgi.input"]
         return Response(iter(lambda: body.read1(65536), b""))
 
     @app.get("/headers")

@@ -29,7 +29,7 @@ _INTERFACES: dict[str, Interface | None] = {
 }
 
 # Seconds that requests in flight have to finish after a signal; uvicorn would wait for ever.
-_GRACEFUL_SHUTDOWN = 30
+_GRACEFUL_SHUTDOWN = 25
 
 
 def _version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:

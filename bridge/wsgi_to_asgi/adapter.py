@@ -23,6 +23,7 @@ from bridge.types import (
     WSGIApplication,
 )
 from bridge.wsgi_to_asgi.mailbox import Mailbox
+from bridge.wsgi_to_asgi.streams import Streams
 from bridge.wsgi_to_asgi.thread_link import ThreadLink
 from bridge.wsgi_to_asgi.threads import WorkerPool
 
@@ -31,11 +32,11 @@ __all__ = ["WSGIToASGI"]
 logger = logging.getLogger("bridge")
 
 # Seconds that a shutdown waits for calls the host has given up; a thread cannot be ended from outside.
-_PATIENCE = 5.0
+_PATIENCE = 3.0
 
 
 class WSGIToASGI:
-    """Serve a WSGI application on an ASGI host: uvicorn, hypercorn, granian, daphne, or mounted in Starlette.
+    """Serve a WSGI application on an ASGI host, such as uvicorn or hypercorn, or mounted in Starlette.
 
     Args:
         app: the WSGI application (PEP 3333), such as a Flask app.
@@ -80,7 +81,8 @@ class WSGIToASGI:
         self._entered = False
         self._pool: WorkerPool | None = None
         self._mailbox: Mailbox | None = None
-        self._open_streams: set[ThreadLink] = set()
+        self._finalizer: weakref.finalize[..., WSGIToASGI] | None = None
+        self._streams = Streams()
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if not name.startswith("_")}
@@ -109,7 +111,7 @@ class WSGIToASGI:
                 cast(HTTPSend, send),
                 mailbox=self._mailbox_of_running_loop(),
                 pool=pool,
-                streams=self._open_streams,
+                streams=self._streams,
                 buffer_size=self.buffer_size,
             )
             pool.submit(link)
@@ -153,15 +155,15 @@ class WSGIToASGI:
         finally:
             self._entered = False
             self._state = {}
+            self._streams = Streams()
 
     def end_streams(self) -> None:
-        """End the open responses that have no end of their own: streams of server-sent events.
+        """End the responses that have no end of their own: streams of server-sent events, open or to come.
 
         For a server that is about to stop, on the event loop: such a stream would hold it until its client
         leaves. The client sees a complete response; the app's iterable is closed as after a disconnect.
         """
-        for link in list(self._open_streams):
-            link.end_event_stream()
+        self._streams.end()
 
     def _mailbox_of_running_loop(self) -> Mailbox:
         try:
@@ -177,14 +179,21 @@ class WSGIToASGI:
         return mailbox
 
     def _new_pool(self) -> WorkerPool:
+        self._forget_pool()
         self._pool = pool = WorkerPool(self.threads, self.streams)
-        # Not at exit: the threads are daemons, and end with the process.
-        weakref.finalize(self, pool.close, _do_nothing).atexit = False
+        self._finalizer = weakref.finalize(self, pool.close, _do_nothing)
+        self._finalizer.atexit = False  # the threads are daemons, and end with the process
+        return pool
+
+    def _forget_pool(self) -> WorkerPool | None:
+        pool, self._pool = self._pool, None
+        if self._finalizer is not None:
+            self._finalizer.detach()
         return pool
 
     async def _close_pool(self, patience: float) -> None:
         """End the worker threads; wait for those that are busy, at most `patience` seconds."""
-        pool, self._pool = self._pool, None
+        pool = self._forget_pool()
         if pool is None or not pool.is_usable:
             return
         loop = asyncio.get_running_loop()
@@ -199,9 +208,8 @@ class WSGIToASGI:
             async with asyncio.timeout(patience):
                 await empty.wait()
         except TimeoutError:
-            busy = sum(thread.is_alive() for thread in threads)
-            if busy:
-                logger.warning("going on without %d worker thread(s), busy with requests given up", busy)
+            if pool.busy:
+                logger.warning("going on without %d worker thread(s), busy with requests given up", pool.busy)
             return
         for thread in threads:
             thread.join()  # each has nothing left to do but to return

@@ -37,7 +37,7 @@ class Link(Protocol):
         """Wait for the next event of the request."""
 
     def send(self, events: Sequence[HTTPResponseEvent]) -> None:
-        """Hand on events that belong together; wait while the client is behind.
+        """Hand on events that belong together, or none; wait while the client is behind.
 
         Raises:
             ClientDisconnected: nobody is there to send to any more.
@@ -124,9 +124,9 @@ def _send_chunks(chunks: Iterable[bytes], link: Link, response: Response) -> Non
         response.declare(chunks)
     for chunk in _iterator(chunks):
         events = response.chunk(chunk)
-        if events:
-            link.send(events)
-        elif chunk and response.state is State.COMPLETE:
+        if events or not chunk:
+            link.send(events)  # an app that yields nothing while it waits hears so that its client has left
+        elif response.state is State.COMPLETE:
             return  # "should stop iterating over the response when enough data has been sent"
 
 
@@ -170,12 +170,15 @@ def _answer_failure(error: BaseException, scope: HTTPScope, link: Link, response
 
 
 def _comes_from_disconnect(error: BaseException) -> bool:
-    """Whether an app failed because its client had left, also by an error of its own on top of ours."""
+    """Whether an app failed because its client had left, also by an error that it raised from ours.
+
+    One raised while it was ending, in a `finally`, is a failure of its own.
+    """
     seen: BaseException | None = error
     for _ in range(16):
         if seen is None or isinstance(seen, ClientDisconnected):
             break
-        seen = seen.__cause__ or seen.__context__
+        seen = seen.__cause__
     return isinstance(seen, ClientDisconnected)
 
 

@@ -4,7 +4,11 @@ from collections.abc import Iterable
 
 from bridge.types import HTTPRequestSideEvent, HTTPResponseEvent
 
-__all__ = ["has_more", "is_event_stream", "size_of"]
+__all__ = ["EVENT_COST", "has_more", "is_event_stream", "size_of"]
+
+# Bytes that an event takes besides those it carries, roughly: a dict, its share of a queue. A limit that did
+# not count them would let a million events of one byte pass.
+EVENT_COST = 128
 
 
 def size_of(event: HTTPRequestSideEvent | HTTPResponseEvent) -> int:
@@ -22,7 +26,7 @@ def has_more(event: HTTPRequestSideEvent | HTTPResponseEvent) -> bool:
 
 
 def is_event_stream(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether a response with these headers is a stream of server-sent events, which has no end."""
-    return any(
-        name == b"content-type" and value.lower().startswith(b"text/event-stream") for name, value in headers
-    )
+    """Whether a response with these headers is a stream of server-sent events without an end."""
+    values = dict(headers)
+    is_events = values.get(b"content-type", b"").lower().startswith(b"text/event-stream")
+    return is_events and b"content-length" not in values

@@ -4,7 +4,7 @@ import io
 import os
 import stat
 from collections.abc import Iterator
-from typing import Protocol, cast
+from typing import Protocol, TypeGuard, cast
 
 from bridge.types import HTTPScope
 from bridge.wsgi_to_asgi.response import Response
@@ -79,8 +79,7 @@ class FileWrapper:
         if "http.response.pathsend" not in extensions or not response.has_plain_body:
             return None
         file = self.file
-        # Only files known to read what is on the disk: a GzipFile has a name, too, and other bytes.
-        if not isinstance(file, io.FileIO | io.BufferedReader) or not isinstance(_raw(file), io.FileIO):
+        if not _reads_as_stored(file):
             return None
         try:
             opened = os.fstat(file.fileno())
@@ -94,5 +93,7 @@ class FileWrapper:
         return path if same and response.bytes_left in (None, opened.st_size) else None
 
 
-def _raw(file: io.FileIO | io.BufferedReader) -> object:
-    return file.raw if isinstance(file, io.BufferedReader) else file
+def _reads_as_stored(file: object) -> TypeGuard[io.FileIO | io.BufferedReader]:
+    """Whether it gives the bytes on the disk: a GzipFile, or a class of the app's, has a name as well."""
+    raw = file.raw if type(file) is io.BufferedReader else file
+    return type(raw) is io.FileIO

@@ -35,15 +35,19 @@ from bridge.types import (
 )
 from bridge.wsgi_to_asgi.call import run_call
 from bridge.wsgi_to_asgi.call_context import CallContext
-from bridge.wsgi_to_asgi.events import has_more, is_event_stream, size_of
+from bridge.wsgi_to_asgi.events import EVENT_COST, has_more, is_event_stream, size_of
 from bridge.wsgi_to_asgi.mailbox import Mailbox
 from bridge.wsgi_to_asgi.pieces import in_good_sizes
+from bridge.wsgi_to_asgi.streams import Streams
 from bridge.wsgi_to_asgi.threads import Worker, WorkerPool
 
 __all__ = ["ThreadLink"]
 
 # Seconds after which a stream no longer counts as a request being worked on.
 _LONG_STREAM = 1.0
+
+# Seconds for those who have been told to end, and need not hear it.
+_LAST_MOMENT = 2.0
 
 _DISCONNECT: HTTPDisconnectEvent = {"type": "http.disconnect"}
 
@@ -76,14 +80,17 @@ class ThreadLink:
         "_buffer_size",
         "_buffered",
         "_changed",
+        "_complete",
         "_context",
         "_ending",
         "_events",
         "_failure",
         "_finished",
+        "_given_up",
         "_gone",
         "_headers",
         "_host_failure",
+        "_is_read_elsewhere",
         "_lock",
         "_mailbox",
         "_open",
@@ -115,7 +122,7 @@ class ThreadLink:
         *,
         mailbox: Mailbox,
         pool: WorkerPool,
-        streams: set["ThreadLink"],
+        streams: Streams,
         buffer_size: int,
     ) -> None:
         self._app = app
@@ -138,6 +145,8 @@ class ThreadLink:
         self._received: deque[HTTPRequestSideEvent] = deque()  # from the host, not yet taken by the app
         self._received_size = 0
         self._wants_event = False
+        self._is_read_elsewhere = False  # by a thread that the app has started for it
+        self._complete = False  # the response has been sent to its end
         self._finished = False
         self._gone: str | None = None  # why there is nobody left to talk to
         self._failure: BaseException | None = None
@@ -154,6 +163,7 @@ class ThreadLink:
         self._host_failure: Exception | None = None
         self._headers: Iterable[tuple[bytes, bytes]] = ()
         self._ending = False
+        self._given_up = False
 
     # The worker's side
 
@@ -173,6 +183,7 @@ class ThreadLink:
             if self._changed is not None:
                 self._changed.notify_all()  # a thread of the app's own may still be waiting
             self._post_with_lock()
+        del failure  # or it would hold this frame, which holds it, until the garbage collector comes
 
     def send(self, events: Sequence[HTTPResponseEvent]) -> None:
         """Leave events for the host; wait while more than `buffer_size` bytes are on their way.
@@ -181,34 +192,47 @@ class ThreadLink:
             ClientDisconnected: the client has left, or the host has given the request up, or the app keeps
                 sending after its call has ended.
         """
-        last = events[-1]
-        size = size_of(last)
         with self._lock:
             if self._gone is not None or self._finished:
                 raise ClientDisconnected(self._gone or _OVER)
+            if not events:
+                return
+            last = events[-1]
+            size = size_of(last) + EVENT_COST
             self._events.extend(events)
             self._buffered += size
             self._post_with_lock()
-            if self._buffered > self._buffer_size and has_more(last):
+            if last["type"] == "http.response.pathsend":
+                # The app closes its file after this, and may delete it then.
+                self._wait_until(lambda: self._complete)
+            elif self._buffered > self._buffer_size and has_more(last):
                 # Down to half, so that a slow client does not wake the thread for every chunk.
                 low = self._buffer_size // 2
                 self._wait_until(lambda: self._buffered <= low)
-                if self._gone is not None:
-                    raise ClientDisconnected(self._gone)
+            else:
+                return
+            if self._gone is not None:
+                raise ClientDisconnected(self._gone)
 
     def receive(self) -> HTTPRequestSideEvent:
-        """Wait for the host's next event; `http.disconnect` if there is none to come."""
+        """Wait for the host's next event.
+
+        Raises:
+            ClientDisconnected: there is none to come.
+        """
         with self._lock:
             if not self._received and not self._finished:
                 self._wants_event = True
+                worker = self._worker
+                self._is_read_elsewhere = worker is None or worker.thread.ident != threading.get_ident()
                 self._posted = False  # also a host that is busy sending has to hear of it
                 self._post_with_lock()
                 self._wait_until(lambda: bool(self._received))
                 self._wants_event = False
             if not self._received:
-                return _DISCONNECT
+                raise ClientDisconnected(self._gone or _OVER)
             event = self._received.popleft()
-            self._received_size -= size_of(event)
+            self._received_size -= size_of(event) + EVENT_COST
             if self._room_to_read is not None:
                 self._posted = False
                 self._post_with_lock()
@@ -251,25 +275,41 @@ class ThreadLink:
         """
         try:
             await self._serve()
+        except GeneratorExit:  # the loop has been closed, and nothing can be awaited any more
+            self._leave(_LOOP_CLOSED)
+            raise
         except BaseException as error:
             # The thread is told, but not waited for: it may be busy, and this is to end now.
             self._leave(_CANCELLED if isinstance(error, asyncio.CancelledError) else _HOST_FAILED)
-            raise
-        finally:
             await self._stop_watching()
+            raise
+        await self._stop_watching()
         self._context.carry_back()
-        if self._host_failure is not None:
-            raise self._host_failure
-        if self._failure is not None:
-            failure, self._failure = self._failure, None
-            raise failure
+        failure: BaseException | None = None if self._complete else self._host_failure
+        if failure is None and self._gone is None:  # else nobody is left to mind a response cut short
+            failure = self._failure
+        self._host_failure = self._failure = None
+        try:
+            if failure is not None:
+                raise failure
+        finally:
+            del failure  # see run()
 
     def end_event_stream(self) -> None:
-        """Bring the response to its end, if it is a stream of server-sent events, which has none."""
-        if self._gone is None and is_event_stream(self._headers):
+        """Bring the response to its end, if it is an open stream of server-sent events, which has none.
+
+        The client sees it end at once. The app is waited for a moment only: between two events, a generator
+        may be waiting for hours.
+        """
+        if self._open and self._gone is None and is_event_stream(self._headers):
             self._ending = True
             self._leave(_STOPPING)
+            self._mailbox.loop.call_later(_LAST_MOMENT, self._give_up)
             self.wake()
+
+    def _give_up(self) -> None:
+        self._given_up = True
+        self.wake()
 
     async def _serve(self) -> None:
         while True:
@@ -280,9 +320,12 @@ class ThreadLink:
                 is_asked = (
                     self._wants_event and not self._received and self._reader is None and self._gone is None
                 )
-                must_receive = is_asked and events is None and not self._open
+                must_receive = is_asked and events is None and not self._open and not self._is_read_elsewhere
                 if events is not None:
                     self._events = []
+                    self._buffered -= EVENT_COST * sum(
+                        event["type"] != "http.response.start" for event in events
+                    )
                 elif not must_receive and not finished:
                     self._posted = False
             if is_asked and not must_receive:
@@ -293,7 +336,7 @@ class ThreadLink:
                 self._sending = False
             elif self._ending and self._open:
                 await self._send_end()
-            elif finished:
+            elif finished or self._given_up:
                 return
             elif must_receive:
                 await self._receive_one()
@@ -320,7 +363,10 @@ class ThreadLink:
                 return
             try:
                 await self._send(event)
-            except OSError:  # the ASGI spec lets `send` say so that the client has left
+            except OSError as error:
+                if isinstance(error, TimeoutError) or event["type"] == "http.response.pathsend":
+                    raise  # not the client's doing: a middleware's, or a file's that is not there
+                # The ASGI spec lets `send` say so that the client has left.
                 self._open = False
                 self._leave(_LEFT)
                 return
@@ -328,8 +374,10 @@ class ThreadLink:
                 self._headers = event["headers"]
                 self._open = True
             else:
-                self._count_sent(size_of(event))
                 self._open = has_more(event)
+                self._count_sent(size_of(event))
+        if self._open and self._streams.are_ending:
+            self.end_event_stream()
 
     async def _send_end(self) -> None:
         self._open = False
@@ -339,6 +387,7 @@ class ThreadLink:
     def _count_sent(self, size: int) -> None:
         with self._lock:
             self._buffered -= size
+            self._complete = not self._open
             if self._changed is not None:
                 self._changed.notify_all()
 
@@ -366,9 +415,11 @@ class ThreadLink:
         if event["type"] == "http.disconnect":
             return
         self._body_received = not has_more(event)
+        if not size_of(event) and not self._body_received:
+            return  # says nothing; a client could have us keep millions of them
         with self._lock:
             self._received.append(event)
-            self._received_size += size_of(event)
+            self._received_size += size_of(event) + EVENT_COST
             if self._changed is not None:
                 self._changed.notify_all()
 
@@ -376,7 +427,7 @@ class ThreadLink:
         event: HTTPRequestSideEvent
         try:
             event = await self._receive()
-        except OSError:
+        except ConnectionError:
             event = _DISCONNECT
         if event["type"] == "http.disconnect":
             self._leave(_LEFT)
@@ -425,17 +476,19 @@ class ThreadLink:
     def _watch(self) -> None:
         """Begin to listen for the disconnect, and to count the seconds."""
         if self._timer is None:
-            self._streams.add(self)
+            self._streams.links.add(self)
             self._timer = self._mailbox.loop.call_later(_LONG_STREAM, self._move_off)
             self._read_ahead()
 
     async def _stop_watching(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-            self._streams.discard(self)
+            self._streams.links.discard(self)
         if self._reader is not None:
             self._reader.cancel()
-            await asyncio.wait([self._reader])
+            # A host whose receive() does not hear of it shall not keep the response from its end.
+            await asyncio.wait([self._reader], timeout=_LAST_MOMENT)
+            self._reader = None  # it holds its own cancellation, whose traceback holds this link
 
     def _move_off(self) -> None:
         worker = self._worker

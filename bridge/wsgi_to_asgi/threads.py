@@ -88,7 +88,8 @@ class WorkerPool:
         self._max_counted = threads
         self._max_streaming = streams
         self._process = _Process.current
-        self._lock = threading.Lock()
+        # Reentrant, as the garbage collector may close the pool in the middle of anything.
+        self._lock = threading.RLock()
         self._jobs: deque[Job] = deque()
         self._idle: list[Worker] = []
         self._workers: set[Worker] = set()
@@ -102,6 +103,12 @@ class WorkerPool:
     def is_usable(self) -> bool:
         """Whether jobs can be given to it: not closed, and its threads not left behind by a fork."""
         return not self._closing and self._process is _Process.current
+
+    @property
+    def busy(self) -> int:
+        """How many of its threads are at work."""
+        with self._lock:
+            return sum(worker.job is not None for worker in self._workers)
 
     def submit(self, job: Job) -> None:
         """Have a thread run the job, now or when one is free.

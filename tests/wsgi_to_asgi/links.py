@@ -117,10 +117,10 @@ class ListLink:
         return self.waiting.pop(0) if self.waiting else DISCONNECT
 
     def send(self, events: Sequence[HTTPResponseEvent]) -> None:
-        assert events, "a link is not to be woken for nothing"
         if len(self.sends) == self._leaves_after:
             raise self._failure or ClientDisconnected("the client left")
-        self.sends.append(list(events))
+        if events:
+            self.sends.append(list(events))
 
 
 class Reply(NamedTuple):

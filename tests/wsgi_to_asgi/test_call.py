@@ -679,14 +679,18 @@ def writing(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable
         write(b"tick")
 
 
+def of_an_endless_nothing(environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
+    while True:
+        yield b""
+
+
 DISCONNECTED: list[tuple[str, WSGIApplication]] = [
     ("while the app reads", reading),
     ("while the app reads, which it reports as an error of its own", reading_with_an_error_of_its_own),
     ("while the app reads, which it reports later", reading_and_failing_later),
-    ("while the app reads, which makes it fail otherwise", reading_with_another_error_on_top),
     ("while the app writes", writing),
     ("while the app answers", of_a_list),
-    ("with close() failing over it", yielding(b"a", close=Failure())),
+    ("while the app yields nothing", of_an_endless_nothing),
     ("at the end", of_an_empty_generator),
 ]
 
@@ -698,6 +702,23 @@ def test_disconnect_is_no_error(app: WSGIApplication, caplog: pytest.LogCaptureF
     run_call(app, http_scope(method="POST"), NO_STATE, link)
     assert link.sent == []
     assert errors(caplog) == []
+
+
+@pytest.mark.parametrize(
+    "app",
+    [
+        pytest.param(reading_with_another_error_on_top, id="in a finally"),
+        pytest.param(yielding(b"a", close=Failure()), id="in close()"),
+    ],
+)
+def test_an_error_while_cleaning_up_after_a_disconnect_is_one_of_the_app(
+    app: WSGIApplication, caplog: pytest.LogCaptureFixture
+) -> None:
+    link = ListLink([*body_events(b"half", b"")[:1], DISCONNECT], leaves_after=0)
+    with suppress(ApplicationError):  # for the link to pass on, if there is anybody left to tell
+        run_call(app, http_scope(method="POST"), NO_STATE, link)
+    assert link.sent == []
+    assert len(errors(caplog)) == 1
 
 
 def test_app_may_answer_although_the_body_broke_off() -> None:

@@ -198,6 +198,28 @@ async def test_the_threads_end_with_the_lifespan_and_come_again_with_the_next() 
         assert worker_threads() == 0
 
 
+async def test_a_thousand_lifespans_leave_nothing_behind() -> None:
+    """A host like Mangum runs one for each request."""
+    adapter = WSGIToASGI(hello)
+    pools: list[weakref.ref[WorkerPool]] = []
+    for _ in range(1000):
+        async with adapter.lifespan_context():
+            assert await get(adapter) == b"Hello"
+            assert adapter._pool is not None
+            pools.append(weakref.ref(adapter._pool))
+    gc.collect()
+    assert not any(pool() for pool in pools)
+
+
+def test_a_pool_that_is_closed_in_the_middle_of_its_own_work() -> None:
+    """As the garbage collector may do, in whichever thread it comes."""
+    with Pool(1) as pool:
+        closed = threading.Event()
+        with pool.pool._lock:
+            pool.pool.close(closed.set)
+        assert closed.is_set()
+
+
 async def test_the_threads_end_when_nobody_holds_the_adapter() -> None:
     adapter = WSGIToASGI(hello)
     assert await get(adapter) == b"Hello"

@@ -1,0 +1,24 @@
+"""The responses of an adapter that have been open for a while, and how they are ended when a server stops."""
+
+from typing import Protocol
+
+__all__ = ["Streams"]
+
+
+class _Link(Protocol):
+    def end_event_stream(self) -> None: ...
+
+
+class Streams:
+    """The long responses that are open."""
+
+    def __init__(self) -> None:
+        self.links: set[_Link] = set()
+        self.are_ending = False
+
+    def end(self) -> None:
+        """End those that have no end of their own; such as open from here on see `are_ending`."""
+        if not self.are_ending:
+            self.are_ending = True
+            for link in list(self.links):
+                link.end_event_stream()

@@ -137,11 +137,17 @@ def make_config(app: str | None, options: dict[str, Any]) -> ServeConfig:
 
 
 def _find_app(options: dict[str, Any]) -> str:
-    if options["env_file"] is not None:
-        # uvicorn reads the file as well, but only after FLASK_APP is needed.
-        from dotenv import load_dotenv
+    """What Flask's own command would serve, which reads .env and .flaskenv before it looks for FLASK_APP."""
+    # Comes with uvicorn[standard]; where it is missing, so is what --env-file needs.
+    from dotenv import find_dotenv, load_dotenv
 
-        load_dotenv(options["env_file"])
+    if options["env_file"] is not None:
+        load_dotenv(options["env_file"])  # uvicorn reads it as well, but later
+    elif not os.environ.get("FLASK_SKIP_DOTENV"):
+        for name in (".env", ".flaskenv"):
+            found = find_dotenv(name, usecwd=True)
+            if found:
+                load_dotenv(found)
     return find_app(options["app_dir"] or ".")
 
 

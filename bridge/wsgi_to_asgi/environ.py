@@ -154,7 +154,8 @@ def _set_addresses(environ: WSGIEnvironment, scope: WWWScope, scheme: str) -> No
     client = scope.get("client")
     if client and client[0]:
         environ["REMOTE_ADDR"] = client[0]
-        environ["REMOTE_PORT"] = str(client[1])
+        if client[1] is not None:  # some hosts know the one and not the other
+            environ["REMOTE_PORT"] = str(client[1])
 
 
 def _set_headers(environ: WSGIEnvironment, headers: Iterable[tuple[bytes, bytes]]) -> None:

@@ -118,7 +118,7 @@ def test_without_options_it_is_configured_as_uvicorn() -> None:
     different = {name for name, value in theirs.items() if ours[name] != value}
     # The app is loaded our way; Bridge logs where uvicorn does; a stop has an end.
     assert different == {"factory", "interface", "log_config", "timeout_graceful_shutdown"}
-    assert ours["timeout_graceful_shutdown"] == 30
+    assert ours["timeout_graceful_shutdown"] == 25
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_help_has_every_option_and_its_default() -> None:
         "--adapter [bridge|a2wsgi|asgiref]",
         "--threads INTEGER RANGE",
         "--streams INTEGER RANGE",
-        "Maximum number of seconds to wait for graceful shutdown. [default: 30]",
+        "Maximum number of seconds to wait for graceful shutdown. [default: 25]",
     ):
         assert ours in shown
 

@@ -262,6 +262,15 @@ FOUND: dict[str, tuple[list[str], dict[str, str], str]] = {
 }
 
 
+@pytest.mark.parametrize("file", [".env", ".flaskenv"])
+def test_the_app_is_found_in_flasks_own_files(folder: Path, file: str) -> None:
+    (folder / file).write_text("FLASK_APP=other\n")
+    with Serving(*PORT, cwd=folder) as serving:
+        assert serving.get("/").text == "other"
+    with Serving(*PORT, cwd=folder, env={"FLASK_SKIP_DOTENV": "1"}) as serving:
+        assert serving.get("/").text == "wsgi"
+
+
 @pytest.mark.parametrize(("typed", "env", "answer"), FOUND.values(), ids=FOUND.keys())
 def test_the_app_is_found(folder: Path, typed: list[str], env: dict[str, str], answer: str) -> None:
     with Serving(*typed, *PORT, cwd=folder, env=env) as serving:

@@ -278,3 +278,10 @@ def test_a_socket_that_cannot_listen_is_refused() -> None:
         with pytest.raises(BridgeError, match=f"^cannot listen on {re.escape(message)}$"):
             bind(host="", port=0, uds=None, fd=given.fileno())
         assert given.getsockname()
+
+
+def test_a_connection_is_not_delayed_on_asyncios_loop() -> None:
+    """It sets TCP_NODELAY only where the socket says that it speaks TCP."""
+    for each in bind(host="127.0.0.1", port=0, uds=None, fd=None):
+        with each:
+            assert each.proto == socket.IPPROTO_TCP

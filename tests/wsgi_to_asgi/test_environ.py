@@ -351,6 +351,7 @@ OTHER_KEYS: list[tuple[str, WWWScope, dict[str, str | None]]] = [
         {"SERVER_PORT": "80", "wsgi.url_scheme": "gopher"},
     ),
     ("client", http_scope(client=("::1", 5)), {"REMOTE_ADDR": "::1", "REMOTE_PORT": "5"}),
+    ("client without a port", http_scope(client=("::1", None)), {"REMOTE_ADDR": "::1", "REMOTE_PORT": None}),
     ("client is None", http_scope(client=None), {"REMOTE_ADDR": None, "REMOTE_PORT": None}),
     ("client is missing", without(http_scope(), "client"), {"REMOTE_ADDR": None, "REMOTE_PORT": None}),
     ("client of a unix socket", http_scope(client=("", 0)), {"REMOTE_ADDR": None, "REMOTE_PORT": None}),

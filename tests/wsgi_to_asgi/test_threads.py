@@ -145,7 +145,7 @@ def test_the_thread_of_an_ended_stream_ends_when_its_place_is_taken() -> None:
 
 
 def test_a_pool_whose_only_thread_has_been_moved_off_serves_after_the_stream() -> None:
-    with Pool(1, streams=1) as pool:
+    with Pool(1, streams=20) as pool:
         for _ in range(20):
             stream = Job(threading.Event())
             pool.pool.submit(stream)

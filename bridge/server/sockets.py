@@ -82,8 +82,8 @@ def _bind_addresses(addresses: list[tuple[socket.AddressFamily, Any]]) -> list[s
 
 
 def _bind_address(family: socket.AddressFamily, address: Any) -> socket.socket:
-    # The protocol is said for asyncio, which sets TCP_NODELAY only where it reads it: without, each answer on a
-    # connection that is kept took 40 ms.
+    # The protocol is said for asyncio, which sets TCP_NODELAY only where it reads it: without, each answer on
+    # a connection that is kept took 40 ms.
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

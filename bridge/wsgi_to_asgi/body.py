@@ -45,7 +45,7 @@ class RequestBody(io.BufferedIOBase):
             return self._take(size)
         parts = []
         while size and self._fill():
-            parts.append(self._take(size))
+            parts.append(self._view(size))  # joined, so that each byte is copied once, not twice
             size -= len(parts[-1])
         return b"".join(parts)
 
@@ -103,6 +103,12 @@ class RequestBody(io.BufferedIOBase):
         if start == 0 and self._position == len(self._chunk):
             return self._chunk
         return self._chunk[start : self._position]
+
+    def _view(self, size: int) -> memoryview:
+        """The same, without a copy."""
+        start = self._position
+        self._position = min(start + size, len(self._chunk))
+        return memoryview(self._chunk)[start : self._position]
 
     def _take_all(self) -> list[bytes]:
         parts = []

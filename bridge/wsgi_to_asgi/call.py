@@ -126,8 +126,8 @@ def _send_chunks(chunks: Iterable[bytes], link: Link, response: Response) -> Non
         events = response.chunk(chunk)
         if events or not chunk:
             link.send(events)  # an app that yields nothing while it waits hears so that its client has left
-        elif response.state is State.COMPLETE:
-            return  # "should stop iterating over the response when enough data has been sent"
+        else:  # all has been sent: "should stop iterating over the response when enough data has been sent"
+            return
 
 
 def _iterator(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -16,9 +16,10 @@ def is_async_callable(app: object) -> bool:
     """Whether calling it gives a coroutine: an `async def`, or an object whose `__call__` is one."""
     while isinstance(app, functools.partial):
         app = app.func
-    return inspect.iscoroutinefunction(app) or (
-        not inspect.isclass(app) and inspect.iscoroutinefunction(getattr(type(app), "__call__", None))  # noqa: B004
-    )
+    if inspect.isclass(app):
+        return False
+    call = getattr(type(app), "__call__", None)  # noqa: B004  # not whether it is callable, but how
+    return inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(call)
 
 
 def detect_interface(app: object) -> Interface | None:

@@ -1,6 +1,5 @@
 """Settings → the ASGI application that is served, in each process that serves it."""
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast
@@ -14,8 +13,6 @@ from bridge.types import ASGI3Application, WSGIApplication
 from bridge.wsgi_to_asgi.adapter import WSGIToASGI
 
 __all__ = ["AdapterName", "Application", "ServeSettings", "make_application"]
-
-logger = logging.getLogger("bridge")
 
 AdapterName: TypeAlias = Literal["bridge", "a2wsgi", "asgiref"]
 

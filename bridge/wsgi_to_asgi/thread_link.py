@@ -415,11 +415,12 @@ class ThreadLink:
         if event["type"] == "http.disconnect":
             return
         self._body_received = not has_more(event)
-        if not size_of(event) and not self._body_received:
+        size = size_of(event)
+        if not size and not self._body_received:
             return  # says nothing; a client could have us keep millions of them
         with self._lock:
             self._received.append(event)
-            self._received_size += size_of(event) + EVENT_COST
+            self._received_size += size + EVENT_COST
             if self._changed is not None:
                 self._changed.notify_all()
 

@@ -141,7 +141,12 @@ CASES = [
     Case("has exc_info too late", _replace_headers_too_late, "cut", "the app raised LookupError"),
     Case("calls it by words", _call_start_response_with_words, "500", "the app raised TypeError"),
     Case("gives it nothing", Broken(()), "500", "the app raised TypeError"),
-    Case("takes one argument", _take_one_argument, "500", "the app raised TypeError"),  # type: ignore[arg-type]
+    Case(
+        "takes one argument",
+        _take_one_argument,  # type: ignore[arg-type]  # that is what is wrong with it
+        "500",
+        "the app raised TypeError",
+    ),
     # the status
     Case("status is a number", Broken((200, PLAIN)), "500", "the app's status has the type int"),
     Case("status is bytes", Broken((b"200 OK", PLAIN)), "500", "the app's status has the type bytes"),

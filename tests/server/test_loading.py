@@ -141,7 +141,7 @@ def test_an_app_is_loaded(project: Project, target: str, name: str, import_name:
     project(FILES)
     loaded = load_app(target)
     assert (loaded.name, loaded.interface, loaded.kind) == (name, "wsgi", "Flask")
-    assert loaded.app.import_name == import_name  # type: ignore[attr-defined]  # it is a Flask app
+    assert loaded.app.import_name == import_name  # type: ignore[attr-defined]  # Flask  # it is a Flask app
 
 
 @pytest.mark.parametrize("target", [case[0] for case in LOADED if case[0] not in NOT_IN_FLASK])
@@ -231,14 +231,14 @@ def test_an_app_is_found_as_flask_finds_it(
 ) -> None:
     project(files)
     loaded = load_app(find_app())
-    assert loaded.app.import_name == import_name  # type: ignore[attr-defined]  # it is a Flask app
+    assert loaded.app.import_name == import_name  # type: ignore[attr-defined]  # Flask  # it is a Flask app
     if "no package" not in request.node.callspec.id:  # that one, Flask takes for a module without an app
         assert ScriptInfo().load_app() is loaded.app
 
 
 def test_an_app_is_found_in_another_folder(project: Project) -> None:
     project({"app.py": "", "src/app.py": FLASK.format("src")})
-    assert load_app(find_app("src")).app.import_name == "src"  # type: ignore[attr-defined]
+    assert load_app(find_app("src")).app.import_name == "src"  # type: ignore[attr-defined]  # Flask
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_flask_app_comes_first(
 ) -> None:
     project({**FILES, "wsgi.py": "raise AssertionError", "app.py": "raise AssertionError"})
     monkeypatch.setenv("FLASK_APP", variable)
-    assert load_app(find_app()).app.import_name == import_name  # type: ignore[attr-defined]
+    assert load_app(find_app()).app.import_name == import_name  # type: ignore[attr-defined]  # Flask
     assert ScriptInfo(variable).load_app().import_name == import_name
 
 

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from importlib.metadata import distributions
@@ -9,7 +10,14 @@ from pathlib import Path
 
 from benchmarks.wrk import wrk_version
 
-__all__ = ["describe_machine"]
+__all__ = ["describe_machine", "machine_name"]
+
+
+def machine_name() -> str:
+    """Processor and number of cores, fit for the name of a file."""
+    model = re.sub(r"\(.*?\)|\bCPU\b|\bProcessor\b|@.*", " ", _cpu_model())
+    words = re.findall(r"[a-z0-9]+", model.lower())
+    return "-".join([*words, f"{os.cpu_count()}-cores"])
 
 
 def describe_machine() -> dict[str, object]:
@@ -24,8 +32,13 @@ def describe_machine() -> dict[str, object]:
         "python": f"{platform.python_implementation()} {sys.version}",
         "wrk": wrk_version(),
         "commit": _commit(),
-        "packages": {package.name: package.version for package in distributions()},
+        "packages": {_normalised(package.name): package.version for package in distributions()},
     }
+
+
+def _normalised(name: str) -> str:
+    """A package's name in the one form of the many it may be written in (PyPA, "Names and normalization")."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _cpu_model() -> str:

@@ -1,135 +1,147 @@
-"""Measure a workload: every rival once a round, one round after the other."""
+"""Measure contenders: each once a round, one round after the other."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from benchmarks.servers import Server, ServerError
-from benchmarks.workloads import Metric, Workload
-from benchmarks.wrk import WrkCounts, WrkError, run_wrk
+from benchmarks.crowd import CrowdError
+from benchmarks.in_process import InProcessError, call_in_process
+from benchmarks.layers import STEPS, contender
+from benchmarks.loads import Counts, Load, Requests
+from benchmarks.results import Round, Sample
+from benchmarks.rivals import IN_PROCESS
+from benchmarks.servers import Server, ServerError, environment
+from benchmarks.workloads import Workload
+from benchmarks.wrk import WrkError, WrkLoad
 
-__all__ = ["Round", "Sample", "failures_of", "measure_rounds", "ratios", "values_of"]
-
-_WARM_UP = 1
+__all__ = ["Contender", "contenders_of_layers", "contenders_of_workload", "measure_rounds"]
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One rival in one round.
+class Contender:
+    """A rival that serves an app under a load; `answer_size` is checked before, unless it is None."""
 
-    `growth` is the peak of the resident memory under load less what was resident before it. `failure` says
-    what was wrong, if anything was; such a sample is not compared with others.
-    """
-
-    rate: float = 0.0
-    requests: int = 0
-    seconds: float = 0.0
-    cpu_us_per_request: float = 0.0
-    p50_ms: float = 0.0
-    p99_ms: float = 0.0
-    rss_before: int = 0
-    peak_rss: int = 0
-    growth: int = 0
-    bad_statuses: int = 0
-    socket_errors: int = 0
-    timeouts: int = 0
-    failure: str | None = None
+    rival: str
+    app: str
+    load: Load
+    answer_size: int | None = None
 
 
-Round = dict[str, Sample]
+def contenders_of_workload(workload: Workload, rivals: list[str]) -> dict[str, Contender]:
+    """Those of the rivals that take part, by their names."""
+    return {
+        rival: Contender(rival, workload.app, workload.load, workload.answer_size)
+        for rival in workload.rivals()
+        if rival in rivals
+    }
+
+
+def contenders_of_layers() -> dict[str, Contender]:
+    """Every step of the layers, served and in process, under the names that `layers.contender` gives."""
+    load = Requests(WrkLoad("/page", connections=64))
+    contenders = {}
+    for step in STEPS:
+        if step.name == "asgi":
+            contenders[contender("served", step.name)] = Contender("bare-asgi", "bare", load)
+        else:
+            contenders[contender("served", step.name)] = Contender("bridge", step.name, load)
+            contenders[contender("in process", step.name)] = Contender(IN_PROCESS, step.name, load)
+    return contenders
 
 
 def measure_rounds(
-    workload: Workload, *, rounds: int, seconds: int, report: Callable[[str], object]
-) -> list[Round]:
-    """Measure each rival of the workload in each round, on a server started for it.
+    contenders: Mapping[str, Contender],
+    *,
+    rounds: int,
+    seconds: int,
+    materials: Mapping[str, str],
+    report: Callable[[str, Sample], object],
+) -> Iterator[Round]:
+    """Measure each contender in each round, on a server started for it; yield each round when it is done.
 
     Args:
-        workload: what to do.
-        rounds: how many times.
+        contenders: by name, in the order of measuring.
+        rounds: how many.
         seconds: how long each measurement takes, after a warm-up that is not counted.
+        materials: what the apps need in their environment.
         report: told of each sample as it comes.
     """
-    measured = []
-    for number in range(1, rounds + 1):
+    for _ in range(rounds):
         samples: Round = {}
-        for rival in workload.rivals:
-            samples[rival] = sample = _measure(rival, workload, seconds)
-            report(f"  round {number}: {rival}: {sample.failure or f'{sample.rate:,.0f}/s'}")
-        measured.append(samples)
-    return measured
+        for name, measured in contenders.items():
+            samples[name] = _measure(measured, seconds, materials)
+            report(name, samples[name])
+        yield samples
 
 
-def values_of(rounds: list[Round], rival: str, figure: Callable[[Sample], float]) -> list[float]:
-    """A figure of one rival in every round."""
-    return [figure(samples[rival]) for samples in rounds]
-
-
-def failures_of(rounds: list[Round], rival: str) -> list[str]:
-    """What was wrong with a rival, for the rounds in which something was."""
-    return [failure for samples in rounds if (failure := samples[rival].failure) is not None]
-
-
-def ratios(rounds: list[Round], metric: Metric, rival: str, base: str = "bridge") -> list[float]:
-    """What `base` reached divided by what the rival reached, round by round."""
-    found = []
-    for samples in rounds:
-        ours, theirs = (float(getattr(samples[name], metric)) for name in (base, rival))
-        # Memory may not have grown at all: one byte stands for nothing.
-        found.append(ours / max(theirs, 1.0))
-    return found
-
-
-def _measure(rival: str, workload: Workload, seconds: int) -> Sample:
+def _measure(measured: Contender, seconds: int, materials: Mapping[str, str]) -> Sample:
     try:
-        with Server(rival) as server:
-            return _measure_server(server, workload, seconds)
-    except (ServerError, WrkError, OSError) as error:
-        return Sample(failure=str(error) or repr(error))
+        if measured.rival == IN_PROCESS:
+            return _measure_in_process(measured, seconds, materials)
+        with Server(measured.rival, measured.app, materials) as server:
+            return _measure_server(server, measured, seconds)
+    except (CrowdError, InProcessError, ServerError, WrkError, OSError) as error:
+        return Sample(failed=1.0, failure=str(error) or repr(error))
 
 
-def _measure_server(server: Server, workload: Workload, seconds: int) -> Sample:
-    load = workload.load
-    url = server.url(load.path)
+def _measure_server(server: Server, measured: Contender, seconds: int) -> Sample:
+    _check_answer(server, measured)
     tree = server.tree
     before = tree.rss()
     tree.reset_peak_rss()
-    _check_answer(server, workload)
-    run_wrk(url, load, _WARM_UP)
-    cpu_before = tree.cpu_seconds()
-    counts = run_wrk(url, load, seconds)
-    cpu = tree.cpu_seconds() - cpu_before
-    peak = tree.peak_rss()
+    with measured.load.prepared(server) as run:
+        cpu_before = tree.cpu_seconds()
+        counts = run(seconds)
+        cpu = tree.cpu_seconds() - cpu_before
+        peak = tree.peak_rss()
+    return _sample(counts, cpu, before, peak)
+
+
+def _sample(counts: Counts, cpu: float, before: int, peak: int) -> Sample:
     return Sample(
-        rate=counts.requests / counts.seconds,
-        requests=counts.requests,
+        rate=counts.counted / counts.seconds,
+        requests=counts.counted,
         seconds=counts.seconds,
-        cpu_us_per_request=cpu / max(1, counts.requests) * 1e6,
+        cpu_us_per_request=cpu / max(1, counts.counted) * 1e6,
         p50_ms=counts.p50_ms,
         p99_ms=counts.p99_ms,
+        p999_ms=counts.p999_ms,
         rss_before=before,
         peak_rss=peak,
-        growth=peak - before,
-        bad_statuses=counts.bad_statuses,
-        socket_errors=counts.socket_errors,
-        timeouts=counts.timeouts,
-        failure=_failure(counts),
+        failed=counts.failed,
+        events_on_time=counts.events_on_time,
+        failure=counts.failure,
     )
 
 
-def _check_answer(server: Server, workload: Workload) -> None:
-    """Make one request as wrk will, and look at the size of the answer, which wrk does not."""
-    load = workload.load
-    answer = server.request(load.method, load.path, b"x" * load.body_size if load.body_size else None)
-    if workload.answer_size is not None and len(answer) != workload.answer_size:
-        raise ServerError(f"answered {load.path} with {len(answer)} bytes in place of {workload.answer_size}")
-
-
-def _failure(counts: WrkCounts) -> str | None:
-    if counts.requests == 0:
-        return "answered no request"
-    if counts.failures == 0:
-        return None
-    return (
-        f"of {counts.requests} requests, {counts.bad_statuses} bad statuses, "
-        f"{counts.socket_errors} socket errors, {counts.timeouts} timeouts"
+def _measure_in_process(measured: Contender, seconds: int, materials: Mapping[str, str]) -> Sample:
+    request = measured.load.request
+    if not isinstance(request, WrkLoad):
+        raise InProcessError(f"cannot be called as {request} asks for")
+    calls = call_in_process(
+        measured.app, request.method, request.path, request.body_size, seconds, environment(materials)
     )
+    _expect_size(calls.answer_size, measured, request.path)
+    return Sample(
+        rate=calls.requests / calls.seconds,
+        requests=calls.requests,
+        seconds=calls.seconds,
+        cpu_us_per_request=calls.cpu_seconds / calls.requests * 1e6,
+        p50_ms=calls.p50_ms,
+        p99_ms=calls.p99_ms,
+        p999_ms=calls.p999_ms,
+        rss_before=calls.rss_before,
+        peak_rss=calls.peak_rss,
+    )
+
+
+def _check_answer(server: Server, measured: Contender) -> None:
+    """Make one request as wrk will, and look at the answer, which wrk does not."""
+    request = measured.load.request
+    if isinstance(request, WrkLoad):
+        body = b"x" * request.body_size if request.body_size else None
+        _expect_size(len(server.request(request.method, request.path, body)), measured, request.path)
+
+
+def _expect_size(size: int, measured: Contender, path: str) -> None:
+    if measured.answer_size is not None and size != measured.answer_size:
+        raise ServerError(f"answered {path} with {size} bytes in place of {measured.answer_size}")

@@ -1,4 +1,4 @@
-"""The rivals, and how one of them is started and ended."""
+"""How a rival is started, asked, and ended."""
 
 import http.client
 import os
@@ -7,39 +7,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
 from benchmarks.processes import ProcessTree
+from benchmarks.rivals import HOST, RIVALS
 
-__all__ = ["RIVALS", "Server", "ServerError"]
+__all__ = ["Server", "ServerError", "environment"]
 
-_HOST = "127.0.0.1"
 _START_TIMEOUT = 20.0
 _ROOT = Path(__file__).resolve().parent.parent
-
-
-def _uvicorn(app: str, loop: str = "uvloop") -> tuple[str, ...]:
-    options = f"--loop {loop} --http httptools --no-access-log --log-level warning --workers 1"
-    return ("uvicorn", f"benchmarks.apps:{app}", "--host", _HOST, "--port", "{port}", *options.split())
-
-
-def _granian(threads: int) -> tuple[str, ...]:
-    options = f"--interface wsgi --workers 1 --blocking-threads {threads} --no-access-log --log-level warning"
-    return ("granian", "benchmarks.apps:wsgi", "--host", _HOST, "--port", "{port}", *options.split())
-
-
-RIVALS: dict[str, tuple[str, ...]] = {
-    "bridge": _uvicorn("bridge"),
-    "a2wsgi": _uvicorn("a2wsgi"),
-    "bridge-asyncio": _uvicorn("bridge", "asyncio"),
-    "a2wsgi-asyncio": _uvicorn("a2wsgi", "asyncio"),
-    "inline": _uvicorn("inline"),
-    "bare-asgi": _uvicorn("bare"),
-    "granian-1": _granian(1),
-    "granian-40": _granian(40),
-}
-"""Name → the command line of one worker process, to be run with `python -m`."""
 
 
 class ServerError(Exception):
@@ -51,26 +29,27 @@ class Server:
 
     Args:
         rival: a name in `RIVALS`.
+        app: the app it serves, a name in `benchmarks.apps.APPS`.
+        materials: what the app needs in its environment.
 
     Raises:
-        ServerError: on entering, if it does not answer in time.
+        ServerError: on entering, if it does not listen in time.
     """
 
-    def __init__(self, rival: str) -> None:
-        self.name = rival
-        self.host = _HOST
+    def __init__(self, rival: str, app: str = "flask", materials: Mapping[str, str] | None = None) -> None:
+        self.host = HOST
         self.port = _free_port()
+        self._command = RIVALS[rival].command(app, self.port)
+        self._environment = environment(materials or {})
 
     def __enter__(self) -> "Server":
-        command = [part.format(port=self.port) for part in RIVALS[self.name]]
-        path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
         self._log = tempfile.TemporaryFile("w+", errors="replace")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", *command],
+            [sys.executable, "-m", *self._command],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
-            env={**os.environ, "PYTHONPATH": path},
+            env=self._environment,
         )
         self.tree = ProcessTree(self._process.pid)
         try:
@@ -112,11 +91,11 @@ class Server:
         return self._log.read().splitlines()
 
     def _wait_until_ready(self) -> None:
-        """Connect until somebody listens, then wait for the answer to one request."""
+        """Connect until somebody listens."""
         deadline = time.monotonic() + _START_TIMEOUT
         while time.monotonic() < deadline:
             try:
-                self.request("GET", "/")
+                socket.create_connection((self.host, self.port), _START_TIMEOUT).close()
                 return
             except ConnectionError:
                 self._expect_alive()
@@ -138,8 +117,14 @@ class Server:
             self._log.close()
 
 
+def environment(materials: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process that is to find this package, and what its app needs."""
+    path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path, **materials}
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
-        probe.bind((_HOST, 0))
+        probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
         return port

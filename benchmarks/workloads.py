@@ -1,73 +1,171 @@
-"""What is measured with wrk, on which rivals, and what Bridge is to reach."""
+"""What is measured, and on whom. A new workload is one entry in `WORKLOADS`."""
 
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from dataclasses import dataclass, field
 
-from benchmarks.flask_app import KIB, MIB
-from benchmarks.wrk import Load
+from benchmarks.apps.sizes import KIB, MIB
+from benchmarks.crowd import Events, SlowReaders
+from benchmarks.loads import CrowdAlone, CrowdBeside, Load, Requests
+from benchmarks.rivals import IN_PROCESS, RIVALS, Kind
+from benchmarks.wrk import WrkLoad
 
-__all__ = ["GOALS", "WORKLOADS", "Goal", "Metric", "Workload"]
-
-Metric: TypeAlias = Literal["rate", "growth"]
+__all__ = ["QUICK_RIVALS", "QUICK_WORKLOADS", "WORKLOADS", "Workload"]
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A load, who gets it, and how many bytes a right answer has (None: not looked at)."""
+    """A load on an app, and who gets it.
 
+    Args:
+        title: for people.
+        kind: what the view does with its time; the rivals of that kind take part.
+        load: what is put on the server.
+        app: its name in `benchmarks.apps.APPS`.
+        answer_size: bytes of a right answer, checked before measuring; None: not looked at.
+        also: further rivals, the limits among them.
+        skipped: rivals that are left out, and why.
+        unit: what is counted.
+    """
+
+    title: str
+    kind: Kind
     load: Load
-    rivals: tuple[str, ...]
+    app: str = "flask"
     answer_size: int | None = None
+    also: tuple[str, ...] = ()
+    skipped: dict[str, str] = field(default_factory=dict)
+    unit: str = "requests"
+
+    def rivals(self) -> list[str]:
+        """The names of those that take part, in the order of the table."""
+        return [
+            name
+            for name, rival in RIVALS.items()
+            if name not in self.skipped and (self.kind in rival.kinds or name in self.also)
+        ]
 
 
-@dataclass(frozen=True)
-class Goal:
-    """The figure of `ours` is to be at least, or at most, `factor` times the rival's."""
+_HELLO_SIZE = 13
+_LIMITS = ("bare-asgi", IN_PROCESS)
+# What happens to a large body depends on the loop.
+_LOOPS = ("bridge-asyncio", "a2wsgi-asyncio")
 
-    workload: str
-    metric: Metric
-    relation: Literal["≥", "≤"]
-    factor: float
-    rival: str
-    ours: str = "bridge"
-
-    def is_met(self, ratio: float) -> bool:
-        """Whether our figure divided by the rival's is good enough."""
-        return ratio >= self.factor if self.relation == "≥" else ratio <= self.factor
+_ONE_THREAD_EACH = {
+    name: "every open stream takes a thread of it, also from an async view"
+    for name, rival in RIVALS.items()
+    if rival.holds_threads
+}
 
 
-_WSGI_RIVALS = ("bridge", "a2wsgi", "granian-1", "granian-40")
-# What happens to a large body depends on the loop: asyncio's transport copies it, uvloop's does not.
-_LOOPS = ("bridge", "a2wsgi", "bridge-asyncio", "a2wsgi-asyncio")
+def _requests(path: str, connections: int = 64) -> Requests:
+    return Requests(WrkLoad(path, connections))
+
 
 WORKLOADS: dict[str, Workload] = {
     "hello": Workload(
-        Load("/", connections=64),
-        ("bridge", "a2wsgi", "inline", "bare-asgi", "granian-1", "granian-40"),
-        answer_size=13,
+        "Flask hello, 64 connections",
+        "working",
+        _requests("/"),
+        answer_size=_HELLO_SIZE,
+        also=("inline", *_LIMITS),
     ),
-    "stream": Workload(Load("/stream", connections=16), _WSGI_RIVALS, answer_size=100 * KIB),
+    "json": Workload("Flask JSON, 64 connections", "working", _requests("/json"), also=(IN_PROCESS,)),
+    "page": Workload(
+        "Flask page from Jinja2, 64 connections", "working", _requests("/page"), also=(IN_PROCESS,)
+    ),
+    "query": Workload(
+        "SQLite query through SQLAlchemy, 64 connections", "working", _requests("/query"), also=(IN_PROCESS,)
+    ),
+    "bare": Workload(
+        "bare WSGI callable, 64 connections",
+        "working",
+        _requests("/"),
+        app="bare",
+        answer_size=_HELLO_SIZE,
+        also=("inline", *_LIMITS),
+    ),
+    "stream": Workload(
+        "100 × 1 KiB streamed, 16 connections",
+        "working",
+        _requests("/stream", 16),
+        answer_size=100 * KIB,
+        also=_LIMITS,
+    ),
+    "body": Workload(
+        "10 MiB body, the same each time, 4 connections",
+        "working",
+        _requests("/whole/static", 4),
+        answer_size=10 * MIB,
+        also=(*_LOOPS, *_LIMITS),
+    ),
+    "fresh-body": Workload(
+        "10 MiB body, made for each request, 4 connections",
+        "working",
+        _requests("/whole/fresh", 4),
+        answer_size=10 * MIB,
+        also=(*_LOOPS, IN_PROCESS),
+    ),
+    "file": Workload(
+        "10 MiB file by send_file, 4 connections",
+        "working",
+        _requests("/file", 4),
+        answer_size=10 * MIB,
+        also=(IN_PROCESS,),
+    ),
     "upload": Workload(
-        Load("/upload", connections=8, method="POST", body_size=MIB), (*_WSGI_RIVALS, "bare-asgi")
+        "1 MiB upload, 8 connections",
+        "working",
+        Requests(WrkLoad("/upload", 8, method="POST", body_size=MIB)),
+        also=_LIMITS,
     ),
-    "whole-fresh": Workload(Load("/whole/fresh", connections=4), _LOOPS, answer_size=10 * MIB),
-    "whole-static": Workload(Load("/whole/static", connections=4), _LOOPS, answer_size=10 * MIB),
+    "blocking": Workload(
+        "blocking view of 50 ms, 64 connections", "waiting", _requests("/sleep"), answer_size=_HELLO_SIZE
+    ),
+    "async-hello": Workload(
+        "async view without a wait, 64 connections",
+        "async",
+        _requests("/"),
+        app="async_flask",
+        answer_size=_HELLO_SIZE,
+        also=_LIMITS,
+    ),
+    "async": Workload(
+        "async view of 50 ms, 64 connections",
+        "async",
+        _requests("/sleep"),
+        app="async_flask",
+        answer_size=_HELLO_SIZE,
+        also=("bare-asgi",),
+    ),
+    "async-1000": Workload(
+        "async view of 50 ms, 1,000 connections",
+        "async",
+        _requests("/sleep", 1_000),
+        app="async_flask",
+        answer_size=_HELLO_SIZE,
+        also=("bare-asgi",),
+    ),
+    "slow-clients": Workload(
+        "short requests on 16 connections beside 200 clients that read 1 KiB/s",
+        "waiting",
+        CrowdBeside(WrkLoad("/", 16), SlowReaders(f"/download/{4 * MIB}", 200, bytes_per_second=KIB)),
+        answer_size=_HELLO_SIZE,
+    ),
+    "events": Workload(
+        "short requests on 16 connections beside 30 event streams",
+        "waiting",
+        CrowdBeside(WrkLoad("/", 16), Events("/events?interval=0.1", 30, interval=0.1)),
+        answer_size=_HELLO_SIZE,
+    ),
+    "events-5000": Workload(
+        "5,000 event streams from an async view, one event a second each",
+        "async",
+        CrowdAlone(Events("/events?interval=1", 5_000, interval=1.0)),
+        app="async_flask",
+        also=("bare-asgi",),
+        skipped=_ONE_THREAD_EACH,
+        unit="events",
+    ),
 }
 
-GOALS: tuple[Goal, ...] = (
-    Goal("hello", "rate", "≥", 3.5, "a2wsgi"),
-    Goal("hello", "rate", "≥", 0.9, "inline"),
-    Goal("stream", "rate", "≥", 10, "a2wsgi"),
-    Goal("stream", "rate", "≥", 1, "granian-1"),
-    Goal("stream", "rate", "≥", 1, "granian-40"),
-    Goal("upload", "rate", "≥", 2, "a2wsgi"),
-    *(
-        goal
-        for workload in ("whole-fresh", "whole-static")
-        for ours, rival in (("bridge", "a2wsgi"), ("bridge-asyncio", "a2wsgi-asyncio"))
-        for goal in (
-            Goal(workload, "rate", "≥", 1, rival, ours),
-            Goal(workload, "growth", "≤", 0.25, rival, ours),
-        )
-    ),
-)
+QUICK_WORKLOADS = ("hello", "stream", "upload", "async")
+QUICK_RIVALS = ("bridge-serve", "a2wsgi", "gunicorn", "granian", "quart")

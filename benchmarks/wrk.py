@@ -6,7 +6,9 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Load", "WrkCounts", "WrkError", "run_wrk", "wrk_version"]
+__all__ = ["WrkCounts", "WrkError", "WrkLoad", "run_wrk", "wrk_version"]
+
+_TIMEOUT = 10
 
 
 class WrkError(Exception):
@@ -14,7 +16,7 @@ class WrkError(Exception):
 
 
 @dataclass(frozen=True)
-class Load:
+class WrkLoad:
     """What wrk is to do.
 
     Args:
@@ -22,25 +24,23 @@ class Load:
         connections: how many at once, each with one request after the other.
         method: of the request.
         body_size: bytes of the request's body.
-        script: the Lua script beside this file; it gets the method and the body's size, and must print what
-            `WrkCounts` holds.
     """
 
     path: str
     connections: int
     method: str = "GET"
     body_size: int = 0
-    script: str = "wrk.lua"
 
 
 @dataclass(frozen=True)
 class WrkCounts:
-    """What came of it. A status counts as bad from 400 on."""
+    """What came of it. A status counts as bad from 400 on, and no answer in ten seconds as a timeout."""
 
     requests: int
     seconds: float
     p50_ms: float
     p99_ms: float
+    p999_ms: float
     bad_statuses: int
     socket_errors: int
     timeouts: int
@@ -51,14 +51,15 @@ class WrkCounts:
         return self.bad_statuses + self.socket_errors + self.timeouts
 
 
-def run_wrk(url: str, load: Load, seconds: int) -> WrkCounts:
+def run_wrk(url: str, load: WrkLoad, seconds: int) -> WrkCounts:
     """Put the load on a server for so many seconds, from one thread.
 
     Raises:
         WrkError: it failed.
     """
     command = [_wrk(), "--threads", "1", "--connections", str(load.connections)]
-    command += ["--duration", f"{seconds}s", "--script", str(Path(__file__).with_name(load.script)), url]
+    command += ["--duration", f"{seconds}s", "--timeout", f"{_TIMEOUT}s"]
+    command += ["--script", str(Path(__file__).with_name("wrk.lua")), url]
     command += ["--", load.method, str(load.body_size)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=False)
     if result.returncode != 0:
@@ -79,5 +80,8 @@ def wrk_version() -> str:
 def _wrk() -> str:
     path = shutil.which("wrk")
     if path is None:
-        raise WrkError("wrk is not installed; Debian and Ubuntu have it as a package of that name")
+        raise WrkError(
+            "wrk, which makes the load, is not installed: apt-get install wrk on Debian and Ubuntu, "
+            "brew install wrk on macOS, or https://github.com/wg/wrk"
+        )
     return path

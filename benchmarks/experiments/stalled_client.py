@@ -14,8 +14,8 @@ import socket
 import time
 from pathlib import Path
 
-from benchmarks.findings import Experiment, Finding, Scale
-from benchmarks.flask_app import KIB, MIB
+from benchmarks.apps.sizes import KIB, MIB
+from benchmarks.experiments.findings import Experiment, Finding, Scale
 from benchmarks.servers import Server, ServerError
 
 __all__ = ["stalled_client"]

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from statistics import median
 
 from benchmarks.apps import THREADS
-from benchmarks.findings import Experiment, Finding, Scale
-from benchmarks.flask_app import KIB, MIB
+from benchmarks.apps.sizes import KIB, MIB
+from benchmarks.experiments.findings import Experiment, Finding, Scale
 from benchmarks.servers import Server
 
 __all__ = ["vanishing_clients"]

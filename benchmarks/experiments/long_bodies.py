@@ -4,8 +4,8 @@ import http.client
 import time
 from collections.abc import Callable, Iterator
 
-from benchmarks.findings import Experiment, Finding, Scale
-from benchmarks.flask_app import KIB, MIB
+from benchmarks.apps.sizes import KIB, MIB
+from benchmarks.experiments.findings import Experiment, Finding, Scale
 from benchmarks.servers import Server, ServerError
 
 __all__ = ["long_bodies"]

@@ -1,15 +1,19 @@
-"""The Flask app that every server is measured with."""
+"""The Flask app that every server is measured with. It has no async view."""
 
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
-from flask import Flask, Response, abort, request
+from flask import Flask, Response, abort, render_template, request, send_file
+
+from benchmarks.apps.database import items
+from benchmarks.apps.events import due_times, event_text
+from benchmarks.apps.page import rows
+from benchmarks.apps.sizes import KIB, MIB
+from benchmarks.materials import FILE, material
 
 __all__ = ["app"]
-
-KIB = 1024
-MIB = 1024 * KIB
 
 _SMALL_CHUNK = b"s" * KIB
 _CHUNK = b"c" * (64 * KIB)
@@ -58,6 +62,49 @@ _tally = Tally()
 def hello() -> str:
     """The shortest request there is."""
     return "Hello, World!"
+
+
+@app.get("/json")
+def json() -> dict[str, object]:
+    """A small JSON document."""
+    return {"items": rows(), "page": 1, "pages": 12}
+
+
+@app.get("/page")
+def page() -> str:
+    """A Jinja2 template with a table of twenty lines."""
+    return render_template("page.html", rows=rows())
+
+
+@app.get("/query")
+def query() -> list[dict[str, object]]:
+    """Ten rows of an SQLite table through SQLAlchemy's ORM."""
+    return items(first=500, count=10)
+
+
+@app.get("/sleep")
+def sleep() -> str:
+    """A view that waits for 50 ms, as for a database, and keeps its thread."""
+    time.sleep(0.05)
+    return "Hello, World!"
+
+
+@app.get("/file")
+def file() -> Response:
+    """A file of 10 MiB."""
+    return send_file(material(FILE), mimetype="application/octet-stream")
+
+
+@app.get("/events")
+def events() -> Response:
+    """Server-sent events without end."""
+    return Response(_events(float(request.args["interval"])), mimetype="text/event-stream")
+
+
+def _events(interval: float) -> Iterator[str]:
+    for due in due_times(interval):
+        time.sleep(max(0.0, due - time.monotonic()))
+        yield event_text(due)
 
 
 @app.get("/stream")

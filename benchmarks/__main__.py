@@ -149,7 +149,7 @@ def _show_one(output: Console, results: Results, name: str) -> None:
 
 def _draw(output: Console, results: Results, path: Path) -> None:
     """Write the charts and the tables beside the results."""
-    path.with_suffix(".md").write_text(markdown(results))
+    path.with_suffix(".md").write_text(markdown(results), encoding="utf-8")
     charts = draw(results, path.parent / "charts")
     output.print(
         f"{path}, {path.with_suffix('.md').name} and {len(charts)} charts are written", soft_wrap=True
@@ -199,7 +199,11 @@ def _settings(options: argparse.Namespace) -> _Settings:
 
 
 def let_sigterm_interrupt() -> None:
-    """Have SIGTERM do what Ctrl-C does, so that the servers are ended then too."""
+    """Have SIGTERM do what Ctrl-C does, so that the servers are ended then too.
+
+    By way of SIGINT, which a shell lets its background jobs ignore.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
 
 

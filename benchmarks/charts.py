@@ -76,11 +76,10 @@ class _Sheet:
         return axes
 
     def legend(self, handles: list[Any], columns: int) -> None:
-        """Explain marks, row by row, below the note."""
-        by_column = [handle for start in range(columns) for handle in handles[start::columns]]
-        place: dict[str, Any] = {"bbox_to_anchor": (_MARGIN / _WIDTH, 1 - _BELOW_NOTE / self.height)}
-        style = {"frameon": False, "borderpad": 0, "borderaxespad": 0}
-        self.figure.legend(handles=by_column, ncols=columns, loc="upper left", **place, **style)
+        """Explain marks, below the note."""
+        place = (_MARGIN / _WIDTH, 1 - _BELOW_NOTE / self.height)
+        style: dict[str, Any] = {"loc": "upper left", "frameon": False, "borderpad": 0, "borderaxespad": 0}
+        self.figure.legend(handles=handles, ncols=columns, bbox_to_anchor=place, **style)
 
 
 def draw(results: Results, directory: Path) -> list[Path]:
@@ -123,18 +122,15 @@ def _sheets(results: Results, theme: _Theme) -> Iterator[tuple[str, _Sheet]]:
 
 
 def _overview(results: Results, theme: _Theme) -> _Sheet:
-    shares = {name: _shares(workload) for name, workload in results.workloads.items()}
-    shown = {rival for found in shares.values() for rival in found}
-    marks = {name: mark for name, mark in _marks(results, theme).items() if name in shown}
+    workloads = results.workloads
+    shares = {name: _shares(workload) for name, workload in workloads.items()}
+    marks = _marks(results.rivals, [name for found in shares.values() for name in found], theme)
     columns, row = 4, 50
     top = _BELOW_NOTE + 56 + 18 * -(-len(marks) // columns)
     note = "Rate divided by that of bridge serve, median of the rounds. Who fails in a workload has no mark."
     sheet = _Sheet(theme, top + row * len(shares) + _MARGIN, "All workloads, compared with Bridge", note)
     sheet.legend([Line2D([], [], **mark) for mark in marks.values()], columns)
-    labels = [
-        (name, *wrap(workload.title, 50, max_lines=2, placeholder="…"))
-        for name, workload in results.workloads.items()
-    ]
+    labels = [(name, *wrap(workloads[name].title, 50, max_lines=2, placeholder="…")) for name in workloads]
     left = _MARGIN + _GAP + max(_width(line, _SMALL) for lines in labels for line in lines)
     axes = sheet.panel(left, top, _WIDTH - _GAP - left, len(shares), row)
     _scale_by_ratio(axes, [share for found in shares.values() for share in found.values()], theme)
@@ -160,13 +156,14 @@ def _shares(workload: WorkloadResults) -> dict[str, float]:
     return shares
 
 
-def _marks(results: Results, theme: _Theme) -> dict[str, dict[str, Any]]:
+def _marks(titles: dict[str, str], shown: list[str], theme: _Theme) -> dict[str, dict[str, Any]]:
     marks = {}
-    for place, name in enumerate(name for name in results.rivals if name not in (REFERENCE, *LIMITS)):
+    rivals = [name for name in dict.fromkeys([*titles, *shown]) if name not in (REFERENCE, *LIMITS)]
+    for place, name in enumerate(rivals):
         colour = theme.accent if name.startswith("bridge") else _RIVALS[place % len(_RIVALS)]
         style = {"color": colour, "marker": _MARKERS[place % len(_MARKERS)], "markeredgecolor": theme.page}
-        marks[name] = {"label": results.rivals[name], "linestyle": "", **style}
-    return marks
+        marks[name] = {"label": titles.get(name, name), "linestyle": "", **style}
+    return {name: mark for name, mark in marks.items() if name in shown}
 
 
 def _scale_by_ratio(axes: Axes, shares: list[float], theme: _Theme) -> None:
@@ -197,7 +194,7 @@ def _workload(name: str, workload: WorkloadResults, titles: dict[str, str], them
     rows = _rows(workload)
     ranked = [rival for rival, reason in rows.items() if not reason]
     note = (
-        f"Rounds: {len(workload.rounds)}. A bar is their median, the line in it goes from least to greatest."
+        f"Rounds: {len(workload.rounds)}. A bar is their median, a line goes from the least to the greatest."
     )
     hollow = " Hollow: a limit, not a rival." if set(ranked) & set(LIMITS) else ""
     sheet = _Sheet(theme, _PANELS + _ROW * len(rows) + _MARGIN, f"{name}: {workload.title}", note + hollow)
@@ -273,13 +270,11 @@ def _layers(results: Results, theme: _Theme) -> _Sheet:
         start = 0.0
         for layer, part in stack.parts.items():
             # A part below nothing is noise.
-            length, words = max(part, 0.0), _number(part)
-            axes.barh(
-                place, length, 0.62, start, color=colours[layer], edgecolor=theme.page, linewidth=_PIXEL
-            )
+            length, words, colour = max(part, 0.0), _number(part), colours[layer]
+            axes.barh(place, length, 0.62, start, color=colour, edgecolor=theme.page, linewidth=_PIXEL)
             if _width(words, _SMALL) + 6 < length * width / longest:
-                colour, middle = theme.page if layer == "bridge" else "#000000", (start + length / 2, place)
-                axes.annotate(words, middle, ha="center", va="center_baseline", size=_SMALL, color=colour)
+                ink, middle = theme.page if layer == "bridge" else "#000000", (start + length / 2, place)
+                axes.annotate(words, middle, ha="center", va="center_baseline", size=_SMALL, color=ink)
             start += length
         total = f"{_number(sum(stack.parts.values()))} µs"
         sheet.text(left + start * width / longest + 8, top + (place + 0.5) * row, total, weight="bold")

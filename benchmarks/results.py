@@ -118,7 +118,10 @@ class Results:
             OSError: it cannot be written.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"format": _FORMAT, **asdict(self)}, indent=1) + "\n")
+        # Beside it, and then in its place: a run may be ended at any moment.
+        unfinished = path.with_suffix(".unfinished")
+        unfinished.write_text(json.dumps({"format": _FORMAT, **asdict(self)}, indent=1) + "\n")
+        unfinished.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> "Results":

@@ -1,5 +1,6 @@
 """Draws what a run has measured as SVG, each chart once for light and once for dark pages."""
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -294,8 +295,12 @@ def _width(words: str, size: float, weight: str = "normal") -> float:
 
 def _shortened(words: str, room: float, size: float, weight: str = "normal") -> str:
     """One line that fits into so many pixels."""
-    line = kept = " ".join("".join(each if each.isprintable() else " " for each in words).split())
-    while kept and _width(line, size, weight) > room:
-        kept = kept[:-1]
-        line = kept.rstrip() + "…"
-    return line
+    line = " ".join("".join(each if each.isprintable() else " " for each in words).split())
+    if _width(line, size, weight) <= room:
+        return line
+
+    def begun(length: int) -> str:
+        return line[:length].rstrip() + "…"
+
+    fits = bisect_right(range(len(line)), room, key=lambda length: _width(begun(length), size, weight))
+    return begun(max(0, fits - 1))

@@ -1,8 +1,8 @@
 """Draws what a run has measured as SVG, each chart once for light and once for dark pages."""
 
-from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import log
 from pathlib import Path
 from statistics import median
 from textwrap import wrap
@@ -12,11 +12,10 @@ import matplotlib.figure
 from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from matplotlib.textpath import text_to_path
-from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from benchmarks.layers import LAYERS, bars
+from benchmarks.layers import LAYERS, Bar, bars
 from benchmarks.results import REFERENCE, Figure, Results, WorkloadResults, failures_of, ratios, values_of
 from benchmarks.rivals import LIMITS
 
@@ -27,16 +26,14 @@ _WIDTH, _MARGIN, _GAP, _BELOW_NOTE, _PANELS, _ROW = 900, 12, 28, 62, 100, 27
 _SMALL, _NORMAL, _LARGE = 11 * _PIXEL, 12 * _PIXEL, 15 * _PIXEL
 # These stand out on either page; six colours are as many as can be told apart, so that markers differ, too.
 _RIVALS = ("#d55e00", "#009e73", "#a371f7", "#b07d00", "#db61a2", "#7d8590")
-_MARKERS = "osD^vPXp<>hd8*"
-# Of those in `LAYERS` after server and bridge; black can be read on each.
-_LAYERS = ("#009e73", "#56b4e9", "#d55e00", "#e69f00", "#cc79a7")
+_MARKERS = "*osD^vPX<phd>8"
+_LAYERS = ("#009e73", "#56b4e9", "#d55e00", "#e69f00", "#cc79a7")  # after server and bridge
 
 
 @dataclass(frozen=True)
 class _Theme:
     """The colours for one kind of page."""
 
-    name: str
     page: str
     text: str
     muted: str
@@ -45,10 +42,10 @@ class _Theme:
     neutral: str
 
 
-_THEMES = (
-    _Theme("light", "#ffffff", "#1f2328", "#59636e", "#d8dee4", accent="#0969da", neutral="#afb8c1"),
-    _Theme("dark", "#0d1117", "#f0f6fc", "#9198a1", "#2a313a", accent="#4493f8", neutral="#6e7681"),
-)
+_THEMES = {
+    "light": _Theme("#ffffff", "#1f2328", "#59636e", "#d8dee4", accent="#0969da", neutral="#afb8c1"),
+    "dark": _Theme("#0d1117", "#f0f6fc", "#9198a1", "#2a313a", accent="#4493f8", neutral="#6e7681"),
+}
 
 
 class _Sheet:
@@ -71,16 +68,15 @@ class _Sheet:
         axes = self.figure.add_axes((left / _WIDTH, 1 - top / self.height - size[1], *size))
         axes.set(ylim=(rows - 0.5, -0.5), yticks=[], frame_on=False, axisbelow=True)
         axes.grid(axis="x", color=self.theme.grid, linewidth=_PIXEL)
-        axes.xaxis.tick_top()
+        axes.xaxis.set(ticks_position="top", major_formatter=lambda value, _: f"{value:,.10g}")
         axes.tick_params(length=0, labelsize=_SMALL, labelcolor=self.theme.muted)
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
         return axes
 
-    def legend(self, handles: list[Any], columns: int) -> None:
-        """Explain marks, below the note."""
+    def legend(self, marks: list[dict[str, Any]], columns: int) -> None:
+        lines = [Line2D([], [], **mark) for mark in marks]
         place = (_MARGIN / _WIDTH, 1 - _BELOW_NOTE / self.height)
         style: dict[str, Any] = {"loc": "upper left", "frameon": False, "borderpad": 0, "borderaxespad": 0}
-        self.figure.legend(handles=handles, ncols=columns, bbox_to_anchor=place, **style)
+        self.figure.legend(handles=lines, ncols=columns, bbox_to_anchor=place, **style)
 
 
 def draw(results: Results, directory: Path) -> list[Path]:
@@ -91,10 +87,10 @@ def draw(results: Results, directory: Path) -> list[Path]:
     """
     directory.mkdir(parents=True, exist_ok=True)
     paths = []
-    for theme in _THEMES:
+    for page, theme in _THEMES.items():
         with matplotlib.rc_context(_settings(theme)):
             for name, sheet in _sheets(results, theme):
-                paths.append(directory / f"{name}-{theme.name}.svg")
+                paths.append(directory / f"{name}-{page}.svg")
                 sheet.figure.savefig(paths[-1], transparent=True, metadata=sheet.metadata)
     return paths
 
@@ -115,35 +111,47 @@ def _settings(theme: _Theme) -> Any:
 
 def _sheets(results: Results, theme: _Theme) -> Iterator[tuple[str, _Sheet]]:
     if results.workloads:
-        yield "overview", _overview(results, theme)
+        yield "overview", _overview(results.workloads, results.rivals, theme)
     for name, workload in results.workloads.items():
         yield name, _workload(name, workload, results.rivals, theme)
     if results.layers:
-        yield "layers", _layers(results, theme)
+        yield "layers", _layers(bars(results.layers), theme)
 
 
-def _overview(results: Results, theme: _Theme) -> _Sheet:
-    workloads = results.workloads
+def _overview(workloads: dict[str, WorkloadResults], titles: dict[str, str], theme: _Theme) -> _Sheet:
     shares = {name: _shares(workload) for name, workload in workloads.items()}
-    marks = _marks(results.rivals, [name for found in shares.values() for name in found], theme)
-    columns, row = 4, 50
-    top = _BELOW_NOTE + 56 + 18 * -(-len(marks) // columns)
+    every = [share for found in shares.values() for share in found.values()]
+    marks = _marks(titles, {rival for found in shares.values() for rival in found}, theme)
+    labels = {name: [name, *wrap(workload.title, 50)] for name, workload in workloads.items()}
+    left = _MARGIN + _GAP + max(_width(line, _SMALL) for lines in labels.values() for line in lines)
+    width = _WIDTH - _GAP - left
+    low = min([0.5, *every]) / 1.15
+    high = max([2.0, low**-0.3, *every]) * 1.15  # the words on the right need their room, too
+    lanes = {name: _lanes(found, width / log(high / low)) for name, found in shares.items()}
+    heights = {each: 20 + max(15 * len(labels[each]), 12 * len(set(lanes[each].values()))) for each in shares}
+    top, end = _BELOW_NOTE + 56 + 18 * -(-len(marks) // 4), sum(heights.values())
     note = "Rate divided by that of bridge serve, median of the rounds. Who fails in a workload has no mark."
-    sheet = _Sheet(theme, top + row * len(shares) + _MARGIN, "All workloads, compared with Bridge", note)
-    sheet.legend([Line2D([], [], **mark) for mark in marks.values()], columns)
-    labels = [(name, *wrap(workloads[name].title, 50, max_lines=2, placeholder="…")) for name in workloads]
-    left = _MARGIN + _GAP + max(_width(line, _SMALL) for lines in labels for line in lines)
-    axes = sheet.panel(left, top, _WIDTH - _GAP - left, len(shares), row)
-    _scale_by_ratio(axes, [share for found in shares.values() for share in found.values()], theme)
-    for place, (lines, found) in enumerate(zip(labels, shares.values(), strict=True)):
-        for number, line in enumerate(lines):
-            middle = top + (place + 0.5) * row + 15.5 * (number - (len(lines) - 1) / 2)
-            style = {"size": _SMALL, "color": theme.muted} if number else {"weight": "bold"}
-            sheet.text(_MARGIN, middle, line, **style)
-        axes.axhline(place - 0.5, color=theme.grid, linewidth=_PIXEL, zorder=1)
-        for rival, lane in _lanes(axes, found).items():
-            axes.plot([found[rival]], [place + lane * 13 / row], **marks[rival])
+    sheet = _Sheet(theme, top + end + _MARGIN, "All workloads, compared with Bridge", note)
+    sheet.legend([*marks.values()], 4)
+    axes = sheet.panel(left, top, width, 1, end)
+    axes.set(xscale="log", xlim=(low, high), ylim=(end, 0))
+    _name_sides(axes, theme)
+    start = 0
+    for name, found in shares.items():
+        axes.axhline(start, color=theme.grid, linewidth=_PIXEL, zorder=1)
+        middle = start + heights[name] / 2
+        _label(sheet, top + middle, labels[name])
+        for rival, lane in lanes[name].items():
+            axes.plot([found[rival]], [middle + 12 * lane], **marks[rival])
+        sheet.text(left, top + middle, "" if found else "nothing to compare", size=_SMALL, color=theme.muted)
+        start += heights[name]
     return sheet
+
+
+def _label(sheet: _Sheet, middle: float, lines: list[str]) -> None:
+    for number, line in enumerate(lines):
+        style = {"size": _SMALL, "color": sheet.theme.muted} if number else {"weight": "bold"}
+        sheet.text(_MARGIN, middle + 15.5 * (number - (len(lines) - 1) / 2), line, **style)
 
 
 def _shares(workload: WorkloadResults) -> dict[str, float]:
@@ -157,46 +165,39 @@ def _shares(workload: WorkloadResults) -> dict[str, float]:
     return shares
 
 
-def _marks(titles: dict[str, str], shown: list[str], theme: _Theme) -> dict[str, dict[str, Any]]:
+def _marks(titles: dict[str, str], shown: set[str], theme: _Theme) -> dict[str, dict[str, Any]]:
     marks = {}
-    rivals = [name for name in dict.fromkeys([*titles, *shown]) if name not in (REFERENCE, *LIMITS)]
-    for place, name in enumerate(rivals):
+    for place, name in enumerate([*titles, *sorted(shown - set(titles))]):
         colour = theme.accent if name.startswith("bridge") else _RIVALS[place % len(_RIVALS)]
         style = {"color": colour, "marker": _MARKERS[place % len(_MARKERS)], "markeredgecolor": theme.page}
         marks[name] = {"label": titles.get(name, name), "linestyle": "", **style}
     return {name: mark for name, mark in marks.items() if name in shown}
 
 
-def _scale_by_ratio(axes: Axes, shares: list[float], theme: _Theme) -> None:
-    """A logarithmic scale with 1, the reference, in it, and room for words on both sides of that."""
-    low = min([0.5, *shares]) / 1.15
-    axes.set_xscale("log", base=2)
-    axes.set_xlim(low, max([2.0, low**-0.3, *shares]) * 1.15)
-    axes.xaxis.set_major_locator(LogLocator(2, numticks=10))
-    axes.xaxis.set_major_formatter(lambda ratio, _: f"{ratio:.2g}×")
+def _name_sides(axes: Axes, theme: _Theme) -> None:
+    axes.xaxis.set(major_locator=LogLocator(2), minor_locator=NullLocator(), major_formatter="{x:.2g}×")
     axes.axvline(1, color=theme.accent, linewidth=2.5 * _PIXEL)
     style: dict[str, Any] = {"color": theme.accent, "weight": "bold", "size": _SMALL}
     for side, words, shift in (("right", "← behind Bridge", -8), ("left", "ahead of Bridge →", 8)):
-        axes.annotate(words, (1, -0.5), (shift, 20), textcoords="offset points", ha=side, **style)
+        axes.annotate(words, (1, 0), (shift, 20), textcoords="offset points", ha=side, **style)
 
 
-def _lanes(axes: Axes, shares: dict[str, float]) -> dict[str, int]:
-    """Moves marks up (-1) or down (1) where one would hide another."""
-    ends = {0: 0.0, -1: 0.0, 1: 0.0}
+def _lanes(shares: dict[str, float], scale: float) -> dict[str, int]:
+    """Moves marks up (below 0) or down where one would hide another."""
+    ends: list[float] = []
     lanes = {}
     for name, share in sorted(shares.items(), key=lambda item: item[1]):
-        start = float(axes.transData.transform((share, 0))[0])
-        lanes[name] = min(ends, key=lambda lane: max(0.0, ends[lane] - start))
-        ends[lanes[name]] = start + 12
+        start = log(share) * scale
+        lane = next((place for place, end in enumerate(ends) if end <= start), len(ends))
+        ends[lane : lane + 1] = [start + 12]
+        lanes[name] = (lane + 1) // 2 * (-1 if lane % 2 else 1)
     return lanes
 
 
 def _workload(name: str, workload: WorkloadResults, titles: dict[str, str], theme: _Theme) -> _Sheet:
     rows = _rows(workload)
     ranked = [rival for rival, reason in rows.items() if not reason]
-    note = (
-        f"Rounds: {len(workload.rounds)}. A bar is their median, a line goes from the least to the greatest."
-    )
+    note = f"Rounds: {len(workload.rounds)}. A bar is their median, a line goes from least to greatest."
     hollow = " Hollow: a limit, not a rival." if set(ranked) & set(LIMITS) else ""
     sheet = _Sheet(theme, _PANELS + _ROW * len(rows) + _MARGIN, f"{name}: {workload.title}", note + hollow)
     labels = [_shortened(titles.get(rival, rival), 240, _NORMAL, "bold") for rival in rows]
@@ -245,7 +246,6 @@ def _panels(sheet: _Sheet, left: float, workload: WorkloadResults, ranked: list[
 
 
 def _bar(axes: Axes, place: int, rival: str, values: list[float], theme: _Theme) -> None:
-    """A bar, its whisker, and its figure behind that."""
     if values:
         colour = theme.accent if rival.startswith("bridge") else theme.neutral
         face, edge = ("none", theme.muted) if rival in LIMITS else (colour, colour)
@@ -255,13 +255,13 @@ def _bar(axes: Axes, place: int, rival: str, values: list[float], theme: _Theme)
         axes.annotate(words, end, (5, 0), textcoords="offset points", va="center_baseline")
 
 
-def _layers(results: Results, theme: _Theme) -> _Sheet:
-    stacks = bars(results.layers)
+def _layers(stacks: list[Bar], theme: _Theme) -> _Sheet:
     colours = dict(zip(LAYERS, (theme.neutral, theme.accent, *_LAYERS), strict=True))
     row, top = 46, _BELOW_NOTE + 54
     note = "CPU µs per request: what it takes with a layer, less what it takes without."
     sheet = _Sheet(theme, top + row * len(stacks) + _MARGIN, "What each layer costs", note)
-    sheet.legend([Patch(color=colours[layer], label=layer) for layer in LAYERS], len(LAYERS))
+    marks = [{"color": colours[layer], "label": layer, "marker": "s", "linestyle": ""} for layer in LAYERS]
+    sheet.legend(marks, len(LAYERS))
     left = _MARGIN + 10 + max(_width(stack.title, _NORMAL) for stack in stacks)
     width = _WIDTH - left - 80
     axes = sheet.panel(left, top, width, len(stacks), row)
@@ -270,8 +270,7 @@ def _layers(results: Results, theme: _Theme) -> _Sheet:
         sheet.text(left - 10, top + (place + 0.5) * row, stack.title, ha="right")
         start = 0.0
         for layer, part in stack.parts.items():
-            # A part below nothing is noise.
-            length, words, colour = max(part, 0.0), _number(part), colours[layer]
+            length, words, colour = max(part, 0.0), _number(part), colours[layer]  # below 0 is noise
             axes.barh(place, length, 0.62, start, color=colour, edgecolor=theme.page, linewidth=_PIXEL)
             if _width(words, _SMALL) + 6 < length * width / longest:
                 ink, middle = theme.page if layer == "bridge" else "#000000", (start + length / 2, place)
@@ -288,7 +287,6 @@ def _number(value: float) -> str:
 
 
 def _width(words: str, size: float, weight: str = "normal") -> float:
-    """Of a line of text, in pixels."""
     font = FontProperties(size=size, weight=weight)
     return float(text_to_path.get_text_width_height_descent(words, font, False)[0]) / _PIXEL
 
@@ -296,11 +294,6 @@ def _width(words: str, size: float, weight: str = "normal") -> float:
 def _shortened(words: str, room: float, size: float, weight: str = "normal") -> str:
     """One line that fits into so many pixels."""
     line = " ".join("".join(each if each.isprintable() else " " for each in words).split())
-    if _width(line, size, weight) <= room:
-        return line
-
-    def begun(length: int) -> str:
-        return line[:length].rstrip() + "…"
-
-    fits = bisect_right(range(len(line)), room, key=lambda length: _width(begun(length), size, weight))
-    return begun(max(0, fits - 1))
+    while len(line) > 1 and (width := _width(line, size, weight)) > room:
+        line = line[: min(len(line) - 2, int(len(line) * room / width))].rstrip() + "…"
+    return line

@@ -14,7 +14,7 @@ from benchmarks.apps import THREADS
 from benchmarks.charts import draw
 from benchmarks.compare import print_comparison
 from benchmarks.goals import goal_lines
-from benchmarks.machine import describe_machine, machine_name
+from benchmarks.machine import commit, describe_machine, machine_name
 from benchmarks.materials import materials
 from benchmarks.progress import MeasuringProgress
 from benchmarks.results import Results, ResultsError, Round, WorkloadResults
@@ -42,6 +42,7 @@ class _Settings:
     seconds: int
     directory: Path
     name: str
+    into: Path | None
 
     def contenders(self) -> dict[str, dict[str, Contender]]:
         """Who is measured under what, in the order of measuring."""
@@ -85,8 +86,8 @@ def _measure(output: Console, settings: _Settings) -> None:
             f"nothing to measure: of {', '.join(settings.rivals)}, nobody takes part in "
             f"{', '.join(settings.workloads)}"
         )
-    results = _new_results(settings)
-    path = settings.directory / f"{settings.name}.json"
+    results = _new_results(settings) if settings.into is None else Results.load(settings.into)
+    path = settings.into or settings.directory / f"{settings.name}.json"
     total = settings.rounds * sum(map(len, contenders.values()))
     with materials() as environment, MeasuringProgress(output, total) as progress:
         for name, measured in contenders.items():
@@ -108,10 +109,12 @@ def _measure(output: Console, settings: _Settings) -> None:
 def _begun(results: Results, name: str, settings: _Settings) -> list[Round]:
     """Where the rounds of a workload, or of the layers, are kept."""
     if name == _LAYERS:
+        results.layers = []
         return results.layers
     workload = WORKLOADS[name]
     skipped = {rival: why for rival, why in workload.skipped.items() if rival in settings.rivals}
-    results.workloads[name] = begun = WorkloadResults(workload.title, workload.unit, skipped)
+    begun = WorkloadResults(workload.title, workload.unit, skipped, commit=commit())
+    results.workloads[name] = begun
     return begun.rounds
 
 
@@ -170,6 +173,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=_number, help="how often each is measured (default: 5)")
     parser.add_argument("--seconds", type=_number, help="how long each time (default: 3)")
     parser.add_argument("--output", type=Path, metavar="DIRECTORY", help="where to write results and charts")
+    parser.add_argument(
+        "--into", type=Path, metavar="RESULTS", help="measure anew, with --workload, what these results have"
+    )
     parser.add_argument("--compare", nargs=2, type=Path, metavar=("OLD", "NEW"), help="compare two results")
     parser.add_argument("--draw", type=Path, metavar="RESULTS", help="show and draw kept results once more")
     return parser
@@ -195,6 +201,7 @@ def _settings(options: argparse.Namespace) -> _Settings:
         seconds=options.seconds or (1 if quick else 3),
         directory=options.output or (_RESULTS if whole else _PARTS),
         name=f"{name}-{machine_name()}",
+        into=options.into,
     )
 
 

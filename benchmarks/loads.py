@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
 from benchmarks.crowd import Crowd, CrowdCounts, CrowdLoad
@@ -13,6 +13,9 @@ from benchmarks.wrk import WrkCounts, WrkLoad, run_wrk
 __all__ = ["Counts", "CrowdAlone", "CrowdBeside", "Load", "Requests", "Run"]
 
 _WARM_UP = 1
+# So few that none are left waiting afterwards: what a server has still to do for a thousand that have gone
+# would be counted against it.
+_WARM_UP_CONNECTIONS = 16
 # Seconds between the opening of a crowd and the window: what a server does about it takes Bridge one second
 # (a stream is moved off the count of its threads), and waitress some more (it keeps a body in files).
 _SETTLING = 2
@@ -62,7 +65,7 @@ class Requests:
     def prepared(self, server: Server) -> Iterator[Run]:
         """See `Load`."""
         url = server.url(self.request.path)
-        run_wrk(url, self.request, _WARM_UP)
+        _warm_up(url, self.request)
         yield lambda seconds: _of_requests(run_wrk(url, self.request, seconds))
 
 
@@ -97,7 +100,7 @@ class CrowdBeside:
     def prepared(self, server: Server) -> Iterator[Run]:
         """See `Load`."""
         url = server.url(self.request.path)
-        run_wrk(url, self.request, _WARM_UP)
+        _warm_up(url, self.request)
         with Crowd(server.host, server.port, self.crowd) as crowd:
             crowd.wait_until_open()
             time.sleep(_SETTLING)
@@ -108,6 +111,10 @@ class CrowdBeside:
                 return _of_both(_of_requests(requests), crowd.end())
 
             yield run
+
+
+def _warm_up(url: str, load: WrkLoad) -> None:
+    run_wrk(url, replace(load, connections=min(load.connections, _WARM_UP_CONNECTIONS)), _WARM_UP)
 
 
 def _of_requests(counts: WrkCounts) -> Counts:

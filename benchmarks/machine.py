@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.wrk import wrk_version
 
-__all__ = ["describe_machine", "machine_name"]
+__all__ = ["commit", "describe_machine", "machine_name"]
 
 
 def machine_name() -> str:
@@ -31,7 +31,7 @@ def describe_machine() -> dict[str, object]:
         "kernel": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {sys.version}",
         "wrk": wrk_version(),
-        "commit": _commit(),
+        "commit": commit(),
         "packages": {_normalised(package.name): package.version for package in distributions()},
     }
 
@@ -48,7 +48,7 @@ def _cpu_model() -> str:
     return "unknown"
 
 
-def _commit() -> str:
+def commit() -> str:
     """The commit measured, with `-dirty` if files have changed since; empty outside a repository."""
     command = ["git", "describe", "--always", "--dirty"]
     try:

@@ -82,13 +82,14 @@ class WorkloadResults:
     """The rounds of one workload.
 
     `unit` is what is counted, "requests" or "events"; `skipped` has, for each rival that was left out, the
-    reason.
+    reason; `commit` is that of the run, or of a later one in which this was measured anew.
     """
 
     title: str
     unit: str = "requests"
     skipped: dict[str, str] = field(default_factory=dict)
     rounds: list[Round] = field(default_factory=list)
+    commit: str = ""
 
     def contenders(self) -> list[str]:
         """Who was measured, in the order of measuring."""

@@ -316,3 +316,20 @@ def test_what_is_typed_wrong_is_named(
     out, err = capsys.readouterr()
     assert (caught.value.code, out) == (2, "")
     assert message in err.splitlines()[-1]
+
+
+@needs_wrk
+def test_a_workload_is_measured_anew_in_kept_results(tmp_path: Path) -> None:
+    """It takes the place of what was there; all else stays."""
+    kept = results(rounds_of({"bridge-serve": [1.0], "a2wsgi": [1.0]}))
+    kept.workloads["other"] = kept.workloads["hello"]
+    path = tmp_path / "kept.json"
+    kept.save(path)
+    arguments = ["--workload", "hello", "--rival", "bridge-serve", "--rounds", "1", "--seconds", "1"]
+    assert main([*arguments, "--into", str(path)]) == 0
+    found = Results.load(path)
+    (samples,) = found.workloads["hello"].rounds
+    assert list(samples) == ["bridge-serve"]
+    assert samples["bridge-serve"].rate > 1
+    assert found.workloads["other"] == kept.workloads["other"]
+    assert (found.date, found.machine) == (kept.date, kept.machine)

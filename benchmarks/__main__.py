@@ -16,6 +16,7 @@ from benchmarks.compare import print_comparison
 from benchmarks.goals import goal_lines
 from benchmarks.machine import commit, describe_machine, machine_name
 from benchmarks.materials import materials
+from benchmarks.processes import end_children
 from benchmarks.progress import MeasuringProgress
 from benchmarks.results import Results, ResultsError, Round, WorkloadResults
 from benchmarks.rivals import IN_PROCESS, RIVALS
@@ -218,4 +219,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
+        end_children()
         sys.exit(130)

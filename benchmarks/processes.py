@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["ProcessTree"]
+__all__ = ["ProcessTree", "end_children"]
 
 
 class ProcessTree:
@@ -61,6 +61,19 @@ class ProcessTree:
             with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError, FileNotFoundError):
                 total += figure(process)
         return total
+
+
+def end_children() -> None:
+    """Kill what this process has started and not ended.
+
+    For a process that is interrupted: that may be in the moment in which a child has been started, and who
+    started it does not know yet.
+    """
+    children = psutil.Process().children(recursive=True)
+    for child in children:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
+    psutil.wait_procs(children, timeout=5.0)
 
 
 def _high_water_mark(process: psutil.Process) -> int:

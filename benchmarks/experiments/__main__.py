@@ -15,6 +15,7 @@ from benchmarks.experiments.long_bodies import long_bodies
 from benchmarks.experiments.stalled_client import stalled_client
 from benchmarks.experiments.vanishing_clients import vanishing_clients
 from benchmarks.machine import describe_machine
+from benchmarks.processes import end_children
 
 __all__ = ["main"]
 
@@ -71,4 +72,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
+        end_children()
         sys.exit(130)

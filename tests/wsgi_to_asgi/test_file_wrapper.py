@@ -68,12 +68,12 @@ def written_to() -> Response:
 @pytest.mark.parametrize(
     ("size", "block_size", "asked"),
     [
-        pytest.param(0, 8192, [65536], id="empty file"),
-        pytest.param(65536, 8192, [65536, 65536], id="Werkzeug's blocks are too small"),
-        pytest.param(65537, 8192, [65536, 65536, 65536], id="a block and a byte"),
-        pytest.param(131072, 131072, [131072, 131072], id="large blocks as asked for"),
-        pytest.param(1, 0, [65536, 65536], id="no block size to speak of"),
-        pytest.param(1, -1, [65536, 65536], id="negative block size"),
+        pytest.param(0, 8192, [262144], id="empty file"),
+        pytest.param(262144, 8192, [262144, 262144], id="Werkzeug's blocks are too small"),
+        pytest.param(262145, 8192, [262144, 262144, 262144], id="a block and a byte"),
+        pytest.param(524288, 524288, [524288, 524288], id="large blocks as asked for"),
+        pytest.param(1, 0, [262144, 262144], id="no block size to speak of"),
+        pytest.param(1, -1, [262144, 262144], id="negative block size"),
     ],
 )
 def test_blocks(size: int, block_size: int, asked: list[int]) -> None:

@@ -52,7 +52,7 @@ _LOOPS = ("bridge-asyncio", "a2wsgi-asyncio")
 _ONE_THREAD_EACH = {
     name: "every open stream takes a thread of it, also from an async view"
     for name, rival in RIVALS.items()
-    if rival.holds_threads
+    if rival.holds_threads and "async" in rival.kinds
 }
 
 

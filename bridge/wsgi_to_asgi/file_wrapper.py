@@ -12,8 +12,8 @@ from bridge.wsgi_to_asgi.response import Response
 __all__ = ["FileWrapper"]
 
 # Werkzeug asks for 8 KiB, which PEP 3333 calls a suggestion. Each block costs a step through the link, at
-# which the thread waits for the client: 10 MiB in blocks of 64 KiB took 34 ms of CPU time, in blocks of 256 KiB
-# 16 ms, and larger ones were no faster.
+# which the thread waits for the client: 10 MiB in blocks of 64 KiB took 34 ms of CPU time, in blocks of
+# 256 KiB 16 ms, and larger ones were no faster.
 _SMALLEST_BLOCK = 262144
 
 

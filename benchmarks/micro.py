@@ -109,6 +109,10 @@ class ListLink:
         """Keep the events."""
         self.sent.extend(events)
 
+    def answer(self, produce: Callable[["ListLink"], None]) -> None:
+        """Have the response produced at once."""
+        produce(self)
+
 
 NO_BODY, FORM_BODY = body_events(b""), body_events(FORM)
 UNREAD = RequestBody(ListLink(NO_BODY).receive)

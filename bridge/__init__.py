@@ -5,7 +5,15 @@
 
 from bridge.errors import ApplicationError, BridgeError, ClientDisconnected
 from bridge.wsgi_to_asgi.adapter import WSGIToASGI
+from bridge.wsgi_to_asgi.loop_access import run_on_loop
 
-__all__ = ["ApplicationError", "BridgeError", "ClientDisconnected", "WSGIToASGI", "__version__"]
+__all__ = [
+    "ApplicationError",
+    "BridgeError",
+    "ClientDisconnected",
+    "WSGIToASGI",
+    "__version__",
+    "run_on_loop",
+]
 
 __version__ = "0.1.0"

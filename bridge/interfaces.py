@@ -2,9 +2,13 @@
 
 import functools
 import inspect
-from typing import Literal, TypeAlias
+import sys
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeGuard
 
-__all__ = ["Interface", "detect_interface", "is_async_callable"]
+if TYPE_CHECKING:
+    from flask import Flask
+
+__all__ = ["Interface", "detect_interface", "is_async_callable", "is_flask"]
 
 Interface: TypeAlias = Literal["wsgi", "asgi", "asgi2"]
 """`asgi2` is the old form of ASGI: called with the scope, it returns a coroutine function."""
@@ -20,6 +24,12 @@ def is_async_callable(app: object) -> bool:
         return False
     call = getattr(type(app), "__call__", None)  # noqa: B004  # not whether it is callable, but how
     return inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(call)
+
+
+def is_flask(app: object) -> "TypeGuard[Flask]":
+    """Whether it is a Flask app; Flask is not imported for it, as where it is not, there is no app of it."""
+    flask = sys.modules.get("flask")
+    return flask is not None and isinstance(app, flask.Flask)
 
 
 def detect_interface(app: object) -> Interface | None:

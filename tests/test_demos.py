@@ -3,8 +3,10 @@
 import hashlib
 from collections.abc import AsyncIterator
 
+import pytest
+
 from bridge.testing import Client
-from demos import hello, streaming
+from demos import async_views, hello, streaming
 
 
 async def test_hello() -> None:
@@ -33,3 +35,26 @@ async def test_the_page_and_the_events_begin_at_once() -> None:
         for path, start in (("/", "<!doctype html>"), ("/events", "event: tick")):
             async with client.stream("GET", path) as response:
                 assert (await anext(response.aiter_text())).startswith(start)
+
+
+async def test_ten_slow_answers_take_the_time_of_one() -> None:
+    async with Client(async_views.app) as client:
+        answer = (await client.get("/fan-out")).json()
+    assert answer["answers"] == [f"answer to /{number}" for number in range(10)]
+    assert answer["seconds"] < 10 * 0.3
+
+
+async def test_async_views() -> None:
+    async with Client(async_views.app) as client:
+        assert "EventSource" in (await client.get("/")).text
+        assert (await client.get("/legacy")).text == "answer to /legacy"
+        assert (await client.get("/tokens?prompt=why+not")).text == "You asked: why not … who knows? "
+        async with client.stream("GET", "/clock") as response:
+            assert (await anext(response.aiter_text())).startswith("event: tick\ndata: ")
+
+
+async def test_the_receipt_is_sent_before_the_server_ends(caplog: pytest.LogCaptureFixture) -> None:
+    async with Client(async_views.app) as client:
+        assert (await client.post("/orders?to=me")).status_code == 202
+        assert "a receipt" not in caplog.text
+    assert "a receipt for me" in caplog.text

@@ -24,6 +24,9 @@ class _ListLink:
     def send(self, events: Sequence[HTTPResponseEvent]) -> None:
         self.events.extend(events)
 
+    def answer(self, produce: Callable[["_ListLink"], None]) -> None:
+        produce(self)
+
 
 def __getattr__(name: str) -> _HTTPApplication:
     app = load(name)

@@ -1,20 +1,25 @@
 """Settings → the ASGI application that is served, in each process that serves it."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from asgiref.compatibility import double_to_single_callable
 
 from bridge.errors import BridgeError
-from bridge.interfaces import Interface
+from bridge.interfaces import Interface, is_flask
 from bridge.server.loading import LoadedApp, load_app
 from bridge.types import ASGI3Application, WSGIApplication
 from bridge.wsgi_to_asgi.adapter import WSGIToASGI
 
-__all__ = ["AdapterName", "Application", "ServeSettings", "make_application"]
+if TYPE_CHECKING:
+    from flask import Flask
+
+__all__ = ["AdapterName", "Application", "AsyncViews", "ServeSettings", "make_application"]
 
 AdapterName: TypeAlias = Literal["bridge", "a2wsgi", "asgiref"]
+AsyncViews: TypeAlias = Literal["loop", "thread"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,9 @@ class ServeSettings:
     adapter: AdapterName = "bridge"
     threads: int = 40
     streams: int = 1000
+    async_views: AsyncViews = "loop"
+    blocking_threshold: float | None = None
+    graceful_timeout: float | None = 25.0
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,7 @@ def make_application(settings: ServeSettings) -> Application:
         adapted = _as_asgi3(loaded)
         details = "served as it is, no adapter"
     drain = adapted.end_streams if isinstance(adapted, WSGIToASGI) else _do_nothing
-    return Application(adapted, f"{_describe_app(loaded)} · {details}", drain)
+    return Application(adapted, f"{_describe_app(loaded, settings)} · {details}", drain)
 
 
 def _as_asgi3(loaded: LoadedApp) -> ASGI3Application:
@@ -69,11 +77,20 @@ def _do_nothing() -> None:
     pass
 
 
-def _describe_app(loaded: LoadedApp) -> str:
-    if loaded.kind == "Flask":
-        routes = sum(1 for _ in cast(Any, loaded.app).url_map.iter_rules())
-        return f"Flask app '{loaded.name}' ({routes} routes)"
+def _describe_app(loaded: LoadedApp, settings: ServeSettings) -> str:
+    if is_flask(loaded.app):
+        return f"Flask app '{loaded.name}' ({_describe_routes(loaded.app, settings)})"
     return f"{loaded.kind} app '{loaded.name}'"
+
+
+def _describe_routes(app: "Flask", settings: ServeSettings) -> str:
+    from bridge.wsgi_to_asgi.flask_views import async_rules  # imports Flask, which is there by now
+
+    routes = sum(1 for _ in app.url_map.iter_rules())
+    on_loop = len(async_rules(app)) if settings.adapter == "bridge" and settings.async_views == "loop" else 0
+    if not on_loop:
+        return f"{routes} routes"
+    return f"{routes} routes: {routes - on_loop} in threads, {on_loop} async on the loop"
 
 
 def _describe_adapter(settings: ServeSettings) -> str:
@@ -83,7 +100,15 @@ def _describe_adapter(settings: ServeSettings) -> str:
 
 
 def _with_bridge(app: WSGIApplication, settings: ServeSettings) -> ASGI3Application:
-    return cast(ASGI3Application, WSGIToASGI(app, threads=settings.threads, streams=settings.streams))
+    adapter = WSGIToASGI(
+        app,
+        threads=settings.threads,
+        streams=settings.streams,
+        async_views=settings.async_views,
+        blocking_threshold=settings.blocking_threshold,
+        graceful_timeout=math.inf if settings.graceful_timeout is None else settings.graceful_timeout,
+    )
+    return cast(ASGI3Application, adapter)
 
 
 def _with_a2wsgi(app: WSGIApplication, settings: ServeSettings) -> ASGI3Application:

@@ -14,7 +14,7 @@ from uvicorn.main import main as uvicorn_command
 from bridge import __version__
 from bridge.errors import BridgeError
 from bridge.interfaces import Interface
-from bridge.server.application import AdapterName, ServeSettings
+from bridge.server.application import AdapterName, AsyncViews, ServeSettings
 from bridge.server.naming import find_app
 from bridge.server.serving import STARTUP_FAILURE, ServeConfig, default_log_config, serve
 
@@ -101,6 +101,20 @@ def _uvicorn_options() -> list[click.Parameter]:
     show_default=True,
     help="How many responses more may be streaming for over a second.",
 )
+@click.option(
+    "--async-views",
+    type=click.Choice(["loop", "thread"]),
+    default="loop",
+    show_default=True,
+    help="Where requests run whose Flask view is async: on the event loop, or in a thread each.",
+)
+@click.option(
+    "--blocking-threshold",
+    type=click.FloatRange(min=0),
+    default=None,
+    help="Warn of code that holds the event loop for so many seconds; 0 for never.  "
+    "[default: 0.1 for a Flask app in debug mode]",
+)
 def serve_command(app: str | None, **options: Any) -> None:
     """Serve APP: module:attribute, module:factory(), module, or a .py file.
 
@@ -132,6 +146,9 @@ def make_config(app: str | None, options: dict[str, Any]) -> ServeConfig:
         adapter=cast(AdapterName, options["adapter"]),
         threads=options["threads"],
         streams=options["streams"],
+        async_views=cast(AsyncViews, options["async_views"]),
+        blocking_threshold=options["blocking_threshold"],
+        graceful_timeout=options["timeout_graceful_shutdown"],
     )
     return ServeConfig(settings, **_config_options(options))
 

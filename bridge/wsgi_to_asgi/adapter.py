@@ -2,13 +2,22 @@
 
 import asyncio
 import logging
+import sys
 import weakref
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from typing import Any, cast
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    nullcontext,
+    suppress,
+)
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, cast
 
+from bridge.blocking import BlockingWatch
 from bridge.errors import BridgeError
-from bridge.interfaces import is_async_callable
+from bridge.interfaces import is_async_callable, is_flask
 from bridge.lifespan import entered, serve_lifespan
 from bridge.types import (
     AnyReceive,
@@ -22,10 +31,15 @@ from bridge.types import (
     Scope,
     WSGIApplication,
 )
+from bridge.wsgi_to_asgi.call import run_call
 from bridge.wsgi_to_asgi.mailbox import Mailbox
 from bridge.wsgi_to_asgi.streams import Streams
 from bridge.wsgi_to_asgi.thread_link import ThreadLink
 from bridge.wsgi_to_asgi.threads import WorkerPool
+
+if TYPE_CHECKING:
+    from bridge.flask.extension import Bridge
+    from bridge.wsgi_to_asgi.flask_views import FlaskViews
 
 __all__ = ["WSGIToASGI"]
 
@@ -33,6 +47,9 @@ logger = logging.getLogger("bridge")
 
 # Seconds that a shutdown waits for calls the host has given up; a thread cannot be ended from outside.
 _PATIENCE = 3.0
+
+# Seconds; what a browser's user begins to notice.
+_DEBUG_THRESHOLD = 0.1
 
 
 class WSGIToASGI:
@@ -47,10 +64,16 @@ class WSGIToASGI:
             long as the server. What it yields, a mapping or None, is the ASGI lifespan state and in the
             environ as `asgi.state`.
         buffer_size: how many bytes of a response a slow client may be behind before the app has to wait.
+        graceful_timeout: how many seconds a shutdown waits for background functions of the Flask extension.
+        blocking_threshold: for how many seconds code may hold the event loop before a warning says where
+            that is; 0 for no warnings. None: 0.1 for a Flask app in debug mode, else 0.
+        async_views: where requests run whose Flask view is `async def`: "loop" for the host's event loop,
+            without a thread, "thread" for a worker thread that waits for it. Other apps, and other views,
+            run in threads in any case.
 
     Raises:
         TypeError: `app` is not callable, or an ASGI application already.
-        ValueError: a number is too small.
+        ValueError: a number is too small, or `async_views` is something else.
 
     Nothing is started here; threads come with the first request, and end with the lifespan, or when nobody
     holds the adapter any more. It may be pickled, if the app can be, and it works after a fork.
@@ -64,12 +87,20 @@ class WSGIToASGI:
         streams: int = 1000,
         lifespan: LifespanFactory | None = None,
         buffer_size: int = 65536,
+        async_views: Literal["loop", "thread"] = "loop",
+        graceful_timeout: float = 25.0,
+        blocking_threshold: float | None = None,
     ) -> None:
         _check_app(app)
         _check_number("threads", threads, 1)
         _check_number("streams", streams, 0)
         _check_number("buffer_size", buffer_size, 1)
+        if async_views not in ("loop", "thread"):
+            raise ValueError(f'async_views must be "loop" or "thread", got {async_views!r}')
         self.app = app
+        self.async_views = async_views
+        self.graceful_timeout = graceful_timeout
+        self.blocking_threshold = blocking_threshold
         self.threads = threads
         self.streams = streams
         self.lifespan = lifespan
@@ -83,6 +114,7 @@ class WSGIToASGI:
         self._mailbox: Mailbox | None = None
         self._finalizer: weakref.finalize[..., WSGIToASGI] | None = None
         self._streams = Streams()
+        self._views: FlaskViews | Literal[False] | None = None  # None: not looked for yet
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if not name.startswith("_")}
@@ -103,13 +135,25 @@ class WSGIToASGI:
             pool = self._pool
             if pool is None or not pool.is_usable:
                 pool = self._new_pool()
+            mailbox = self._mailbox_of_running_loop()
+            views = self._find_views() if self._views is None else self._views
+            if views and views.runs_on_loop(known):
+                await views.new_link(
+                    known,
+                    self._state,
+                    cast(HTTPReceive, receive),
+                    cast(HTTPSend, send),
+                    mailbox=mailbox,
+                    pool=pool,
+                    streams=self._streams,
+                    buffer_size=self.buffer_size,
+                ).serve()
+                return
             link = ThreadLink(
-                self.app,
-                known,
-                self._state,
+                partial(run_call, self.app, known, self._state),
                 cast(HTTPReceive, receive),
                 cast(HTTPSend, send),
-                mailbox=self._mailbox_of_running_loop(),
+                mailbox=mailbox,
                 pool=pool,
                 streams=self._streams,
                 buffer_size=self.buffer_size,
@@ -142,7 +186,12 @@ class WSGIToASGI:
             raise BridgeError("the lifespan of this adapter is running already; enter it once at a time")
         self._entered = True
         try:
-            async with entered(self.lifespan, self.app) as state:
+            async with AsyncExitStack() as stack:
+                state = await stack.enter_async_context(entered(self.lifespan, self.app))
+                state |= await stack.enter_async_context(self._running_extension())
+                threshold = self._blocking_threshold()
+                if threshold:
+                    stack.enter_context(BlockingWatch(asyncio.get_running_loop(), threshold))
                 self._state = state
                 patience = _PATIENCE
                 try:
@@ -164,6 +213,31 @@ class WSGIToASGI:
         leaves. The client sees a complete response; the app's iterable is closed as after a disconnect.
         """
         self._streams.end()
+
+    def _running_extension(self) -> AbstractAsyncContextManager[dict[str, Any]]:
+        """The lifespans of the app's Flask extension, if it has one; nothing is imported that it has not."""
+        module = sys.modules.get("bridge.flask.extension")
+        if module is not None and is_flask(self.app):
+            found: object = self.app.extensions.get("bridge")
+            if isinstance(found, module.Bridge):
+                extension: Bridge = found
+                return extension.running(self.app, self.graceful_timeout)
+        return nullcontext({})
+
+    def _blocking_threshold(self) -> float:
+        if self.blocking_threshold is not None:
+            return self.blocking_threshold
+        return _DEBUG_THRESHOLD if is_flask(self.app) and self.app.debug else 0.0
+
+    def _find_views(self) -> "FlaskViews | Literal[False]":
+        """Look whether this is a Flask app; with the first request, when all its views are there."""
+        self._views = False
+        if is_flask(self.app):
+            # Not before: it imports Flask and greenlet, and an app without either needs neither.
+            from bridge.wsgi_to_asgi.flask_views import FlaskViews
+
+            self._views = FlaskViews(self.app, on_loop=self.async_views == "loop")
+        return self._views
 
     def _mailbox_of_running_loop(self) -> Mailbox:
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from bridge.errors import ApplicationError, ClientDisconnected
@@ -41,6 +42,12 @@ class Link(Protocol):
 
         Raises:
             ClientDisconnected: nobody is there to send to any more.
+        """
+
+    def answer(self, produce: Callable[[Link], None]) -> None:
+        """Call `produce`, which iterates over what the app has returned, with a link to send it by.
+
+        This one, where the app's code may wait in this thread, else one of another kind in another thread.
         """
 
 
@@ -78,6 +85,11 @@ def _call(
 ) -> None:
     environ = build_environ(scope, body=RequestBody(link.receive), file_wrapper=FileWrapper, state=state)
     chunks = app(environ, _start_response(response, link))
+    link.answer(partial(_produce, chunks, scope, response))
+
+
+def _produce(chunks: Iterable[bytes], scope: HTTPScope, response: Response, link: Link) -> None:
+    """Send what the app has returned, and close it."""
     try:
         path = chunks.sendable_path(scope, response) if isinstance(chunks, FileWrapper) else None
         if path is None:

@@ -1,13 +1,15 @@
 """Context variables, there and back between a host and a call in another thread."""
 
+import asyncio
 import contextvars
-from collections.abc import Callable
-from typing import Any, ParamSpec
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar
 
 __all__ = ["CallContext"]
 
 _UNSET: Any = object()
 _P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 class CallContext:
@@ -26,6 +28,12 @@ class CallContext:
     def run(self, function: Callable[_P, None], *args: _P.args, **kwargs: _P.kwargs) -> None:
         """Call the function in the copy."""
         self._context.run(function, *args, **kwargs)
+
+    def create_task(
+        self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, _T]
+    ) -> asyncio.Task[_T]:
+        """Run a coroutine in the copy, on a loop; called in the loop's thread."""
+        return loop.create_task(coroutine, context=self._context)
 
     def carry_back(self) -> None:
         """Set here what the call has set since the last time, and unset what it has unset.

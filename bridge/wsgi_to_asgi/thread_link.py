@@ -19,9 +19,8 @@ with short responses are spared it.
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import Any
 
 from bridge.errors import ClientDisconnected
 from bridge.types import (
@@ -29,13 +28,12 @@ from bridge.types import (
     HTTPReceive,
     HTTPRequestSideEvent,
     HTTPResponseEvent,
-    HTTPScope,
     HTTPSend,
-    WSGIApplication,
 )
-from bridge.wsgi_to_asgi.call import run_call
+from bridge.wsgi_to_asgi import reasons
 from bridge.wsgi_to_asgi.call_context import CallContext
 from bridge.wsgi_to_asgi.events import EVENT_COST, has_more, is_event_stream, size_of
+from bridge.wsgi_to_asgi.loop_access import CURRENT_LOOP, LoopAccess
 from bridge.wsgi_to_asgi.mailbox import Mailbox
 from bridge.wsgi_to_asgi.pieces import in_good_sizes
 from bridge.wsgi_to_asgi.streams import Streams
@@ -46,26 +44,14 @@ __all__ = ["ThreadLink"]
 # Seconds after which a stream no longer counts as a request being worked on.
 _LONG_STREAM = 1.0
 
-# Seconds for those who have been told to end, and need not hear it.
-_LAST_MOMENT = 2.0
-
 _DISCONNECT: HTTPDisconnectEvent = {"type": "http.disconnect"}
-
-_LEFT = "the client has disconnected"
-_CANCELLED = "the host has cancelled the request"
-_HOST_FAILED = "the host has failed to receive or to send"
-_LOOP_CLOSED = "the host's event loop is closed"
-_STOPPING = "the server is stopping, and this stream has no end of its own"
-_OVER = "the call has ended"
 
 
 class ThreadLink:
     """Both ends of one call: `run`, `send` and `receive` for the thread, the rest for the loop.
 
     Args:
-        app: the WSGI application to call.
-        scope: the request's ASGI scope.
-        state: the lifespan state of the app.
+        call: what the worker does, with this link; it may raise what the host has to hear.
         receive: the host's `receive`.
         send: the host's `send`.
         mailbox: that of the running loop.
@@ -75,10 +61,11 @@ class ThreadLink:
     """
 
     __slots__ = (
-        "_app",
+        "_access",
         "_body_received",
         "_buffer_size",
         "_buffered",
+        "_call",
         "_changed",
         "_complete",
         "_context",
@@ -101,10 +88,8 @@ class ThreadLink:
         "_received",
         "_received_size",
         "_room_to_read",
-        "_scope",
         "_send",
         "_sending",
-        "_state",
         "_streams",
         "_timer",
         "_waiter",
@@ -114,9 +99,7 @@ class ThreadLink:
 
     def __init__(
         self,
-        app: WSGIApplication,
-        scope: HTTPScope,
-        state: Mapping[str, Any],
+        call: Callable[["ThreadLink"], None],
         receive: HTTPReceive,
         send: HTTPSend,
         *,
@@ -125,16 +108,17 @@ class ThreadLink:
         streams: Streams,
         buffer_size: int,
     ) -> None:
-        self._app = app
-        self._scope = scope
-        self._state = state
+        self._call = call
         self._receive = receive
         self._send = send
         self._mailbox = mailbox
         self._pool = pool
         self._streams = streams
         self._buffer_size = buffer_size
+        self._access = LoopAccess(mailbox.loop)
+        token = CURRENT_LOOP.set(self._access)
         self._context = CallContext()
+        CURRENT_LOOP.reset(token)
 
         # Shared by both threads, under the lock.
         self._lock = threading.Lock()
@@ -173,7 +157,7 @@ class ThreadLink:
         self._worker = worker
         if self._gone is None:
             try:
-                self._context.run(run_call, self._app, self._scope, self._state, self)
+                self._context.run(self._call, self)
             except BaseException as error:  # noqa: BLE001  # kept for the host, which must hear of it
                 failure = error
         with self._lock:
@@ -194,7 +178,7 @@ class ThreadLink:
         """
         with self._lock:
             if self._gone is not None or self._finished:
-                raise ClientDisconnected(self._gone or _OVER)
+                raise self._disconnected()
             if not events:
                 return
             last = events[-1]
@@ -212,7 +196,11 @@ class ThreadLink:
             else:
                 return
             if self._gone is not None:
-                raise ClientDisconnected(self._gone)
+                raise self._disconnected()
+
+    def answer(self, produce: Callable[["ThreadLink"], None]) -> None:
+        """Have the response produced here: a worker thread may be kept waiting."""
+        produce(self)
 
     def receive(self) -> HTTPRequestSideEvent:
         """Wait for the host's next event.
@@ -230,13 +218,17 @@ class ThreadLink:
                 self._wait_until(lambda: bool(self._received))
                 self._wants_event = False
             if not self._received:
-                raise ClientDisconnected(self._gone or _OVER)
+                raise self._disconnected()
             event = self._received.popleft()
             self._received_size -= size_of(event) + EVENT_COST
             if self._room_to_read is not None:
                 self._posted = False
                 self._post_with_lock()
         return event
+
+    def _disconnected(self) -> ClientDisconnected:
+        self._access.is_told = True
+        return ClientDisconnected(self._gone or reasons.OVER)
 
     def _wait_until(self, reached: Callable[[], bool]) -> None:
         """Wait, with the lock held, until it is so or there is nobody left to make it so."""
@@ -252,9 +244,14 @@ class ThreadLink:
         try:
             self._mailbox.post(self)
         except RuntimeError:  # the loop is closed: the host has ended without waiting for the call
-            self._gone = _LOOP_CLOSED
+            self._gone = reasons.LOOP_CLOSED
 
     # The loop's side
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the response has been sent to its end."""
+        return self._complete
 
     def wake(self) -> None:
         """Look again at what there is to do; called by the mailbox, on the loop."""
@@ -276,11 +273,13 @@ class ThreadLink:
         try:
             await self._serve()
         except GeneratorExit:  # the loop has been closed, and nothing can be awaited any more
-            self._leave(_LOOP_CLOSED)
+            self._leave(reasons.LOOP_CLOSED)
             raise
         except BaseException as error:
             # The thread is told, but not waited for: it may be busy, and this is to end now.
-            self._leave(_CANCELLED if isinstance(error, asyncio.CancelledError) else _HOST_FAILED)
+            self._leave(
+                reasons.CANCELLED if isinstance(error, asyncio.CancelledError) else reasons.HOST_FAILED
+            )
             await self._stop_watching()
             raise
         await self._stop_watching()
@@ -303,8 +302,8 @@ class ThreadLink:
         """
         if self._open and self._gone is None and is_event_stream(self._headers):
             self._ending = True
-            self._leave(_STOPPING)
-            self._mailbox.loop.call_later(_LAST_MOMENT, self._give_up)
+            self._leave(reasons.STOPPING)
+            self._mailbox.loop.call_later(reasons.LAST_MOMENT, self._give_up)
             self.wake()
 
     def _give_up(self) -> None:
@@ -368,7 +367,7 @@ class ThreadLink:
                     raise  # not the client's doing: a middleware's, or a file's that is not there
                 # The ASGI spec lets `send` say so that the client has left.
                 self._open = False
-                self._leave(_LEFT)
+                self._leave(reasons.LEFT)
                 return
             if event["type"] == "http.response.start":
                 self._headers = event["headers"]
@@ -400,6 +399,7 @@ class ThreadLink:
             self._buffered = 0
             if self._changed is not None:
                 self._changed.notify_all()
+        self._access.leave(reason)
 
     # Receiving
 
@@ -431,7 +431,7 @@ class ThreadLink:
         except ConnectionError:
             event = _DISCONNECT
         if event["type"] == "http.disconnect":
-            self._leave(_LEFT)
+            self._leave(reasons.LEFT)
             self.wake()
         return event
 
@@ -451,7 +451,7 @@ class ThreadLink:
                 await self._receive_event()
         except Exception as error:  # noqa: BLE001  # raised to the host, whose `receive` has failed
             self._host_failure = error
-            self._leave(_HOST_FAILED)
+            self._leave(reasons.HOST_FAILED)
             self.wake()
 
     async def _wait_for_room_to_read(self) -> None:
@@ -488,7 +488,7 @@ class ThreadLink:
         if self._reader is not None:
             self._reader.cancel()
             # A host whose receive() does not hear of it shall not keep the response from its end.
-            await asyncio.wait([self._reader], timeout=_LAST_MOMENT)
+            await asyncio.wait([self._reader], timeout=reasons.LAST_MOMENT)
             self._reader = None  # it holds its own cancellation, whose traceback holds this link
 
     def _move_off(self) -> None:

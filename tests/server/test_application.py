@@ -20,6 +20,11 @@ SERVED: list[tuple[str, Interface | None, str]] = [
     ("wsgi", None, "WSGI app '{name}' · adapter bridge, 40 threads"),
     ("anything", "wsgi", "WSGI app '{name}' · adapter bridge, 40 threads"),
     ("flask", None, "Flask app '{name}' (2 routes) · adapter bridge, 40 threads"),
+    (
+        "async_flask",
+        None,
+        "Flask app '{name}' (2 routes: 1 in threads, 1 async on the loop) · adapter bridge, 40 threads",
+    ),
     ("asgi", None, "ASGI app '{name}' · served as it is, no adapter"),
     ("asgi", "asgi", "ASGI app '{name}' · served as it is, no adapter"),
     ("returns_a_coroutine", None, "ASGI app '{name}' · served as it is, no adapter"),
@@ -39,6 +44,14 @@ async def test_every_kind_of_app_is_served(
         expected = "wsgi" if attribute == "anything" else attribute
         assert (await client.get("/")).text == expected
     application.drain()
+
+
+async def test_async_views_may_run_in_threads() -> None:
+    settings = ServeSettings(f"{KINDS}:async_flask", async_views="thread")
+    application = make_application(settings)
+    assert "(2 routes)" in application.description
+    async with Client(cast(Any, application.asgi), interface="asgi") as client:
+        assert (await client.get("/")).text == "async_flask"
 
 
 def _of_bridge(asgi: Any) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """What a call of an app is tested with: a scope, a link made of lists, and a reader of what was sent."""
 
 import gc
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any, NamedTuple, cast
@@ -121,6 +121,9 @@ class ListLink:
             raise self._failure or ClientDisconnected("the client left")
         if events:
             self.sends.append(list(events))
+
+    def answer(self, produce: Callable[["ListLink"], None]) -> None:
+        produce(self)
 
 
 class Reply(NamedTuple):

@@ -54,3 +54,10 @@ class ASGI2:
 
 flask = Flask(__name__)
 flask.add_url_rule("/", view_func=lambda: "flask")
+
+async_flask = Flask("async_flask")
+
+
+@async_flask.get("/")
+async def async_flask_answer() -> str:
+    return "async_flask"

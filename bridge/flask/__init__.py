@@ -1,0 +1,17 @@
+"""The Flask extension: what belongs to the server's event loop, from within a Flask app.
+
+    from bridge.flask import Bridge, EventSource, stream
+
+    app = Flask(__name__)
+    bridge = Bridge(app)
+
+All of it works wherever Bridge serves the app. Elsewhere, such as in Flask's test client, under `flask run`
+or gunicorn, the app behaves as Flask apps do there: `stream` and `EventSource` run their iterable on an event
+loop of their own, `background` calls its function when the response is closed, and there is no `state`.
+"""
+
+from bridge.flask.events import EventSource, ServerSentEvent
+from bridge.flask.extension import Bridge, State
+from bridge.flask.streams import stream
+
+__all__ = ["Bridge", "EventSource", "ServerSentEvent", "State", "stream"]

@@ -1,0 +1,201 @@
+"""Server-sent events (WHATWG HTML, "Server-sent events")."""
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from flask import Response
+
+from bridge.flask.streams import stream
+
+__all__ = ["Event", "EventSource", "ServerSentEvent", "encode_event"]
+
+logger = logging.getLogger("bridge")
+
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_PING = ": ping\n\n"
+
+
+@dataclass(frozen=True)
+class ServerSentEvent:
+    """One event.
+
+    Args:
+        data: what the client gets; what is not a str is sent as JSON. None: no data, so that a client does
+            not dispatch the event, but takes `id` and `retry` from it.
+        event: its type, for `addEventListener`; "message" if there is none.
+        id: what the client sends as `Last-Event-ID` when it connects again.
+        retry: after how many milliseconds it is to do so.
+
+    Raises:
+        ValueError: a field that cannot be sent.
+    """
+
+    data: object = None
+    event: str | None = None
+    id: str | None = None
+    retry: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("event", self.event), ("id", self.id)):
+            if value is not None and _LINE_END.search(value):
+                raise ValueError(f"the {name} of a server-sent event must be one line, got {value!r}")
+        if self.id is not None and "\0" in self.id:
+            raise ValueError(
+                f"the id of a server-sent event must not hold NUL, or clients ignore it: {self.id!r}"
+            )
+        if self.retry is not None and self.retry < 0:
+            raise ValueError(f"the retry of a server-sent event is in milliseconds, got {self.retry}")
+
+
+Event: TypeAlias = str | Mapping[str, Any] | ServerSentEvent
+"""What an iterable of events may yield: the data, or the fields of a `ServerSentEvent`."""
+
+
+class EventSource(Response):
+    """A response of server-sent events, for the browser's `EventSource`.
+
+    Args:
+        events: an async iterable of events: a str, which is the data; a mapping with any of data, event, id
+            and retry; or a `ServerSentEvent`.
+        ping: after how many seconds without an event a comment is sent, so that proxies keep the connection
+            and a client that has gone is noticed; None for never.
+
+    When the client leaves, what the iterable awaits is cancelled. To go on where a client was, read
+    `request.headers.get("Last-Event-ID")`.
+
+    Raises:
+        TypeError: `events` is not an async iterable.
+    """
+
+    default_mimetype = "text/event-stream"
+
+    def __init__(self, events: AsyncIterable[Event], ping: float | None = 15.0) -> None:
+        if not isinstance(events, AsyncIterable):
+            raise TypeError(
+                f"EventSource takes an async iterable of events, not {type(events).__name__}; "
+                "write the generator with `async def`"
+            )
+        text = _encoded(events) if ping is None else _with_pings(_encoded(events), ping)
+        super().__init__(stream(text))
+        self.headers["Cache-Control"] = "no-cache"
+        self.headers["X-Accel-Buffering"] = "no"  # nginx: pass each event on as it comes
+
+
+def encode_event(event: Event) -> str:
+    """The text of one event, with the empty line that ends it.
+
+    Raises:
+        TypeError: it is no event, or has fields that events do not have.
+        ValueError: a field cannot be sent.
+    """
+    if isinstance(event, str):
+        event = ServerSentEvent(event)
+    elif isinstance(event, Mapping):
+        event = _of_mapping(event)
+    elif not isinstance(event, ServerSentEvent):
+        raise TypeError(
+            f"an event is a str, a mapping or a ServerSentEvent, not {type(event).__name__}: {event!r:.80}"
+        )
+    lines = []
+    if event.event is not None:
+        lines.append(f"event: {event.event}")
+    if event.id is not None:
+        lines.append(f"id: {event.id}")
+    if event.retry is not None:
+        lines.append(f"retry: {event.retry}")
+    if event.data is not None:
+        data = event.data if isinstance(event.data, str) else json.dumps(event.data)
+        lines += [f"data: {line}" for line in _LINE_END.split(data)]
+    return "\n".join([*lines, "", ""])
+
+
+def _of_mapping(fields: Mapping[str, Any]) -> ServerSentEvent:
+    unknown = fields.keys() - {"data", "event", "id", "retry"}
+    if unknown:
+        raise TypeError(
+            f"an event has data, event, id and retry, not {', '.join(sorted(map(repr, unknown)))}; "
+            'to send a mapping as JSON, yield {"data": {...}}'
+        )
+    return ServerSentEvent(**fields)
+
+
+async def _encoded(events: AsyncIterable[Event]) -> AsyncGenerator[str, None]:
+    iterator = aiter(events)
+    try:
+        async for event in iterator:
+            yield encode_event(event)
+    finally:
+        close = getattr(iterator, "aclose", None)
+        if close is not None:
+            await close()
+
+
+async def _with_pings(events: AsyncGenerator[str, None], ping: float) -> AsyncGenerator[str, None]:
+    """The same, and a comment whenever none has come for so long.
+
+    The events come from a task of their own: waiting for the next one must not be given up for a ping, and
+    what they enter, such as a timeout, belongs to one task.
+    """
+    async with _Relay(events) as relay:
+        while True:
+            text = await relay.next_or_none(ping)
+            if text is None:
+                yield _PING
+            elif text:
+                yield text
+            else:
+                return
+
+
+class _Relay:
+    """Hands on what a task of its own iterates over, one at a time."""
+
+    def __init__(self, events: AsyncGenerator[str, None]) -> None:
+        self._events = events
+        self._ready: asyncio.Future[str] | None = None
+        self._taken = asyncio.Event()
+
+    async def __aenter__(self) -> "_Relay":
+        loop = asyncio.get_running_loop()
+        self._ready = loop.create_future()
+        self._task = loop.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        # Both may hold an error that came too late for anybody to hear of it but the log.
+        for late in (self._task, self._ready):
+            if late is not None and late.done() and not late.cancelled() and late.exception() is not None:
+                logger.error("a stream of events failed after its client had left", exc_info=late.exception())
+
+    async def next_or_none(self, patience: float) -> str | None:
+        """The next text, "" at the end, or None if there is none for so many seconds."""
+        assert self._ready is not None
+        await asyncio.wait([self._ready], timeout=patience)
+        if not self._ready.done():
+            return None
+        text = self._ready.result()
+        self._ready = asyncio.get_running_loop().create_future()
+        self._taken.set()
+        return text
+
+    async def _run(self) -> None:
+        assert self._ready is not None
+        try:
+            async for text in self._events:
+                self._taken.clear()
+                self._ready.set_result(text)
+                await self._taken.wait()
+            self._ready.set_result("")
+        except Exception as error:  # raised to who waits for the next
+            if self._ready.done():
+                raise
+            self._ready.set_exception(error)
+        finally:
+            await self._events.aclose()

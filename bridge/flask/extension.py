@@ -1,0 +1,231 @@
+"""`Bridge(app)`: lifespan, state and background work of a Flask app."""
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any, TypeAlias, TypeVar
+
+from flask import Flask, Response, after_this_request, current_app, has_app_context, has_request_context
+
+from bridge.errors import BridgeError
+from bridge.flask.background import Background
+from bridge.lifespan import entered
+
+__all__ = ["Bridge", "State"]
+
+_Lifespan: TypeAlias = (
+    Callable[[Flask], AbstractAsyncContextManager[Mapping[str, Any] | None]]
+    | Callable[[Flask], AsyncIterator[Mapping[str, Any] | None]]
+)
+_LifespanT = TypeVar("_LifespanT", bound=_Lifespan)
+_Hook: TypeAlias = Callable[[], Awaitable[object] | object]
+_HookT = TypeVar("_HookT", bound=_Hook)
+
+_NAME = "bridge"
+
+
+class State(Mapping[str, Any]):
+    """What the lifespans of an app have yielded: `state.http`, or `state["http"]`.
+
+    Args:
+        values: by name.
+    """
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = dict(values)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return vars(self)["_values"][name]
+        except KeyError:
+            known = ", ".join(self._values) or "nothing"
+            raise AttributeError(f"no lifespan has yielded {name!r}; there is: {known}") from None
+
+
+class Bridge:
+    """A Flask extension for what lives as long as the server.
+
+    Args:
+        app: the Flask app; without it, call `init_app` later, for as many apps as there are.
+    """
+
+    def __init__(self, app: Flask | None = None) -> None:
+        self._lifespans: list[Callable[[Flask], AbstractAsyncContextManager[Mapping[str, Any] | None]]] = []
+        self._states: dict[Flask, State] = {}
+        self._background = Background()
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Make this the extension of an app, as `app.extensions["bridge"]`.
+
+        Raises:
+            RuntimeError: the app has one already.
+        """
+        if app.extensions.get(_NAME, self) is not self:
+            raise RuntimeError(f"the app {app.name!r} has a Bridge extension already; make one for each app")
+        app.extensions[_NAME] = self
+
+    def lifespan(self, function: _LifespanT) -> _LifespanT:
+        """Decorate what is to live as long as the server: an async generator function that yields once.
+
+        It gets the app; what it yields, a mapping or None, becomes part of `state`. Several are entered in
+        the order in which they were declared, and left in the opposite one.
+
+            @bridge.lifespan
+            async def clients(app):
+                async with httpx.AsyncClient() as http:
+                    yield {"http": http}
+
+        Raises:
+            TypeError: it is no such function, nor one that returns an async context manager.
+        """
+        if inspect.isasyncgenfunction(function):
+            self._lifespans.append(_yielding_once(function))
+        elif inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+            raise TypeError(
+                f"the lifespan {_name_of(function)} must be `async def` and have a `yield`: what comes "
+                "before it is done at start-up, what comes after it at shutdown"
+            )
+        else:
+            self._lifespans.append(function)  # type: ignore[arg-type]  # checked when it is entered
+        return function
+
+    def on_startup(self, function: _HookT) -> _HookT:
+        """Decorate a function, async or not, that is to be called before the first request."""
+
+        @asynccontextmanager
+        async def started(app: Flask) -> AsyncIterator[None]:
+            await _call(app, function)
+            yield
+
+        self._lifespans.append(started)
+        return function
+
+    def on_shutdown(self, function: _HookT) -> _HookT:
+        """Decorate a function, async or not, that is to be called after the last request."""
+
+        @asynccontextmanager
+        async def stopped(app: Flask) -> AsyncIterator[None]:
+            yield
+            await _call(app, function)
+
+        self._lifespans.append(stopped)
+        return function
+
+    @property
+    def state(self) -> State:
+        """What the lifespans have yielded, for the current app.
+
+        Raises:
+            BridgeError: there is no running lifespan: the app is not served by Bridge, or not yet.
+        """
+        app = self._current_app()
+        if app not in self._states:
+            raise BridgeError(
+                "there is no state, as no lifespan is running: serve the app with `bridge serve`, or on an "
+                "ASGI host that sends lifespan events; in a test, use `async with bridge.testing.Client(app)`"
+            )
+        return self._states[app]
+
+    def background(self, function: Callable[..., object], *args: Any, **kwargs: Any) -> None:
+        """Call a function, async or not, after the response of the current request.
+
+        It runs in an app context, on the server's event loop if it is async, else in a thread. A shutdown
+        waits for it, up to its graceful timeout. If it fails, that is logged. Without a request, it
+        begins at once.
+        """
+        app = self._current_app()
+        begin = self._background.prepared(app, function, args, kwargs)
+        if not has_request_context():
+            begin()
+            return
+
+        @after_this_request
+        def begin_after(response: Response) -> Response:
+            response.call_on_close(begin)
+            return response
+
+    @asynccontextmanager
+    async def running(self, app: Flask, patience: float) -> AsyncIterator[dict[str, Any]]:
+        """Enter all lifespans in order, and at the end wait `patience` seconds for background work.
+
+        The adapter does this within its own lifespan. Yields the state.
+
+        Raises:
+            BridgeError: one of them is not what it should be.
+        """
+        async with AsyncExitStack() as stack:
+            values: dict[str, Any] = {}
+            self._states[app] = state = State(values)
+            stack.callback(self._states.pop, app, None)
+            for lifespan in self._lifespans:
+                values |= await stack.enter_async_context(entered(lifespan, app))
+                self._states[app] = state = State(values)
+            try:
+                yield dict(state)
+            finally:
+                await self._background.finish(patience)
+
+    def _current_app(self) -> Flask:
+        if has_app_context():
+            app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # a LocalProxy has it
+            if app.extensions.get(_NAME) is self:
+                return app
+        if len(self._states) == 1:
+            return next(iter(self._states))
+        raise BridgeError(
+            "which app? There is no application context; use this in a view, or `with app.app_context():`"
+        )
+
+
+def _yielding_once(
+    function: Callable[[Flask], AsyncIterator[Mapping[str, Any] | None]],
+) -> Callable[[Flask], AbstractAsyncContextManager[Mapping[str, Any] | None]]:
+    """An async context manager of a generator, whose errors say what is wrong with the generator."""
+
+    @asynccontextmanager
+    async def lifespan(app: Flask) -> AsyncIterator[Mapping[str, Any] | None]:
+        steps = function(app)
+        try:
+            state = await anext(steps)
+        except StopAsyncIteration:
+            raise BridgeError(
+                f"the lifespan {_name_of(function)} ended without a `yield`: the server runs while it yields"
+            ) from None
+        try:
+            yield state
+        except BaseException as error:
+            await steps.athrow(error)  # type: ignore[attr-defined]  # an async generator's own
+            raise
+        try:
+            await anext(steps)
+        except StopAsyncIteration:
+            return
+        await steps.aclose()  # type: ignore[attr-defined]  # an async generator's own
+        raise BridgeError(f"the lifespan {_name_of(function)} yielded twice; it may do so once, for a start")
+
+    return lifespan
+
+
+async def _call(app: Flask, function: _Hook) -> None:
+    """Call a hook in an app context; a function that is not async, in a thread."""
+    with app.app_context():
+        if inspect.iscoroutinefunction(function):
+            await function()
+        else:
+            await asyncio.to_thread(function)
+
+
+def _name_of(function: object) -> str:
+    return repr(getattr(function, "__qualname__", function))

@@ -1,0 +1,62 @@
+"""What a call on the event loop has to have done by a worker thread, so that it does not block the loop."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+from bridge.wsgi_to_asgi.call_context import CallContext
+from bridge.wsgi_to_asgi.mailbox import Mailbox
+from bridge.wsgi_to_asgi.threads import Worker, WorkerPool
+
+__all__ = ["Errand"]
+
+
+class Errand:
+    """One function call in a worker thread, in a copy of the context, which is carried back.
+
+    Args:
+        function: called without arguments.
+        mailbox: that of the running loop.
+    """
+
+    def __init__(self, function: Callable[[], object], mailbox: Mailbox) -> None:
+        self._function = function
+        self._mailbox = mailbox
+        self._context = CallContext()
+        self._done: asyncio.Future[None] = mailbox.loop.create_future()
+        self._result: object = None
+        self._failure: BaseException | None = None
+
+    async def done_by(self, pool: WorkerPool) -> object:
+        """Have a thread of the pool do it; wait, and return what the function has returned.
+
+        Raises:
+            BaseException: what the function raised.
+        """
+        pool.submit(self)
+        await self._done
+        self._context.carry_back()
+        failure, self._failure = self._failure, None
+        try:
+            if failure is not None:
+                raise failure
+            return self._result
+        finally:
+            del failure  # or it would hold this frame, which holds it, until the garbage collector comes
+
+    def run(self, worker: Worker) -> None:
+        """Call the function, in the thread."""
+        try:
+            self._context.run(self._call)
+        except BaseException as error:  # noqa: BLE001  # raised again where it is waited for
+            self._failure = error
+        with suppress(RuntimeError):  # the loop is closed: nobody is waiting
+            self._mailbox.post(self)
+
+    def _call(self) -> None:
+        self._result = self._function()
+
+    def wake(self) -> None:
+        """Let who waits go on; called by the mailbox, on the loop."""
+        if not self._done.done():
+            self._done.set_result(None)

@@ -1,0 +1,242 @@
+"""Flask apps with `async def` views: which requests run on the loop, and what Flask does there.
+
+Flask calls whatever a user has written through `app.ensure_sync`, and what is async through
+`app.async_to_sync`, both documented for overriding ("Using async and await"). Here both are replaced on the
+app object: within a call by Bridge, coroutines are awaited on the host's loop, and functions that are not
+async go to a worker thread if the call runs on the loop. Anywhere else, such as in the test client, they do
+what they did.
+
+This module imports Flask, and is imported only where there is a Flask app.
+"""
+
+import inspect
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial, wraps
+from typing import Any
+
+from flask import Flask, Response, request, templating
+from flask import views as flask_views
+from flask.sessions import SecureCookieSessionInterface
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import MapAdapter, RequestRedirect, Rule
+
+from bridge.errors import BridgeError
+from bridge.types import HTTPReceive, HTTPScope, HTTPSend
+from bridge.wsgi_to_asgi.greenlet_link import GreenletLink, current_greenlet_link
+from bridge.wsgi_to_asgi.loop_access import CURRENT_LOOP, run_on_loop
+from bridge.wsgi_to_asgi.mailbox import Mailbox
+from bridge.wsgi_to_asgi.streams import Streams
+from bridge.wsgi_to_asgi.threads import WorkerPool
+
+__all__ = ["FlaskViews", "LoopIterable", "async_rules"]
+
+# Paths whose runner is remembered. Clients choose them, so they are bounded in number and in length.
+_MAX_PATHS = 4096
+_MAX_PATH_LENGTH = 256
+
+_View = Callable[..., Any]
+
+_FLASKS_OWN = (flask_views.__file__, templating.__file__)
+
+
+class LoopIterable:
+    """A response body in plain form that waits by `run_on_loop`, so that the loop may iterate over it."""
+
+
+class FlaskViews:
+    """The views of a Flask app, as far as it matters where they run.
+
+    Args:
+        app: the app; its `ensure_sync` and `async_to_sync` are replaced here, once.
+        on_loop: whether requests of async views are to run on the loop at all.
+    """
+
+    def __init__(self, app: Flask, *, on_loop: bool) -> None:
+        _adopt(app)
+        self._app = app
+        self._async_endpoints = {rule.endpoint for rule in async_rules(app)} if on_loop else set()
+        self._adapter: MapAdapter | None = None
+        self._known: dict[tuple[str, str], bool] = {}
+
+    def new_link(
+        self,
+        scope: HTTPScope,
+        state: Mapping[str, Any],
+        receive: HTTPReceive,
+        send: HTTPSend,
+        *,
+        mailbox: Mailbox,
+        pool: WorkerPool,
+        streams: Streams,
+        buffer_size: int,
+    ) -> GreenletLink:
+        """The link for a request that runs on the loop; see `GreenletLink`."""
+        return GreenletLink(
+            self._app,
+            scope,
+            state,
+            receive,
+            send,
+            mailbox=mailbox,
+            pool=pool,
+            streams=streams,
+            buffer_size=buffer_size,
+        )
+
+    def runs_on_loop(self, scope: HTTPScope) -> bool:
+        """Whether this request's view is async, by Werkzeug's routing of its path.
+
+        Middleware of the app may change the path after this; whatever comes then still runs right, if not
+        in the cheapest place.
+        """
+        if not self._async_endpoints:
+            return False
+        path = _path(scope)
+        key = (scope["method"], path)
+        found = self._known.get(key)
+        if found is None:
+            found = self._matches_async_view(scope["method"], path)
+            if len(path) <= _MAX_PATH_LENGTH:
+                if len(self._known) >= _MAX_PATHS:
+                    self._known.clear()
+                self._known[key] = found
+        return found
+
+    def _matches_async_view(self, method: str, path: str) -> bool:
+        adapter = self._adapter
+        if adapter is None:
+            self._adapter = adapter = self._app.url_map.bind("localhost")
+        try:
+            rule, _ = adapter.match(path, method, return_rule=True)
+        except (HTTPException, RequestRedirect):
+            return False
+        view = self._app.view_functions.get(rule.endpoint)
+        return rule.endpoint in self._async_endpoints and view is not None and _is_async(view, method)
+
+
+def async_rules(app: Flask) -> list[Rule]:
+    """The rules whose view is async for one of their methods at least."""
+    return [
+        rule
+        for rule in app.url_map.iter_rules()
+        if (view := app.view_functions.get(rule.endpoint)) is not None
+        and any(_is_async(view, method) for method in rule.methods or ())
+    ]
+
+
+def _path(scope: HTTPScope) -> str:
+    path, root_path = scope["path"], scope.get("root_path", "").rstrip("/")
+    if root_path and (path == root_path or path.startswith(root_path + "/")):
+        return path[len(root_path) :]
+    return path
+
+
+def _is_async(view: _View, method: str) -> bool:
+    """Whether a view function is async, or Flask's own for a class whose method is."""
+    if inspect.iscoroutinefunction(view):
+        return True
+    view_class = getattr(view, "view_class", None)
+    if view_class is None or not _is_flasks_own(view):
+        return False
+    if inspect.iscoroutinefunction(view_class.dispatch_request):
+        return True
+    if view_class.dispatch_request is not flask_views.MethodView.dispatch_request:
+        return False
+    handler = getattr(view_class, method.lower(), None)
+    if handler is None and method == "HEAD":
+        handler = getattr(view_class, "get", None)
+    return inspect.iscoroutinefunction(handler)
+
+
+def _is_flasks_own(function: _View) -> bool:
+    """Whether it is code of Flask's that does no more than call a view's method, or fill a dict."""
+    code = getattr(function, "__code__", None)
+    return code is not None and code.co_filename in _FLASKS_OWN
+
+
+def _adopt(app: Flask) -> None:
+    """Replace what has to run elsewhere within a call by Bridge; once for an app."""
+    if app.extensions.get("bridge.adopted"):
+        return
+    app.extensions["bridge.adopted"] = True
+    plain_ensure_sync = app.ensure_sync
+    plain_async_to_sync = app.async_to_sync
+    plain_make_response = app.make_response
+    plain_process_response = app.process_response
+
+    def ensure_sync(function: _View) -> _View:
+        link = current_greenlet_link()
+        if link is None or inspect.iscoroutinefunction(function):
+            return plain_ensure_sync(function)
+        if _is_flasks_own(function):
+            return function
+        return partial(_run_in_thread, link, function)
+
+    def make_response(value: Any) -> Response:
+        if inspect.iscoroutine(value):
+            value.close()
+            raise BridgeError(
+                f"the view of {request.endpoint!r} returned the coroutine {value.__qualname__!r} without "
+                "awaiting it; make the view `async def` and `return await ...`"
+            )
+        return plain_make_response(value)
+
+    def async_to_sync(function: Callable[..., Coroutine[Any, Any, Any]]) -> _View:
+        @wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if CURRENT_LOOP.get(None) is None:
+                return plain_async_to_sync(function)(*args, **kwargs)
+            return run_on_loop(function(*args, **kwargs))
+
+        return call
+
+    def process_response(response: Response) -> Response:
+        response = plain_process_response(response)
+        if hasattr(response.response, "__aiter__") and not isinstance(response.response, LoopIterable):
+            raise BridgeError(
+                f"a {type(response.response).__name__} was given to Response, which takes plain iterables; "
+                "write Response(bridge.flask.stream(...)), or EventSource(...) for server-sent events"
+            )
+        link = current_greenlet_link()
+        if link is not None:
+            link.answers_on_loop = response.is_sequence or isinstance(response.response, LoopIterable)
+        return response
+
+    def shielded(plain: _View) -> _View:
+        @wraps(plain)
+        def teardown(*args: Any, **kwargs: Any) -> Any:
+            access = CURRENT_LOOP.get(None)
+            call = partial(plain, *args, **kwargs)
+            return call() if access is None else access.shielded(call)
+
+        return teardown
+
+    replacements = {
+        "ensure_sync": ensure_sync,
+        "async_to_sync": async_to_sync,
+        "do_teardown_appcontext": shielded(app.do_teardown_appcontext),
+        "do_teardown_request": shielded(app.do_teardown_request),
+        "make_response": make_response,
+        "process_response": process_response,
+    }
+    vars(app).update(replacements)
+    _adopt_sessions(app)
+
+
+def _adopt_sessions(app: Flask) -> None:
+    """Have sessions that are kept elsewhere than in the cookie opened and saved in a worker thread."""
+    interface = app.session_interface
+    if type(interface) is SecureCookieSessionInterface:
+        return
+    for name in ("open_session", "save_session"):
+        plain = getattr(interface, name)
+
+        def call(*args: Any, plain: _View = plain, **kwargs: Any) -> Any:
+            link = current_greenlet_link()
+            return plain(*args, **kwargs) if link is None else _run_in_thread(link, plain, *args, **kwargs)
+
+        setattr(interface, name, call)
+
+
+def _run_in_thread(link: GreenletLink, function: _View, *args: Any, **kwargs: Any) -> Any:
+    return link.run_in_thread(partial(function, *args, **kwargs))

@@ -1,0 +1,311 @@
+"""The link between a call in a greenlet and its ASGI host, both on the event loop.
+
+Where the call has to wait, for the host or for an `async def` view, the host's task awaits, and the loop
+serves others. No thread is held. What might block is done in the worker threads: a function that is not
+async as an `Errand`, and a response that plain code produces by a `ThreadLink`, which takes over from there.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from contextvars import Token
+from typing import Any, TypeVar, cast
+
+from greenlet import getcurrent
+
+from bridge.errors import ClientDisconnected
+from bridge.types import (
+    HTTPReceive,
+    HTTPRequestSideEvent,
+    HTTPResponseEvent,
+    HTTPScope,
+    HTTPSend,
+    StartResponse,
+    WSGIApplication,
+    WSGIEnvironment,
+)
+from bridge.wsgi_to_asgi import reasons
+from bridge.wsgi_to_asgi.call import Link, run_call
+from bridge.wsgi_to_asgi.errands import Errand
+from bridge.wsgi_to_asgi.events import has_more, is_event_stream
+from bridge.wsgi_to_asgi.greenlets import CallGreenlet
+from bridge.wsgi_to_asgi.loop_access import CURRENT_LOOP, LoopAccess
+from bridge.wsgi_to_asgi.mailbox import Mailbox
+from bridge.wsgi_to_asgi.pieces import in_good_sizes
+from bridge.wsgi_to_asgi.receiver import Receiver
+from bridge.wsgi_to_asgi.streams import Streams
+from bridge.wsgi_to_asgi.thread_link import ThreadLink
+from bridge.wsgi_to_asgi.threads import WorkerPool
+
+__all__ = ["GreenletLink", "GreenletLoopAccess", "current_greenlet_link"]
+
+_T = TypeVar("_T")
+
+
+class GreenletLink(CallGreenlet):
+    """A call of a WSGI app, and the greenlet in which it is made.
+
+    Args:
+        app: the WSGI application to call.
+        scope: the request's ASGI scope.
+        state: the lifespan state of the app.
+        receive: the host's `receive`.
+        send: the host's `send`.
+        mailbox: that of the running loop.
+        pool: whose workers do what might block.
+        streams: where the link is to be found while it streams.
+        buffer_size: how many bytes of the request's body may be received ahead of the app.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        scope: HTTPScope,
+        state: Mapping[str, Any],
+        receive: HTTPReceive,
+        send: HTTPSend,
+        *,
+        mailbox: Mailbox,
+        pool: WorkerPool,
+        streams: Streams,
+        buffer_size: int,
+    ) -> None:
+        super().__init__(lambda: run_call(self._call_app, scope, state, self))
+        self._app = app
+        self._scope = scope
+        self._send = send
+        self._access = GreenletLoopAccess(mailbox.loop)
+        self._mailbox = mailbox
+        self._pool = pool
+        self._streams = streams
+        self._buffer_size = buffer_size
+        self._receiver = Receiver(receive, buffer_size, self._on_end)
+        self.answers_on_loop = False
+        """Whether iterating over the app's response does not block the loop; else a thread does it."""
+
+        self._task: asyncio.Task[Any] | None = None
+        self._gone: str | None = None  # why there is nobody left to talk to
+        self._waits_for_app = False  # the task waits for something of the app's, which may be cancelled
+        self._is_cancelled = False  # the task, by the host
+        self._open = False  # the response has begun, and has not ended
+        self._complete = False
+        self._headers: Iterable[tuple[bytes, bytes]] = ()
+        self._host_failure: Exception | None = None
+        self._handle: asyncio.Handle | None = None
+
+    # For the host
+
+    async def serve(self) -> None:
+        """Make the call.
+
+        Raises:
+            ApplicationError: the response was cut short.
+            Exception: what the host's `send` or `receive` raised.
+        """
+        self._task = asyncio.current_task()
+        token = CURRENT_LOOP.set(self._access)
+        try:
+            await self.drive()
+        except GeneratorExit:  # the loop is closed, and nothing can be awaited any more
+            raise
+        except BaseException:
+            await self._end(token)
+            raise
+        await self._end(token)
+        if self._is_cancelled:
+            raise asyncio.CancelledError(reasons.CANCELLED)
+        if self._gone is reasons.STOPPING and self._open:
+            await self._send_end()
+        failure, self._host_failure = self._host_failure, None
+        try:
+            if failure is not None and not self._complete:
+                raise failure
+        finally:
+            del failure  # or it would hold this frame, which holds it, until the garbage collector comes
+
+    def end_event_stream(self) -> None:
+        """Bring the response to its end, if it is an open stream of server-sent events, which has none."""
+        if self._open and self._gone is None and is_event_stream(self._headers):
+            self._leave(reasons.STOPPING)
+
+    async def _end(self, token: Token[LoopAccess]) -> None:
+        CURRENT_LOOP.reset(token)
+        self._streams.links.discard(self)
+        if self._handle is not None:
+            self._handle.cancel()
+        self._task = None
+        await self._receiver.stop(reasons.LAST_MOMENT)
+
+    # For the call
+
+    def send(self, events: Sequence[HTTPResponseEvent]) -> None:
+        """Send events; wait while the host does.
+
+        Raises:
+            ClientDisconnected: the client has left, or the host has given the request up.
+        """
+        self._raise_if_gone()
+        if events:
+            self._await_for_link(self._send_events(events))
+            self._raise_if_gone()
+
+    def receive(self) -> HTTPRequestSideEvent:
+        """Wait for the host's next event.
+
+        Raises:
+            ClientDisconnected: there is none to come.
+        """
+        try:
+            return self._await_for_link(self._receiver.next_event())
+        except ClientDisconnected:
+            self._access.is_told = True
+            raise
+
+    def answer(self, produce: Callable[[Link], None]) -> None:
+        """Have the response produced: here, if that does not block, and else in a worker thread."""
+        if self.answers_on_loop:
+            self._within_app(lambda: produce(self))
+            return
+        link = ThreadLink(
+            produce,
+            self._receiver.next_event,
+            self._send,
+            mailbox=self._mailbox,
+            pool=self._pool,
+            streams=self._streams,
+            buffer_size=self._buffer_size,
+        )
+        self._pool.submit(link)
+        try:
+            self._within_app(lambda: self.wait(link.serve()))
+        finally:
+            self._complete = link.is_complete
+
+    # For the app
+
+    def await_for_app(self, awaitable: Awaitable[_T]) -> _T:
+        """Await something of the app's; it is cancelled if the client leaves meanwhile, or has left."""
+        if self._handle is None:
+            # By then, most views that need not wait have ended, and were spared it.
+            self._handle = self._mailbox.loop.call_soon(self._receiver.start)
+        outer, self._waits_for_app = self._waits_for_app, True
+        if self._gone is not None and not self._access.is_told:
+            self._access.is_told = True
+            self.interrupt_next(True)
+        try:
+            return self.wait(awaitable)
+        except asyncio.CancelledError as error:
+            self._access.explain(error)
+            raise
+        finally:
+            self._waits_for_app = outer
+            self.interrupt_next(False)
+
+    def run_in_thread(self, function: Callable[[], _T]) -> _T:
+        """Call a function that might block in a worker thread, and wait for it."""
+        outer, self._waits_for_app = self._waits_for_app, False
+        try:
+            return cast(_T, self.wait(Errand(function, self._mailbox).done_by(self._pool)))
+        finally:
+            self._waits_for_app = outer
+
+    def _call_app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return self._within_app(lambda: self._app(environ, start_response))
+
+    def _within_app(self, function: Callable[[], _T]) -> _T:
+        """Call the app; mark a cancellation by the host that leaves it as no failure of the app's."""
+        try:
+            return function()
+        except (asyncio.CancelledError, GeneratorExit) as error:
+            task = self._task
+            if isinstance(error, GeneratorExit) or task is None or task.cancelling():
+                self._is_cancelled = isinstance(error, asyncio.CancelledError)
+                self._gone = self._gone or reasons.CANCELLED
+                error.__cause__ = ClientDisconnected(self._gone)
+            raise
+
+    # Inside
+
+    def _await_for_link(self, awaitable: Awaitable[_T]) -> _T:
+        """Await something of the host's, from wherever the app wants it."""
+        if self.is_current:
+            outer, self._waits_for_app = self._waits_for_app, False
+            try:
+                return self.wait(awaitable)
+            finally:
+                self._waits_for_app = outer
+        return self._access.run_from_thread(awaitable)
+
+    async def _send_events(self, events: Sequence[HTTPResponseEvent]) -> None:
+        for event in in_good_sizes(events, copied=self._mailbox.transports_copy):
+            try:
+                await self._send(event)
+            except OSError as error:
+                if isinstance(error, TimeoutError) or event["type"] == "http.response.pathsend":
+                    self._fail(error)  # not the client's doing: a middleware's, or a file's that is not there
+                else:
+                    self._leave(reasons.LEFT)  # the ASGI spec lets `send` say so
+                return
+            except Exception as error:  # noqa: BLE001  # raised to the host, whose `send` has failed
+                self._fail(error)
+                return
+            self._note_sent(event)
+
+    async def _send_end(self) -> None:
+        self._open = False
+        with suppress(OSError):
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _note_sent(self, event: HTTPResponseEvent) -> None:
+        if event["type"] == "http.response.start":
+            self._headers = event["headers"]
+            self._open = True
+            return
+        self._open = has_more(event)
+        self._complete = not self._open
+        if self._open and self._handle is None:
+            self._handle = self._mailbox.loop.call_soon(self._receiver.start)
+        if self._open and self not in self._streams.links:
+            self._streams.links.add(self)
+            if self._streams.are_ending:
+                self.end_event_stream()
+
+    def _on_end(self, error: Exception | None) -> None:
+        if error is None:
+            self._leave(reasons.LEFT)
+        else:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        if self._host_failure is None:
+            self._host_failure = error
+        self._leave(reasons.HOST_FAILED)
+
+    def _leave(self, reason: str) -> None:
+        """There is nobody to talk to any more: cancel what the app is waiting for."""
+        if self._gone is None:
+            self._gone = reason
+            self._access.leave(reason)
+            if self._waits_for_app and not self._access.is_told:
+                self._access.is_told = True
+                self.interrupt()
+
+    def _raise_if_gone(self) -> None:
+        if self._gone is not None:
+            self._access.is_told = True
+            raise ClientDisconnected(self._gone)
+
+
+class GreenletLoopAccess(LoopAccess):
+    """How the code of calls that run in greenlets gets at the loop: by waiting in the greenlet."""
+
+    def run(self, awaitable: Awaitable[_T]) -> _T:
+        """See `LoopAccess.run`."""
+        link = current_greenlet_link()
+        return self.run_from_thread(awaitable) if link is None else link.await_for_app(awaitable)
+
+
+def current_greenlet_link() -> GreenletLink | None:
+    """The link in whose greenlet the code that asks is running, if it is in one."""
+    current = getcurrent()
+    return current if isinstance(current, GreenletLink) else None

@@ -1,0 +1,119 @@
+"""Plain code that waits without holding a thread: a greenlet on the event loop.
+
+A greenlet is a second stack that one thread switches to and from. `CallGreenlet` runs a function on one, on
+the event loop's thread. Where the function has to wait, it awaits: what the awaitable yields is handed to
+the task that runs the greenlet, and the task suspends with it, as it would with a coroutine of its own.
+
+    task (a coroutine)                       greenlet (plain code)
+      await greenlet.drive()
+        switch ─────────────────────────────►  function() … wait(awaitable)
+                                                 awaitable.send(None) yields a future
+        yield future  ◄───────────────────────   switch back, with the future
+      (the loop serves others; the future is done)
+        switch ─────────────────────────────►    awaitable.send(None) … returns 7
+                                               wait() returns 7
+
+So a coroutine awaited by `wait` runs *inside* the greenlet, and plain code that it calls can wait in turn.
+The idea is that of SQLAlchemy's asyncio support, except that coroutines are awaited outside there.
+"""
+
+import asyncio
+import types
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, TypeVar, cast
+
+from greenlet import getcurrent, greenlet
+
+__all__ = ["CallGreenlet"]
+
+_T = TypeVar("_T")
+
+
+class CallGreenlet(greenlet):
+    """Runs a function that may `wait`. It belongs to the task that awaits `drive()`.
+
+    Args:
+        function: called once, without arguments.
+    """
+
+    def __init__(self, function: Callable[[], None]) -> None:
+        super().__init__(function)
+        self._awaited: object = None  # what the task waits for on behalf of the function
+        self._interrupts_next = False
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the code that asks runs in this greenlet."""
+        return getcurrent() is self
+
+    @types.coroutine
+    def drive(self) -> Generator[Any, Any, None]:
+        """Run the function to its end, in the context of the task that awaits this.
+
+        Raises:
+            BaseException: what the function raised.
+        """
+        self.parent = task_greenlet = getcurrent()
+        # The same context, not a copy: what the app sets, the host sees, and the other way round.
+        self.gr_context = task_greenlet.gr_context
+        self._awaited = self.switch()
+        while not self.dead:
+            try:
+                self._raise_interrupt()
+                value = yield self._awaited
+                self._raise_interrupt()
+            except GeneratorExit as error:  # the loop is closed: nothing can be awaited any more
+                self.throw(error)
+                raise
+            except BaseException as error:  # noqa: BLE001  # a cancellation belongs to who is waiting
+                self._awaited = self.throw(error)
+            else:
+                self._awaited = self.switch(value)
+
+    def interrupt(self) -> None:
+        """Raise CancelledError where the function waits now; on the loop, by another task or a callback.
+
+        What is waited for is cancelled, as when a task is. It is not the task that is: the host's is none of
+        ours to cancel.
+        """
+        if not (isinstance(self._awaited, asyncio.Future) and self._awaited.cancel()):
+            self._interrupts_next = True  # it is done, and the function will hear of this first
+
+    def interrupt_next(self, is_to: bool) -> None:
+        """Raise CancelledError where the function waits next, or do not any more."""
+        self._interrupts_next = is_to
+
+    def _raise_interrupt(self) -> None:
+        if self._interrupts_next:
+            self._interrupts_next = False
+            if isinstance(self._awaited, asyncio.Future):
+                self._awaited.cancel()
+            raise asyncio.CancelledError
+
+    def wait(self, awaitable: Awaitable[_T]) -> _T:
+        """Await, from plain code that this greenlet runs; other tasks run meanwhile.
+
+        Raises:
+            BaseException: what the awaitable raised, a cancellation of the task among it.
+        """
+        steps = awaitable.__await__()
+        parent = cast(greenlet, self.parent)
+        try:
+            yielded = next(steps)
+            while True:
+                try:
+                    value = parent.switch(yielded)
+                except BaseException as error:  # noqa: BLE001  # thrown by drive(), for the awaitable
+                    yielded = _throw(steps, error)
+                else:
+                    yielded = next(steps) if value is None else cast(Any, steps).send(value)
+        except StopIteration as end:
+            return cast(_T, end.value)
+
+
+def _throw(steps: Generator[Any, Any, _T], error: BaseException) -> Any:
+    """Raise an error where the awaitable waits; awaitables of other kinds than coroutines may not take it."""
+    throw = getattr(steps, "throw", None)
+    if throw is None:
+        raise error
+    return throw(error)

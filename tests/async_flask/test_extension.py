@@ -1,0 +1,379 @@
+"""`bridge.flask.Bridge`: lifespans, state, and work after the response."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from flask import Flask, current_app, g
+
+from bridge import BridgeError, WSGIToASGI, run_on_loop
+from bridge.flask import Bridge, State
+from bridge.testing import Client
+from tests.async_flask.places import place, running_loop
+
+
+def make_app() -> tuple[Flask, Bridge]:
+    app = Flask(__name__)
+    return app, Bridge(app)
+
+
+async def test_lifespans_are_entered_in_order_and_left_in_the_opposite_one() -> None:
+    app, bridge = make_app()
+    happened: list[str] = []
+
+    @bridge.lifespan
+    async def first(app: Flask) -> AsyncIterator[dict[str, Any]]:
+        happened.append(f"first {app.name == __name__}")
+        yield {"first": 1}
+        happened.append("first ends")
+
+    @bridge.on_startup
+    async def startup() -> None:
+        happened.append(f"startup {bridge.state.first} {current_app.name == __name__}")
+
+    @bridge.on_shutdown
+    def shutdown() -> None:
+        happened.append(f"shutdown {place()} {current_app.name == __name__}")
+
+    @bridge.lifespan
+    @asynccontextmanager
+    async def second(app: Flask) -> AsyncIterator[None]:
+        happened.append("second")
+        yield
+        happened.append("second ends")
+
+    async with Client(app):
+        happened.append("serving")
+    assert happened == [
+        "first True",
+        "startup 1 True",
+        "second",
+        "serving",
+        "second ends",
+        "shutdown thread True",
+        "first ends",
+    ]
+
+
+async def test_state_is_what_the_lifespans_have_yielded() -> None:
+    app, bridge = make_app()
+
+    @bridge.lifespan
+    async def one(app: Flask) -> AsyncIterator[dict[str, Any]]:
+        yield {"one": 1}
+
+    @bridge.lifespan
+    async def two(app: Flask) -> AsyncIterator[dict[str, Any]]:
+        yield {"two": bridge.state.one + 1}
+
+    async with Client(app):
+        with app.app_context():
+            assert dict(bridge.state) == {"one": 1, "two": 2}
+            assert bridge.state is current_app.extensions["bridge"].state
+            with pytest.raises(AttributeError, match="'three'; there is: one, two"):
+                _ = bridge.state.three
+
+
+@pytest.mark.parametrize("path", ["/plain", "/async"])
+async def test_state_in_views(path: str) -> None:
+    app, bridge = make_app()
+
+    @bridge.lifespan
+    async def lifespan(app: Flask) -> AsyncIterator[dict[str, Any]]:
+        yield {"loop": asyncio.get_running_loop()}
+
+    @app.get("/plain")
+    def plain() -> str:
+        async def here() -> bool:
+            return running_loop() is bridge.state.loop
+
+        return str(run_on_loop(here()))
+
+    @app.get("/async")
+    async def async_() -> str:
+        return str(running_loop() is bridge.state["loop"])
+
+    async with Client(app) as client:
+        assert (await client.get(path)).text == "True"
+
+
+async def test_the_adapters_own_lifespan_comes_first() -> None:
+    app, bridge = make_app()
+    happened = []
+
+    @asynccontextmanager
+    async def outer(app: Any) -> AsyncIterator[dict[str, Any]]:
+        happened.append("outer")
+        yield {"outer": 1}
+
+    @bridge.on_startup
+    def startup() -> None:
+        happened.append("inner")
+
+    async with Client(WSGIToASGI(app, lifespan=outer)):
+        pass
+    assert happened == ["outer", "inner"]
+
+
+async def test_one_extension_for_several_apps() -> None:
+    bridge = Bridge()
+    apps = [Flask("one"), Flask("two")]
+    for app in apps:
+        bridge.init_app(app)
+
+    @bridge.lifespan
+    async def lifespan(app: Flask) -> AsyncIterator[dict[str, Any]]:
+        yield {"name": app.name}
+
+    async with Client(apps[0]), Client(apps[1]):
+        for app in apps:
+            with app.app_context():
+                assert bridge.state.name == app.name
+        with pytest.raises(BridgeError, match="which app"):
+            _ = bridge.state
+
+
+def test_state_without_a_server() -> None:
+    app, bridge = make_app()
+    with app.app_context(), pytest.raises(BridgeError, match="no lifespan is running"):
+        _ = bridge.state
+
+
+def test_state_is_a_mapping() -> None:
+    state = State({"a": 1})
+    assert (list(state), len(state), state["a"], state.a) == (["a"], 1, 1, 1)
+
+
+def test_an_app_has_one_extension() -> None:
+    app, bridge = make_app()
+    bridge.init_app(app)
+    with pytest.raises(RuntimeError, match="has a Bridge extension already"):
+        Bridge(app)
+
+
+# Lifespans with mistakes
+
+
+async def never_yields(app: Flask) -> AsyncIterator[None]:
+    for _ in ():
+        yield
+
+
+async def yields_twice(app: Flask) -> AsyncIterator[None]:
+    yield
+    yield
+
+
+async def fails(app: Flask) -> AsyncIterator[None]:
+    for failure in (ZeroDivisionError("no database"),):
+        raise failure
+    yield
+
+
+async def fails_at_the_end(app: Flask) -> AsyncIterator[None]:
+    yield
+    raise ZeroDivisionError("no database")
+
+
+async def yields_a_number(app: Flask) -> AsyncIterator[Any]:
+    yield 7
+
+
+WRONG_LIFESPANS = {
+    never_yields: "ended without a `yield`",
+    yields_twice: "yielded twice",
+    fails: "no database",
+    fails_at_the_end: "no database",
+    yields_a_number: "it may yield a mapping, or nothing",
+}
+
+
+@pytest.mark.parametrize(
+    ("lifespan", "message"), WRONG_LIFESPANS.items(), ids=[function.__name__ for function in WRONG_LIFESPANS]
+)
+async def test_a_lifespan_with_a_mistake(lifespan: Any, message: str) -> None:
+    app, bridge = make_app()
+    bridge.lifespan(lifespan)
+    with pytest.raises(BridgeError, match=message):
+        async with Client(app):
+            pass
+
+
+async def coroutine(app: Flask) -> None:
+    pass
+
+
+def generator(app: Flask) -> Any:
+    yield
+
+
+@pytest.mark.parametrize("function", [coroutine, generator])
+def test_what_can_be_no_lifespan(function: Any) -> None:
+    _, bridge = make_app()
+    with pytest.raises(TypeError, match="must be `async def` and have a `yield`"):
+        bridge.lifespan(function)
+
+
+# Background
+
+
+@pytest.mark.parametrize("asynchronous", [True, False], ids=["async function", "plain function"])
+@pytest.mark.parametrize("path", ["/async", "/plain"])
+async def test_background_runs_after_the_response(asynchronous: bool, path: str) -> None:
+    app, bridge = make_app()
+    loop = asyncio.get_running_loop()
+    answered, ended = asyncio.Event(), asyncio.Event()
+    ran: list[object] = []
+
+    def plain(word: str, *, number: int) -> None:
+        ran.extend([word, number, place(), current_app.name == __name__, answered.is_set()])
+        loop.call_soon_threadsafe(ended.set)
+
+    async def waiting(word: str, *, number: int) -> None:
+        await answered.wait()
+        plain(word, number=number)
+
+    @app.get("/plain")
+    def plain_view() -> str:
+        bridge.background(waiting if asynchronous else plain, "word", number=7)
+        return "x"
+
+    @app.get("/async")
+    async def async_view() -> str:
+        bridge.background(waiting if asynchronous else plain, "word", number=7)
+        return "x"
+
+    async with Client(app) as client:
+        assert (await client.get(path)).text == "x"
+        answered.set()
+        await ended.wait()
+    assert ran[:2] == ["word", 7]
+    assert ran[2:4] == ["loop" if asynchronous else "thread", True]
+    assert ran[4] or not asynchronous
+
+
+async def test_a_shutdown_waits_for_background_work() -> None:
+    app, bridge = make_app()
+    done = []
+
+    async def work() -> None:
+        await asyncio.sleep(0.05)
+        done.append(True)
+
+    @app.get("/")
+    async def view() -> str:
+        bridge.background(work)
+        return "x"
+
+    async with Client(app) as client:
+        await client.get("/")
+    assert done == [True]
+
+
+async def test_a_shutdown_does_not_wait_for_ever(caplog: pytest.LogCaptureFixture) -> None:
+    app, bridge = make_app()
+    cancelled = []
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+
+    @app.get("/")
+    async def view() -> str:
+        bridge.background(work)
+        return "x"
+
+    async with Client(WSGIToASGI(app, graceful_timeout=0.05)) as client:
+        await client.get("/")
+    assert cancelled == [True]
+    assert "cancelling 1 background function(s), not done after 0.05 s" in caplog.text
+
+
+@pytest.mark.parametrize("asynchronous", [True, False])
+async def test_background_work_that_fails(asynchronous: bool, caplog: pytest.LogCaptureFixture) -> None:
+    app, bridge = make_app()
+
+    def plain() -> None:
+        raise ZeroDivisionError
+
+    async def waiting() -> None:
+        raise ZeroDivisionError
+
+    @app.get("/")
+    async def view() -> str:
+        bridge.background(waiting if asynchronous else plain)
+        return "x"
+
+    async with Client(app) as client:
+        assert (await client.get("/")).text == "x"
+    (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert "the background function" in record.getMessage()
+    assert "ZeroDivisionError" in str(record.exc_text)
+
+
+async def test_background_work_may_use_the_loop() -> None:
+    app, bridge = make_app()
+    results = []
+
+    def plain() -> None:
+        results.append(run_on_loop(asyncio.sleep(0, "x")))
+
+    @app.get("/")
+    def view() -> str:
+        bridge.background(plain)
+        return "x"
+
+    async with Client(app) as client:
+        await client.get("/")
+    assert results == ["x"]
+
+
+async def test_background_work_does_not_see_the_request() -> None:
+    """That is over, and its `g` gone with it."""
+    app, bridge = make_app()
+    seen = []
+
+    async def work() -> None:
+        seen.append(g.get("number"))
+
+    @app.get("/")
+    async def view() -> str:
+        g.number = 7
+        bridge.background(work)
+        return "x"
+
+    async with Client(app) as client:
+        await client.get("/")
+    assert seen == [None]
+
+
+@pytest.mark.parametrize("asynchronous", [True, False])
+def test_background_in_flasks_test_client(asynchronous: bool) -> None:
+    """Without Bridge it is done when the response is closed."""
+    app, bridge = make_app()
+    done = []
+
+    def plain() -> None:
+        done.append(threading.current_thread() is threading.main_thread())
+
+    async def waiting() -> None:
+        await asyncio.sleep(0)
+        done.append(True)
+
+    @app.get("/")
+    def view() -> str:
+        bridge.background(waiting if asynchronous else plain)
+        return "x"
+
+    with app.test_client() as client:
+        response = client.get("/")
+        assert response.text == "x"
+        response.close()
+    assert done == [True]

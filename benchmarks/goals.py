@@ -31,6 +31,10 @@ GOALS: tuple[Goal, ...] = (
     Goal("stream", "rate", "≥", 10, "a2wsgi", "bridge"),
     Goal("stream", "rate", "≥", 1, "granian-1"),
     Goal("stream", "rate", "≥", 1, "granian"),
+    Goal("async-hello", "rate", "≥", 1, "quart"),
+    Goal("async-1000", "rate", "≥", 1, "quart"),
+    Goal("async-1000", "rate", "≥", 5, "granian"),
+    Goal("async-1000", "rate", "≥", 5, "gunicorn"),
     Goal("upload", "rate", "≥", 2, "a2wsgi", "bridge"),
     *(
         goal

@@ -51,9 +51,15 @@ _GRANIAN = (
 )
 
 RIVALS: dict[str, Rival] = {
-    REFERENCE: Rival("bridge serve", f"bridge serve {{wsgi}} {_UVICORN} --loop uvloop --threads {THREADS}"),
+    REFERENCE: Rival(
+        "bridge serve",
+        f"bridge serve {{wsgi}} {_UVICORN} --loop uvloop --threads {THREADS}",
+        holds_threads=False,
+    ),
     "bridge": Rival(
-        "Bridge in uvicorn", f"uvicorn benchmarks.apps.on_bridge:{{app}} {_UVICORN} --loop uvloop"
+        "Bridge in uvicorn",
+        f"uvicorn benchmarks.apps.on_bridge:{{app}} {_UVICORN} --loop uvloop",
+        holds_threads=False,
     ),
     "a2wsgi": Rival(
         "a2wsgi in uvicorn",

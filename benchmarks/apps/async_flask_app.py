@@ -1,12 +1,14 @@
 """The Flask app with `async def` views."""
 
 import asyncio
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 
 from flask import Flask, Response, request
 
 from benchmarks.apps.events import due_times, event_text
+from bridge.flask import stream
 
 __all__ = ["app"]
 
@@ -19,6 +21,12 @@ async def hello() -> str:
     return "Hello, World!"
 
 
+@app.get("/plain")
+def plain() -> str:
+    """The shortest request there is, in a view that is not async."""
+    return "Hello, World!"
+
+
 @app.get("/sleep")
 async def sleep() -> str:
     """A view that waits for 50 ms, as for a database, without keeping the event loop."""
@@ -28,11 +36,17 @@ async def sleep() -> str:
 
 @app.get("/events")
 async def events() -> Response:
-    """Server-sent events without end; today's Flask takes a sync generator only, also from an async view."""
-    return Response(_events(float(request.args["interval"])), mimetype="text/event-stream")
+    """Server-sent events without end."""
+    return Response(stream(_events(float(request.args["interval"]))), mimetype="text/event-stream")
 
 
-def _events(interval: float) -> Iterator[str]:
+async def _events(interval: float) -> AsyncIterator[str]:
     for due in due_times(interval):
-        time.sleep(max(0.0, due - time.monotonic()))
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
         yield event_text(due)
+
+
+@app.get("/counts")
+async def counts() -> dict[str, int]:
+    """How many tasks there are on the loop, and how many threads in the process."""
+    return {"tasks": len(asyncio.all_tasks()), "threads": threading.active_count()}

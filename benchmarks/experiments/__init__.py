@@ -1,1 +1,1 @@
-"""Three looks at Bridge alone, each with limits it must keep: `python -m benchmarks.experiments`."""
+"""Looks at Bridge alone, each with limits it must keep: `python -m benchmarks.experiments`."""

@@ -10,8 +10,10 @@ from pathlib import Path
 
 from benchmarks.__main__ import let_sigterm_interrupt
 from benchmarks.apps.sizes import MIB
+from benchmarks.experiments.detection import detection
 from benchmarks.experiments.findings import Experiment, Finding, Scale
 from benchmarks.experiments.long_bodies import long_bodies
+from benchmarks.experiments.open_streams import open_streams
 from benchmarks.experiments.stalled_client import stalled_client
 from benchmarks.experiments.vanishing_clients import vanishing_clients
 from benchmarks.machine import describe_machine
@@ -23,6 +25,8 @@ EXPERIMENTS: dict[str, Callable[[Scale], Experiment]] = {
     "long-bodies": long_bodies,
     "stalled-client": stalled_client,
     "vanishing-clients": vanishing_clients,
+    "open-streams": open_streams,
+    "detection": detection,
 }
 
 _VERDICTS = {True: "met", False: "MISSED", None: "not judged"}
@@ -32,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Make the experiments asked for and print what they found; 1 if a limit is not kept, else 0."""
     let_sigterm_interrupt()
     options = _parser().parse_args(arguments)
-    scale = Scale(64 * MIB, 1_000) if options.quick else Scale(1024 * MIB, 10_000)
+    scale = Scale(64 * MIB, 1_000, 500) if options.quick else Scale(1024 * MIB, 10_000, 10_000)
     made = {}
     for name in options.only or EXPERIMENTS:
         print(f"\n{name}", flush=True)

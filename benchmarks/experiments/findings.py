@@ -7,10 +7,11 @@ __all__ = ["Experiment", "Finding", "Scale"]
 
 @dataclass(frozen=True)
 class Scale:
-    """How large the experiments are: the bytes of a long body, and how many clients vanish."""
+    """How large the experiments are: the bytes of a long body, how many clients vanish, and stay."""
 
     body_size: int
     clients: int
+    streams: int
 
 
 @dataclass(frozen=True)

@@ -159,15 +159,8 @@ def _of_crowd(counts: CrowdCounts) -> Counts:
 
 
 def _of_both(requests: Counts, crowd: CrowdCounts) -> Counts:
-    return Counts(
-        counted=requests.counted,
-        seconds=requests.seconds,
-        p50_ms=requests.p50_ms,
-        p99_ms=requests.p99_ms,
-        p999_ms=requests.p999_ms,
-        failed=requests.failed,
-        events_on_time=_on_time(crowd),
-        failure=requests.failure or _failure_of_crowd(crowd),
+    return replace(
+        requests, events_on_time=_on_time(crowd), failure=requests.failure or _failure_of_crowd(crowd)
     )
 
 

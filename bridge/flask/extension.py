@@ -167,13 +167,13 @@ class Bridge:
         """
         async with AsyncExitStack() as stack:
             values: dict[str, Any] = {}
-            self._states[app] = state = State(values)
+            self._states[app] = State(values)
             stack.callback(self._states.pop, app, None)
             for lifespan in self._lifespans:
                 values |= await stack.enter_async_context(entered(lifespan, app))
-                self._states[app] = state = State(values)
+                self._states[app] = State(values)
             try:
-                yield dict(state)
+                yield values
             finally:
                 await self._background.finish(patience)
 

@@ -10,7 +10,7 @@ This module imports Flask, and is imported only where there is a Flask app.
 """
 
 import inspect
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from functools import partial, wraps
 from typing import Any
 
@@ -21,12 +21,9 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import MapAdapter, RequestRedirect, Rule
 
 from bridge.errors import BridgeError
-from bridge.types import HTTPReceive, HTTPScope, HTTPSend
+from bridge.types import HTTPScope
 from bridge.wsgi_to_asgi.greenlet_link import GreenletLink, current_greenlet_link
 from bridge.wsgi_to_asgi.loop_access import CURRENT_LOOP, run_on_loop
-from bridge.wsgi_to_asgi.mailbox import Mailbox
-from bridge.wsgi_to_asgi.streams import Streams
-from bridge.wsgi_to_asgi.threads import WorkerPool
 
 __all__ = ["FlaskViews", "LoopIterable", "async_rules"]
 
@@ -54,34 +51,11 @@ class FlaskViews:
     def __init__(self, app: Flask, *, on_loop: bool) -> None:
         _adopt(app)
         self._app = app
+        self.new_link = partial(GreenletLink, app)
+        """Makes the link of a request that runs on the loop; takes the rest of `GreenletLink`'s arguments."""
         self._async_endpoints = {rule.endpoint for rule in async_rules(app)} if on_loop else set()
         self._adapter: MapAdapter | None = None
         self._known: dict[tuple[str, str], bool] = {}
-
-    def new_link(
-        self,
-        scope: HTTPScope,
-        state: Mapping[str, Any],
-        receive: HTTPReceive,
-        send: HTTPSend,
-        *,
-        mailbox: Mailbox,
-        pool: WorkerPool,
-        streams: Streams,
-        buffer_size: int,
-    ) -> GreenletLink:
-        """The link for a request that runs on the loop; see `GreenletLink`."""
-        return GreenletLink(
-            self._app,
-            scope,
-            state,
-            receive,
-            send,
-            mailbox=mailbox,
-            pool=pool,
-            streams=streams,
-            buffer_size=buffer_size,
-        )
 
     def runs_on_loop(self, scope: HTTPScope) -> bool:
         """Whether this request's view is async, by Werkzeug's routing of its path.

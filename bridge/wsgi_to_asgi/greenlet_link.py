@@ -72,7 +72,6 @@ class GreenletLink(CallGreenlet):
     ) -> None:
         super().__init__(lambda: run_call(self._call_app, scope, state, self))
         self._app = app
-        self._scope = scope
         self._send = send
         self._access = GreenletLoopAccess(mailbox.loop)
         self._mailbox = mailbox

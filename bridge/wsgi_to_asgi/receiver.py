@@ -40,11 +40,6 @@ class Receiver:
         self._is_to_start = False
         self._task: asyncio.Task[None] | None = None
 
-    @property
-    def has_event(self) -> bool:
-        """Whether `next_event` would not have to wait."""
-        return bool(self._events) or self._ended
-
     async def next_event(self) -> HTTPRequestSideEvent:
         """The next part of the body, or the disconnect.
 

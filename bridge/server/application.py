@@ -35,6 +35,7 @@ class ServeSettings:
     async_views: AsyncViews = "loop"
     blocking_threshold: float | None = None
     graceful_timeout: float | None = 25.0
+    settle_gc: bool = True
 
 
 @dataclass(frozen=True)

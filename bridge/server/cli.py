@@ -115,6 +115,12 @@ def _uvicorn_options() -> list[click.Parameter]:
     help="Warn of code that holds the event loop for so many seconds; 0 for never.  "
     "[default: 0.1 for a Flask app in debug mode]",
 )
+@click.option(
+    "--settle-gc/--no-settle-gc",
+    default=True,
+    show_default=True,
+    help="Have the garbage collector leave the loaded app alone, and come less often.",
+)
 def serve_command(app: str | None, **options: Any) -> None:
     """Serve APP: module:attribute, module:factory(), module, or a .py file.
 
@@ -149,6 +155,7 @@ def make_config(app: str | None, options: dict[str, Any]) -> ServeConfig:
         async_views=cast(AsyncViews, options["async_views"]),
         blocking_threshold=options["blocking_threshold"],
         graceful_timeout=options["timeout_graceful_shutdown"],
+        settle_gc=options["settle_gc"],
     )
     return ServeConfig(settings, **_config_options(options))
 

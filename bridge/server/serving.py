@@ -23,6 +23,7 @@ from uvicorn.importer import ImportFromStringError
 from bridge.errors import BridgeError
 from bridge.server.app_errors import BrokenAppError
 from bridge.server.application import Application, ServeSettings, make_application
+from bridge.server.garbage import settle
 from bridge.server.sockets import address_of, bind
 from bridge.server.supervisors import Reloader, Workers, let_ctrl_c_through
 
@@ -82,6 +83,8 @@ class ServeConfig(uvicorn.Config):
             self._application: Application = self._make_application().result()
         except BridgeError as error:
             sys.exit(_report(error))
+        if self.settings.settle_gc:
+            settle()
         logger.info("%s", self._application.description)
         if not self.use_subprocess:
             self.log_addresses()

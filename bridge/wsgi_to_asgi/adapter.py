@@ -203,6 +203,8 @@ class WSGIToASGI:
                     await self._close_pool(patience)
         finally:
             self._entered = False
+            if self._views:
+                self._views.close()
             self._state = {}
             self._streams = Streams()
 

@@ -1,7 +1,6 @@
 """What a host has for a request, received on the loop ahead of the app."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 
 from bridge.errors import ClientDisconnected
@@ -25,17 +24,32 @@ class Receiver:
     Everything is on the loop's thread.
     """
 
+    __slots__ = (
+        "_body_received",
+        "_buffer_size",
+        "_changed",
+        "_ended",
+        "_events",
+        "_is_receiving",
+        "_is_to_start",
+        "_on_end",
+        "_receive",
+        "_size",
+        "_task",
+    )
+
     def __init__(
         self, receive: HTTPReceive, buffer_size: int, on_end: Callable[[Exception | None], object]
     ) -> None:
         self._receive = receive
         self._buffer_size = buffer_size
         self._on_end = on_end
-        self._events: deque[HTTPRequestSideEvent] = deque()
+        # A list, as most have one event: the memory of a deque, 0.6 KB, is a part of what a stream costs.
+        self._events: list[HTTPRequestSideEvent] = []
         self._size = 0
         self._body_received = False
         self._ended = False
-        self._changed = asyncio.Event()
+        self._changed: asyncio.Event | None = None  # made when somebody first has to wait
         self._is_receiving = False  # for `next_event`, without the task
         self._is_to_start = False
         self._task: asyncio.Task[None] | None = None
@@ -52,9 +66,8 @@ class Receiver:
             if self._task is None and not self._is_receiving:
                 await self._receive_without_task()
             else:
-                self._changed.clear()
-                await self._changed.wait()
-        event = self._events.popleft()
+                await self._change()
+        event = self._events.pop(0)
         self._size -= size_of(event) + EVENT_COST
         self._tell()
         return event
@@ -66,11 +79,17 @@ class Receiver:
         elif self._task is None and not self._ended:
             self._task = asyncio.get_running_loop().create_task(self._read())
 
-    async def stop(self, patience: float) -> None:
-        """End the task; wait for a `receive` that is deaf to it `patience` seconds at most."""
+    def stop(self) -> bool:
+        """Receive no more, and tell nobody; returns whether it has stopped, or has to be waited for."""
         self._on_end = _tell_nobody  # who is told holds this
+        if self._task is None:
+            return True
+        self._task.cancel()
+        return False
+
+    async def stopped(self, patience: float) -> None:
+        """Wait for a `receive` that is deaf to `stop()`, `patience` seconds at most."""
         if self._task is not None:
-            self._task.cancel()
             await asyncio.sleep(0)  # most have ended by then, and `wait` costs more than the task
             if not self._task.done():
                 await asyncio.wait([self._task], timeout=patience)
@@ -90,8 +109,7 @@ class Receiver:
         try:
             while not self._body_received and not self._ended:
                 while self._size >= self._buffer_size:
-                    self._changed.clear()
-                    await self._changed.wait()
+                    await self._change()
                 await self._receive_part()
             # What is left to come is the disconnect. Middleware that replays a body may give that instead,
             # again and again: it is not asked twice.
@@ -126,8 +144,16 @@ class Receiver:
         self._tell()
         self._on_end(error)
 
+    async def _change(self) -> None:
+        """Wait for one."""
+        if self._changed is None:
+            self._changed = asyncio.Event()
+        self._changed.clear()
+        await self._changed.wait()
+
     def _tell(self) -> None:
-        self._changed.set()
+        if self._changed is not None:
+            self._changed.set()
 
 
 def _tell_nobody(error: Exception | None) -> None:

@@ -15,8 +15,8 @@ variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", defau
 async def run(function: Callable[[CallGreenlet], Any]) -> Any:
     """Call a function in a greenlet, which it is given; its result, or what it raises."""
     results = []
-    greenlet = CallGreenlet(lambda: results.append(function(greenlet)))
-    await greenlet.drive()
+    greenlet = CallGreenlet()
+    await greenlet.drive(lambda: results.append(function(greenlet)))
     (result,) = results
     return result
 

@@ -24,7 +24,8 @@ async def test_it_gives_the_body_in_order(ahead: bool) -> None:
         receiver.start()
     assert [await receiver.next_event() for _ in PARTS] == PARTS
     assert ends == []
-    await receiver.stop(1)
+    receiver.stop()
+    await receiver.stopped(1)
 
 
 @pytest.mark.parametrize("ahead", [False, True])
@@ -37,7 +38,8 @@ async def test_a_client_that_leaves_in_the_middle(ahead: bool) -> None:
         with pytest.raises(ClientDisconnected):
             await receiver.next_event()
     assert ends == [None]
-    await receiver.stop(1)
+    receiver.stop()
+    await receiver.stopped(1)
 
 
 async def test_without_a_task_it_receives_no_more_than_is_asked_for() -> None:
@@ -57,7 +59,8 @@ async def test_ahead_it_keeps_to_its_limit() -> None:
     await receiver.next_event()
     await asyncio.sleep(0.01)
     assert host.received == 4
-    await receiver.stop(1)
+    receiver.stop()
+    await receiver.stopped(1)
 
 
 async def test_it_begins_to_receive_ahead_while_somebody_waits() -> None:
@@ -74,7 +77,8 @@ async def test_it_begins_to_receive_ahead_while_somebody_waits() -> None:
         with pytest.raises(ClientDisconnected):
             await task
     assert ends == [None]
-    await receiver.stop(1)
+    receiver.stop()
+    await receiver.stopped(1)
 
 
 async def test_after_the_body_it_listens_for_the_disconnect() -> None:
@@ -87,7 +91,8 @@ async def test_after_the_body_it_listens_for_the_disconnect() -> None:
     host.disconnect()
     await asyncio.sleep(0.01)
     assert ends == [None]
-    await receiver.stop(1)
+    receiver.stop()
+    await receiver.stopped(1)
 
 
 async def test_a_host_that_fails() -> None:
@@ -100,7 +105,8 @@ async def test_a_host_that_fails() -> None:
     with pytest.raises(ClientDisconnected):
         await receiver.next_event()
     assert [type(error) for error in ends] == [ZeroDivisionError]
-    await receiver.stop(1)
+    receiver.stop()
+    await receiver.stopped(1)
 
 
 async def test_empty_parts_are_not_kept() -> None:

@@ -101,6 +101,8 @@ def body_events(body: bytes, size: int = 65536) -> list[HTTPRequestSideEvent]:
 class ListLink:
     """A link that has a request's events ready, and keeps the response's."""
 
+    on_loop = None
+
     def __init__(self, events: Iterable[HTTPRequestSideEvent]) -> None:
         self.receive = iter(events).__next__
         self.sent: Events = []

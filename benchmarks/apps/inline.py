@@ -15,6 +15,8 @@ _HTTPApplication: TypeAlias = Callable[[Scope, HTTPReceive, HTTPSend], Awaitable
 class _ListLink:
     """Keeps the events of a call; the request has no body."""
 
+    on_loop = None
+
     def __init__(self) -> None:
         self.events: list[HTTPResponseEvent] = []
 

@@ -158,6 +158,7 @@ class _Relay:
     def __init__(self, events: AsyncGenerator[str, None]) -> None:
         self._events = events
         self._ready: asyncio.Future[str] | None = None
+        self._task: asyncio.Task[None] | None = None
         self._taken = asyncio.Event()
 
     async def __aenter__(self) -> "_Relay":
@@ -167,12 +168,14 @@ class _Relay:
         return self
 
     async def __aexit__(self, *error: object) -> None:
+        assert self._task is not None
         self._task.cancel()
         await asyncio.wait([self._task])
         # Both may hold an error that came too late for anybody to hear of it but the log.
         for late in (self._task, self._ready):
             if late is not None and late.done() and not late.cancelled() and late.exception() is not None:
                 logger.error("a stream of events failed after its client had left", exc_info=late.exception())
+        self._task = self._ready = None  # the task holds its cancellation, whose traceback holds this
 
     async def next_or_none(self, patience: float) -> str | None:
         """The next text, "" at the end, or None if there is none for so many seconds."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import concurrent.futures
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterator
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar, cast
 
@@ -10,17 +10,18 @@ from flask import has_request_context, stream_with_context
 
 from bridge.errors import ClientDisconnected
 from bridge.wsgi_to_asgi import reasons
+from bridge.wsgi_to_asgi.call import LoopLink
 from bridge.wsgi_to_asgi.call_context import CallContext
-from bridge.wsgi_to_asgi.flask_views import LoopIterable
+from bridge.wsgi_to_asgi.flask_views import FlaskLoopIterable
 from bridge.wsgi_to_asgi.greenlet_link import current_greenlet_link
-from bridge.wsgi_to_asgi.loop_access import CURRENT_LOOP, LoopAccess, run_on_loop
+from bridge.wsgi_to_asgi.loop_access import CURRENT_LOOP, LoopAccess
 
 __all__ = ["stream"]
 
 _Chunk = TypeVar("_Chunk")
 
 
-def stream(iterable: AsyncIterable[_Chunk]) -> Iterator[_Chunk]:
+def stream(iterable: AsyncIterable[str | bytes]) -> Iterator[bytes]:
     """Make an async iterable the body of a response: `Response(stream(rows()))`.
 
     Under an async view on Bridge it is iterated over on the event loop, and holds no thread. If the client
@@ -40,53 +41,63 @@ def stream(iterable: AsyncIterable[_Chunk]) -> Iterator[_Chunk]:
             f"stream() takes an async iterable, such as an async generator, not {type(iterable).__name__}; "
             "give a plain one to Response as it is, and call a generator function first"
         )
-    steps = _Steps(iterable)
-    if not has_request_context():
-        return _Stream(steps, steps)
-    # Its types know of str and bytes only, and it hands on whatever there is.
-    return _Stream(steps, cast(Any, stream_with_context)(steps))
+    return _Stream(iterable)
 
 
-class _Stream(LoopIterable, Iterator[_Chunk]):
-    """The iterator that Flask gets, which Bridge knows again."""
-
-    def __init__(self, steps: "_Steps[_Chunk]", chunks: Iterator[_Chunk]) -> None:
-        self._steps = steps
-        self._chunks = chunks
-
-    def __next__(self) -> _Chunk:
-        return next(self._chunks)
-
-    def close(self) -> None:
-        """End the iterable, within its request context, if that is still there."""
-        close = getattr(self._chunks, "close", None)
-        try:
-            if close is not None:
-                close()
-        finally:
-            self._steps.close()
-
-
-class _Steps(Iterator[_Chunk]):
+class _Stream(FlaskLoopIterable, Iterator[bytes]):
     """The iterable in plain form: each step waits for the next."""
 
-    def __init__(self, iterable: AsyncIterable[_Chunk]) -> None:
+    def __init__(self, iterable: AsyncIterable[str | bytes]) -> None:
         self._iterator = aiter(iterable)
         self._way: _Way | None = None
+        self._has_ended = False
+        self._context = stream_with_context(_one_step()) if has_request_context() else None
 
-    def __next__(self) -> _Chunk:
+    def __next__(self) -> bytes:
         if self._way is None:
-            self._way = _way()
+            self._way = self._begin(_way())
         try:
-            return self._way.run(self._iterator)
+            chunk = self._way.run(self._iterator)
         except StopAsyncIteration:
+            self._end()
             raise StopIteration from None
+        return chunk.encode() if isinstance(chunk, str) else chunk
+
+    def begin_on_loop(self, link: LoopLink) -> AsyncIterator[str | bytes]:
+        """See `LoopIterable`."""
+        self._way = self._begin(_InGreenlet(link))
+        return self._iterator
+
+    def _begin(self, way: "_Way") -> "_Way":
+        if self._has_ended:
+            raise StopIteration
+        if self._context is not None:
+            next(self._context)  # its first step pushes the request context, its end pops it
+        return way
 
     def close(self) -> None:
-        """End the iterable; once."""
+        """End the iterable, within its request context, and the response that it belongs to."""
+        try:
+            self._end()
+        finally:
+            on_close, self.on_close = self.on_close, None
+            if on_close is not None:
+                on_close()
+
+    def _end(self) -> None:
+        self._has_ended = True
         way, self._way = self._way, None
-        if way is not None:
-            way.close(self._iterator)
+        context, self._context = self._context, None
+        try:
+            if way is not None:
+                way.close(self._iterator)
+        finally:
+            if context is not None:
+                cast(Generator[str], context).close()
+
+
+def _one_step() -> Iterator[str]:
+    yield ""
 
 
 class _Way(Protocol):
@@ -101,7 +112,8 @@ def _way() -> _Way:
     access = CURRENT_LOOP.get(None)
     if access is None:
         return _OwnLoop()
-    return _InGreenlet() if current_greenlet_link() is not None else _InTask(access)
+    link = current_greenlet_link()
+    return _InTask(access) if link is None else _InGreenlet(link)
 
 
 async def _close(iterator: AsyncIterator[Any]) -> None:
@@ -113,11 +125,14 @@ async def _close(iterator: AsyncIterator[Any]) -> None:
 class _InGreenlet:
     """Each step is awaited in the host's task."""
 
+    def __init__(self, link: LoopLink) -> None:
+        self._link = link
+
     def run(self, iterator: AsyncIterator[_Chunk]) -> _Chunk:
-        return run_on_loop(anext(iterator))
+        return self._link.await_for_app(anext(iterator))
 
     def close(self, iterator: AsyncIterator[Any]) -> None:
-        run_on_loop(_close(iterator))
+        self._link.await_for_app(_close(iterator))
 
 
 class _InTask:

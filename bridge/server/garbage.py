@@ -10,7 +10,7 @@ import gc
 
 __all__ = ["settle"]
 
-# Objects; some 0.5 MB of garbage in cycles at most, of which Werkzeug's routing makes eight with each request.
+# Objects; some 0.5 MB of garbage in cycles at most, of which Werkzeug's routing makes eight a request.
 _YOUNG = 5000
 
 

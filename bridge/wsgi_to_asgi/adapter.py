@@ -200,11 +200,11 @@ class WSGIToASGI:
                     patience = 0  # the host is in a hurry: Ctrl-C was pressed again
                     raise
                 finally:
+                    if self._views:
+                        await self._views.close(patience)
                     await self._close_pool(patience)
         finally:
             self._entered = False
-            if self._views:
-                self._views.close()
             self._state = {}
             self._streams = Streams()
 

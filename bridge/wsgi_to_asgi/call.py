@@ -8,9 +8,9 @@ a list. All of PEP 3333 is here and in `response`, `body` and `environ`, written
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from bridge.errors import ApplicationError, ClientDisconnected
 from bridge.types import (
@@ -26,13 +26,19 @@ from bridge.wsgi_to_asgi.environ import build_environ
 from bridge.wsgi_to_asgi.file_wrapper import FileWrapper
 from bridge.wsgi_to_asgi.response import Response, State, internal_server_error
 
-__all__ = ["Link", "run_call"]
+__all__ = ["Link", "LoopIterable", "LoopLink", "request_name", "run_call"]
 
 logger = logging.getLogger("bridge")
+
+_T = TypeVar("_T")
 
 
 class Link(Protocol):
     """The two ways between a call and its ASGI host."""
+
+    @property
+    def on_loop(self) -> LoopLink | None:
+        """The same link, if the call is made on the event loop."""
 
     def receive(self) -> HTTPRequestSideEvent:
         """Wait for the next event of the request."""
@@ -49,6 +55,24 @@ class Link(Protocol):
 
         This one, where the app's code may wait in this thread, else one of another kind in another thread.
         """
+
+
+class LoopLink(Link, Protocol):
+    """Those of a call on the event loop, where coroutines can be awaited."""
+
+    def await_for_app(self, awaitable: Awaitable[_T]) -> _T:
+        """Wait for something of the app's; it is cancelled if the client leaves meanwhile."""
+
+    async def send_from_loop(self, events: Sequence[HTTPResponseEvent]) -> None:
+        """`send`, in a coroutine."""
+
+
+class LoopIterable(Iterable[bytes]):
+    """What an app may return as a body whose parts come from the event loop, but which plain code can use."""
+
+    def begin_on_loop(self, link: LoopLink) -> AsyncIterator[str | bytes]:
+        """The parts, for a coroutine in the call's own context; `close` will be called as ever."""
+        raise NotImplementedError
 
 
 def run_call(app: WSGIApplication, scope: HTTPScope, state: Mapping[str, Any], link: Link) -> None:
@@ -73,7 +97,7 @@ def run_call(app: WSGIApplication, scope: HTTPScope, state: Mapping[str, Any], l
         _answer_failure(error, scope, link, response)
     finally:
         for warning in response.warnings or ():
-            logger.warning("%s: %s", _name(scope), warning)
+            logger.warning("%s: %s", request_name(scope), warning)
 
 
 def _call(
@@ -92,7 +116,10 @@ def _produce(chunks: Iterable[bytes], scope: HTTPScope, response: Response, link
     """Send what the app has returned, and close it."""
     try:
         path = chunks.sendable_path(scope, response) if isinstance(chunks, FileWrapper) else None
-        if path is None:
+        if path is None and isinstance(chunks, LoopIterable) and link.on_loop is not None:
+            parts = chunks.begin_on_loop(link.on_loop)
+            link.on_loop.await_for_app(_send_parts(parts, link.on_loop, response))
+        elif path is None:
             _send_chunks(chunks, link, response)
         else:
             link.send(response.pathsend(path))
@@ -142,6 +169,16 @@ def _send_chunks(chunks: Iterable[bytes], link: Link, response: Response) -> Non
             return
 
 
+async def _send_parts(parts: AsyncIterator[str | bytes], link: LoopLink, response: Response) -> None:
+    """The same for parts that come from the loop, in one coroutine: that costs a third less than steps do."""
+    async for part in parts:
+        chunk = part.encode() if isinstance(part, str) else part
+        events = response.chunk(chunk)
+        if chunk and not events:
+            return
+        await link.send_from_loop(events)
+
+
 def _iterator(chunks: Iterable[bytes]) -> Iterator[bytes]:
     try:
         return iter(chunks)
@@ -157,7 +194,9 @@ def _iterator(chunks: Iterable[bytes]) -> Iterator[bytes]:
 def _answer_failure(error: BaseException, scope: HTTPScope, link: Link, response: Response) -> None:
     """Log the failure of an app and answer it: a 500, or an ApplicationError for a cut connection."""
     if _comes_from_disconnect(error):
-        logger.debug("%s: the client left (%s)", _name(scope), error)
+        logger.debug("%s: the client left (%s)", request_name(scope), error)
+        # Flask holds it in a frame that it holds in turn: the request would wait for the garbage collector.
+        error.__traceback__ = None
         return
     if response.state is State.COMPLETE:
         outcome = "after its response was complete; the client has noticed nothing"
@@ -166,19 +205,21 @@ def _answer_failure(error: BaseException, scope: HTTPScope, link: Link, response
     else:
         outcome = "before its headers were out; answering 500"
     if isinstance(error, ApplicationError):
-        logger.error("%s: %s. It failed %s", _name(scope), error, outcome)
+        logger.error("%s: %s. It failed %s", request_name(scope), error, outcome)
     else:
-        logger.error("%s: the app raised %s %s", _name(scope), type(error).__name__, outcome, exc_info=error)
+        logger.error(
+            "%s: the app raised %s %s", request_name(scope), type(error).__name__, outcome, exc_info=error
+        )
     if response.state is State.COMPLETE:
         return
     if response.state is State.BODY:
         raise ApplicationError(
-            f"{_name(scope)}: response cut short, for the app failed (see above)"
+            f"{request_name(scope)}: response cut short, for the app failed (see above)"
         ) from None
     try:
         link.send(internal_server_error(scope["method"]))
     except ClientDisconnected:
-        logger.debug("%s: the client left before its 500", _name(scope))
+        logger.debug("%s: the client left before its 500", request_name(scope))
 
 
 def _comes_from_disconnect(error: BaseException) -> bool:
@@ -194,6 +235,6 @@ def _comes_from_disconnect(error: BaseException) -> bool:
     return isinstance(seen, ClientDisconnected)
 
 
-def _name(scope: HTTPScope) -> str:
+def request_name(scope: HTTPScope) -> str:
     """The request for a log line: without its query, which may hold secrets, and on one line."""
     return ascii(f"{scope['method']} {scope['path']}")[1:-1]

@@ -22,13 +22,14 @@ from werkzeug.routing import MapAdapter, RequestRedirect, Rule
 
 from bridge.errors import BridgeError
 from bridge.types import HTTPReceive, HTTPScope, HTTPSend
-from bridge.wsgi_to_asgi.greenlet_link import Greenlets, GreenletLink, current_greenlet_link
+from bridge.wsgi_to_asgi.call import LoopIterable
+from bridge.wsgi_to_asgi.greenlet_link import GreenletLink, Greenlets, current_greenlet_link
 from bridge.wsgi_to_asgi.loop_access import CURRENT_LOOP, run_on_loop
 from bridge.wsgi_to_asgi.mailbox import Mailbox
 from bridge.wsgi_to_asgi.streams import Streams
 from bridge.wsgi_to_asgi.threads import WorkerPool
 
-__all__ = ["FlaskViews", "LoopIterable", "async_rules"]
+__all__ = ["FlaskLoopIterable", "FlaskViews", "async_rules"]
 
 # Paths whose runner is remembered. Clients choose them, so they are bounded in number and in length.
 _MAX_PATHS = 4096
@@ -39,8 +40,11 @@ _View = Callable[..., Any]
 _FLASKS_OWN = (flask_views.__file__, templating.__file__)
 
 
-class LoopIterable:
-    """A response body in plain form that waits by `run_on_loop`, so that the loop may iterate over it."""
+class FlaskLoopIterable(LoopIterable):
+    """One that belongs to a response of Flask's, if it has one."""
+
+    on_close: Callable[[], object] | None = None
+    """Has the response closed, which closes this in turn."""
 
 
 class FlaskViews:
@@ -89,9 +93,10 @@ class FlaskViews:
             buffer_size=buffer_size,
         )
 
-    def close(self) -> None:
-        """Let go of what is kept for further requests."""
-        self._greenlets = Greenlets()
+    async def close(self, patience: float) -> None:
+        """Wait for calls that the host has given up, `patience` seconds at most; let go of what is kept."""
+        await self._greenlets.close(patience)
+        self._mailbox = None
 
     def runs_on_loop(self, scope: HTTPScope) -> bool:
         """Whether this request's view is async, by Werkzeug's routing of its path.
@@ -203,14 +208,19 @@ def _adopt(app: Flask) -> None:
 
     def process_response(response: Response) -> Response:
         response = plain_process_response(response)
-        if hasattr(response.response, "__aiter__") and not isinstance(response.response, LoopIterable):
+        if hasattr(response.response, "__aiter__") and not isinstance(response.response, FlaskLoopIterable):
             raise BridgeError(
                 f"a {type(response.response).__name__} was given to Response, which takes plain iterables; "
                 "write Response(bridge.flask.stream(...)), or EventSource(...) for server-sent events"
             )
         link = current_greenlet_link()
         if link is not None:
-            link.answers_on_loop = response.is_sequence or isinstance(response.response, LoopIterable)
+            link.answers_on_loop = response.is_sequence
+            if isinstance(response.response, FlaskLoopIterable):
+                link.answers_on_loop = True
+                # Without the two iterators that Werkzeug puts around it, it can be known again.
+                response.direct_passthrough = True
+                response.response.on_close = response.close
         return response
 
     def shielded(plain: _View) -> _View:
@@ -231,7 +241,25 @@ def _adopt(app: Flask) -> None:
         "process_response": process_response,
     }
     vars(app).update(replacements)
+    _adopt_preprocessors(app)
     _adopt_sessions(app)
+
+
+def _adopt_preprocessors(app: Flask) -> None:
+    """Have `url_value_preprocessor` functions called as all others are, which Flask does not.
+
+    It calls them as they are: one that is async would never run, and a plain one would be on the loop.
+    """
+    for functions in app.url_value_preprocessors.values():
+        functions[:] = [_called_as_others(app, function) for function in functions]
+
+
+def _called_as_others(app: Flask, function: _View) -> _View:
+    @wraps(function)
+    def preprocess(*args: Any) -> Any:
+        return app.ensure_sync(function)(*args)
+
+    return preprocess
 
 
 def _adopt_sessions(app: Flask) -> None:

@@ -6,12 +6,13 @@ async as an `Errand`, and a response that plain code produces by a `ThreadLink`,
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import Token
 from typing import Any, ParamSpec, TypeVar, cast
 
-from greenlet import getcurrent
+from greenlet import GreenletExit, getcurrent
 
 from bridge.errors import ClientDisconnected
 from bridge.types import (
@@ -25,7 +26,7 @@ from bridge.types import (
     WSGIEnvironment,
 )
 from bridge.wsgi_to_asgi import reasons
-from bridge.wsgi_to_asgi.call import Link, run_call
+from bridge.wsgi_to_asgi.call import Link, request_name, run_call
 from bridge.wsgi_to_asgi.errands import Errand
 from bridge.wsgi_to_asgi.events import has_more, is_event_stream
 from bridge.wsgi_to_asgi.greenlets import CallGreenlet
@@ -37,7 +38,9 @@ from bridge.wsgi_to_asgi.streams import Streams
 from bridge.wsgi_to_asgi.thread_link import ThreadLink
 from bridge.wsgi_to_asgi.threads import WorkerPool
 
-__all__ = ["Greenlets", "GreenletLink", "current_greenlet_link"]
+__all__ = ["GreenletLink", "Greenlets", "current_greenlet_link"]
+
+logger = logging.getLogger("bridge")
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -46,8 +49,8 @@ _T = TypeVar("_T")
 # a short request costs, and most views have answered by then. Streams listen from their beginning.
 _DEAF = 0.1
 
-# Parts of a response that may leave without the loop's having had a turn. One that never waits, sent to a host
-# that never makes it wait, would stop all others, and nobody would hear that its client has left.
+# Parts of a response that may leave without the loop's having had a turn. A response that never waits, sent
+# to a host that never makes it wait, would stop all others, and nobody would hear that its client has left.
 _BREATH = 16
 
 # Idle greenlets that are kept, 17 KB each.
@@ -61,22 +64,42 @@ class _LinkGreenlet(CallGreenlet):
 
 
 class Greenlets:
-    """The greenlets of one event loop that have nothing to do."""
+    """The greenlets of one event loop, at work and idle."""
 
-    __slots__ = ("_idle",)
+    __slots__ = ("_busy", "_idle", "_none_busy")
 
     def __init__(self) -> None:
+        self._busy: set[_LinkGreenlet] = set()
         self._idle: list[_LinkGreenlet] = []
+        self._none_busy: asyncio.Event | None = None  # made by who waits for it
 
-    def take(self) -> _LinkGreenlet:
+    def take(self, link: "GreenletLink") -> _LinkGreenlet:
         """One that is idle, or a new one."""
-        return self._idle.pop() if self._idle else _LinkGreenlet()
+        greenlet = self._idle.pop() if self._idle else _LinkGreenlet()
+        greenlet.link = link
+        self._busy.add(greenlet)
+        return greenlet
 
     def give_back(self, greenlet: _LinkGreenlet) -> None:
         """Keep one that has finished for the next call; or not, if there are enough."""
         greenlet.link = None
+        self._busy.discard(greenlet)
         if greenlet.is_idle and len(self._idle) < _MAX_IDLE:
             self._idle.append(greenlet)
+        if self._none_busy is not None and not self._busy:
+            self._none_busy.set()
+
+    async def close(self, patience: float) -> None:
+        """Wait for calls that the host has given up, `patience` seconds at most; abandon those that go on."""
+        if self._busy:
+            self._none_busy = asyncio.Event()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await self._none_busy.wait()
+            for greenlet in self._busy:
+                if greenlet.link is not None:
+                    greenlet.link.abandon()
+        self._idle.clear()
 
 
 class GreenletLink:
@@ -139,7 +162,6 @@ class GreenletLink:
     ) -> None:
         self._app = app
         self._greenlets = greenlets
-        self._greenlet = greenlets.take()
         self._scope = scope
         self._state = state
         self._send = send
@@ -176,7 +198,7 @@ class GreenletLink:
         """
         self._task = asyncio.current_task()
         token = CURRENT_LOOP.set(self._access)
-        self._greenlet.link = self
+        self._greenlet = self._greenlets.take(self)
         try:
             await self._greenlet.drive(self._make_call, self._listen_later)
         except GeneratorExit:  # the loop is closed, and nothing can be awaited any more
@@ -201,14 +223,25 @@ class GreenletLink:
         if self._open and self._gone is None and is_event_stream(self._headers):
             self._leave(reasons.STOPPING)
 
+    def abandon(self) -> None:
+        """Give up a call that goes on though the host has cancelled it, and the server has stopped."""
+        logger.error(
+            "%s: the async view goes on after it was cancelled; the server stops without it. "
+            "Let CancelledError pass, after `finally` or `except` has cleaned up",
+            request_name(self._scope),
+        )
+        if self._task is not None:
+            self._greenlet.abandon()
+            self._task.cancel()
+
     async def _end(self, token: Token[LoopAccess]) -> None:
         CURRENT_LOOP.reset(token)
         if self._is_streaming:
             self._streams.links.discard(self)
         if self._handle is not None:
             self._handle.cancel()
-            # It holds this, and all of the request with it: left to the garbage collector, that took a quarter
-            # of the processor at 1,000 connections.
+            # It holds this, and all of the request with it: left to the garbage collector, they took a
+            # quarter of the processor at 1,000 connections.
             self._handle = None
         self._task = None
         self._greenlets.give_back(self._greenlet)
@@ -223,10 +256,19 @@ class GreenletLink:
         Raises:
             ClientDisconnected: the client has left, or the host has given the request up.
         """
+        self._await_for_link(self.send_from_loop(events))
+
+    async def send_from_loop(self, events: Sequence[HTTPResponseEvent]) -> None:
+        """See `send`."""
         self._raise_if_gone()
         if events:
-            self._await_for_link(self._send_events(events))
+            await self._send_events(events)
             self._raise_if_gone()
+
+    @property
+    def on_loop(self) -> "GreenletLink":
+        """This link: see `Link`."""
+        return self
 
     def receive(self) -> HTTPRequestSideEvent:
         """Wait for the host's next event.
@@ -295,9 +337,9 @@ class GreenletLink:
         """Call the app; mark a cancellation by the host that leaves it as no failure of the app's."""
         try:
             return function(*args, **kwargs)
-        except (asyncio.CancelledError, GeneratorExit) as error:
+        except (asyncio.CancelledError, GeneratorExit, GreenletExit) as error:
             task = self._task
-            if isinstance(error, GeneratorExit) or task is None or task.cancelling():
+            if not isinstance(error, asyncio.CancelledError) or task is None or task.cancelling():
                 self._is_cancelled = isinstance(error, asyncio.CancelledError)
                 self._gone = self._gone or reasons.CANCELLED
                 error.__cause__ = ClientDisconnected(self._gone)

@@ -38,13 +38,14 @@ class CallGreenlet(greenlet):
     """
 
     def __init__(self) -> None:
-        super().__init__(self._run_all)
+        super().__init__(_run_all)
         self.waits = 0
         """How often its functions have waited so far."""
         self._function: Callable[[], None] | None = None
         self._failure: BaseException | None = None
         self._awaited: object = None  # what the task waits for on behalf of the function
         self._interrupts_next = False
+        self._is_abandoned = False
 
     @property
     def is_current(self) -> bool:
@@ -67,6 +68,7 @@ class CallGreenlet(greenlet):
             on_wait: called when the function waits for the first time, if it does.
 
         Raises:
+            CancelledError: the function was abandoned, and the task cancelled.
             BaseException: what the function raised.
         """
         self.parent = task_greenlet = getcurrent()
@@ -88,7 +90,9 @@ class CallGreenlet(greenlet):
             except GeneratorExit as error:  # the loop is closed: nothing can be awaited any more
                 self._awaited = self.throw(error)
                 raise
-            except BaseException as error:  # noqa: BLE001  # a cancellation belongs to who is waiting
+            except BaseException as error:  # a cancellation belongs to who is waiting
+                if self._is_abandoned:
+                    raise
                 self._awaited = self.throw(error)
             else:
                 self._awaited = self.switch(value)
@@ -100,17 +104,14 @@ class CallGreenlet(greenlet):
             finally:
                 del failure  # or it would hold this frame, which holds it, until the garbage collector comes
 
-    def _run_all(self) -> None:
-        while True:
-            function, self._function = self._function, None
-            try:
-                cast(Callable[[], None], function)()
-            except GreenletExit:  # nobody holds this any more
-                raise
-            except BaseException as error:  # noqa: BLE001  # raised by drive()
-                self._failure = error
-            del function  # or the last request's memory stays with an idle greenlet
-            cast(greenlet, self.parent).switch(_FINISHED)
+    def _run(self) -> None:
+        function, self._function = self._function, None
+        try:
+            cast(Callable[[], None], function)()
+        except GreenletExit:  # nobody holds this any more
+            raise
+        except BaseException as error:  # noqa: BLE001  # raised by drive()
+            self._failure = error
 
     def interrupt(self) -> None:
         """Raise CancelledError where the function waits now; on the loop, by another task or a callback.
@@ -120,6 +121,10 @@ class CallGreenlet(greenlet):
         """
         if not (isinstance(self._awaited, asyncio.Future) and self._awaited.cancel()):
             self._interrupts_next = True  # it is done, and the function will hear of this first
+
+    def abandon(self) -> None:
+        """Raise the next cancellation to the task, not to the function, which is left where it waits."""
+        self._is_abandoned = True
 
     def interrupt_next(self, is_to: bool) -> None:
         """Raise CancelledError where the function waits next, or do not any more."""
@@ -154,9 +159,22 @@ class CallGreenlet(greenlet):
             return cast(_T, end.value)
 
 
+def _run_all() -> None:
+    """What runs in a greenlet. While that is idle nothing here refers to it, so that it ends when dropped.
+
+    The garbage collector would not see that: it does not look into the stacks of greenlets.
+    """
+    while True:
+        cast(CallGreenlet, getcurrent())._run()
+        cast(greenlet, getcurrent().parent).switch(_FINISHED)
+
+
 def _throw(steps: Any, error: BaseException) -> Any:
     """Raise an error where the awaitable waits; awaitables of other kinds than coroutines may not take it."""
     throw = getattr(steps, "throw", None)
-    if throw is None:
-        raise error
-    return throw(error)
+    try:
+        if throw is None:
+            raise error
+        return throw(error)
+    finally:
+        del error  # or it would hold this frame, which holds it, until the garbage collector comes

@@ -198,6 +198,10 @@ class ThreadLink:
             if self._gone is not None:
                 raise self._disconnected()
 
+    @property
+    def on_loop(self) -> None:
+        """The call is made in a thread: see `Link`."""
+
     def answer(self, produce: Callable[["ThreadLink"], None]) -> None:
         """Have the response produced here: a worker thread may be kept waiting."""
         produce(self)

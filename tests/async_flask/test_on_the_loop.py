@@ -456,6 +456,66 @@ async def test_a_view_that_will_not_be_cancelled() -> None:
     assert not call.cancelling()
 
 
+async def test_a_view_that_goes_on_after_the_server_has_stopped(caplog: pytest.LogCaptureFixture) -> None:
+    """It is named and left behind; the host's task ends, and so does the lifespan."""
+    app = make_app()
+    waiting, refusals = asyncio.Event(), []
+
+    @app.get("/stubborn")
+    async def view() -> str:
+        while True:
+            try:
+                waiting.set()
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                refusals.append(True)
+
+    adapter = WSGIToASGI(app)
+    host = ScriptedHost([body_event()])
+    loop = asyncio.get_running_loop()
+    async with adapter.lifespan_context():
+        scope = http_scope(path="/stubborn", raw_path=b"/stubborn")
+        call = asyncio.create_task(adapter(scope, host.receive, host.send))
+        await waiting.wait()
+        call.cancel()
+        await asyncio.sleep(0.01)
+        assert not call.done()
+        before = loop.time()
+    assert 2 < loop.time() - before < 10
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert refusals == [True]
+    assert "GET /stubborn: the async view goes on after it was cancelled" in caplog.text
+    assert "Let CancelledError pass" in caplog.text
+
+
+async def test_a_view_that_ends_after_the_server_has_stopped(caplog: pytest.LogCaptureFixture) -> None:
+    """The lifespan waits for those that are cleaning up, so that what they use is there still."""
+    app = make_app()
+    waiting, cleaned_up = asyncio.Event(), []
+
+    @app.get("/")
+    async def view() -> str:
+        try:
+            waiting.set()
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.05)
+            cleaned_up.append(True)
+        return "never"
+
+    adapter = WSGIToASGI(app)
+    host = ScriptedHost([body_event()])
+    async with adapter.lifespan_context():
+        call = asyncio.create_task(adapter(http_scope(), host.receive, host.send))
+        await waiting.wait()
+        call.cancel()
+    assert cleaned_up == [True]
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
 async def test_a_client_that_leaves_while_a_plain_hook_runs() -> None:
     """A thread cannot be cancelled: the request goes on when it is done, and ends at its next wait."""
     app = make_app()

@@ -4,15 +4,18 @@ import asyncio
 import contextvars
 import functools
 import logging
+import re
+import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from flask import Blueprint, Flask, Response, abort, current_app, g, request, session
 from flask.views import MethodView, View
+from werkzeug.debug import DebuggedApplication
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from bridge import WSGIToASGI
+from bridge import WSGIToASGI, run_on_loop
 from bridge.testing import Client
 from tests.async_flask.places import Place, place
 
@@ -184,6 +187,40 @@ async def test_many_paths_are_decided_anew() -> None:
 # Hooks
 
 HOOKS = ["before", "after", "teardown", "error", "context_processor"]
+
+
+@pytest.mark.parametrize("async_view", [True, False])
+@pytest.mark.parametrize("async_hook", [True, False])
+async def test_url_value_preprocessors(async_hook: bool, async_view: bool) -> None:
+    """Flask itself calls them without `ensure_sync`: one that is async would not run at all."""
+    app = make_app()
+
+    def plain(endpoint: str | None, values: dict[str, Any] | None) -> None:
+        assert values is not None
+        g.language = values.pop("language")
+        g.place = place()
+
+    async def coroutine(endpoint: str | None, values: dict[str, Any] | None) -> None:
+        await asyncio.sleep(0)
+        plain(endpoint, values)
+
+    pages = Blueprint("pages", __name__)
+    # Flask's type knows plain ones only.
+    pages.url_value_preprocessor(cast(Any, coroutine if async_hook else plain))
+
+    def answer() -> str:
+        return f"{g.language} in a {g.place}, request in a {place()}"
+
+    async def answer_later() -> str:
+        return answer()
+
+    pages.add_url_rule("/<language>/", view_func=answer_later if async_view else answer)
+    app.register_blueprint(pages)
+    expected_hook = "loop" if async_hook else "thread"
+    expected_view = "loop" if async_view else "thread"
+    assert (await get(app, "/de/")).text == (f"de in a {expected_hook}, request in a {expected_view}")
+    outside = await asyncio.to_thread(lambda: app.test_client().get("/fr/").text)
+    assert outside == "fr in a thread, request in a thread"
 
 
 def app_of_hooks(ran: dict[str, Place], *, asynchronous: bool) -> Flask:
@@ -445,6 +482,64 @@ async def test_a_view_that_fails_is_flasks_500(caplog: pytest.LogCaptureFixture)
 
 
 # Mistakes
+
+
+def _failing_app(asynchronous: bool) -> Flask:
+    app = make_app()
+
+    async def innermost() -> None:
+        await asyncio.sleep(0)
+        raise ZeroDivisionError("a lesson")
+
+    def plain() -> str:
+        run_on_loop(innermost())
+        return "never"
+
+    async def view() -> str:
+        return plain()
+
+    async def awaiting() -> str:
+        await innermost()
+        return "never"
+
+    app.add_url_rule("/", view_func=view if asynchronous else plain)
+    app.add_url_rule("/awaiting", view_func=awaiting)
+    return app
+
+
+@pytest.mark.parametrize("asynchronous", [True, False])
+async def test_the_traceback_leads_through_the_greenlet(
+    asynchronous: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """From Flask to the view, and on to the coroutine that failed, in this order."""
+    response = await get(_failing_app(asynchronous), "/")
+    assert response.status_code == 500
+    (record,) = [record for record in caplog.records if record.exc_info]
+    assert record.exc_info is not None
+    names = [frame.name for frame in traceback.extract_tb(record.exc_info[2])]
+    wanted = ["wsgi_app", "dispatch_request", *(["view"] if asynchronous else []), "plain", "innermost"]
+    assert [name for name in names if name in wanted] == wanted
+    assert names[-1] == "innermost"
+
+
+@pytest.mark.parametrize(("path", "view"), [("/", "plain"), ("/awaiting", "awaiting")])
+async def test_werkzeugs_debugger_shows_the_view(path: str, view: str) -> None:
+    """It is a generator around the app, so that even the async view is called from a thread."""
+    app = _failing_app(False)
+    app.debug = True
+    app.wsgi_app = DebuggedApplication(app.wsgi_app)  # type: ignore[method-assign]  # as Flask's own command does
+    response = await get(app, path)
+    assert response.status_code == 500
+    assert "ZeroDivisionError: a lesson" in response.text
+    shown = re.findall(r'<code class="function">(.*?)</code>', response.text)
+    assert shown.index(view) < shown.index("innermost")
+
+
+async def test_flasks_page_for_errors_in_debug_mode() -> None:
+    """The error leaves the app, as Flask has it then, and Bridge answers."""
+    app = _failing_app(True)
+    app.config["PROPAGATE_EXCEPTIONS"] = True
+    assert (await get(app, "/")).status_code == 500
 
 
 async def test_a_coroutine_that_nobody_awaited(caplog: pytest.LogCaptureFixture) -> None:

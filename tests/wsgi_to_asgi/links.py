@@ -94,6 +94,8 @@ class ListLink:
         failure: what `send` raises from then on, in place of ClientDisconnected.
     """
 
+    on_loop = None
+
     def __init__(
         self,
         events: Iterable[HTTPRequestSideEvent] = (),

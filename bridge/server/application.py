@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from asgiref.compatibility import double_to_single_callable
 
 from bridge.errors import BridgeError
 from bridge.interfaces import Interface, is_flask
+from bridge.server.limits import Limits
 from bridge.server.loading import LoadedApp, load_app
 from bridge.types import ASGI3Application, WSGIApplication
 from bridge.wsgi_to_asgi.adapter import WSGIToASGI
@@ -36,6 +37,7 @@ class ServeSettings:
     blocking_threshold: float | None = None
     graceful_timeout: float | None = 25.0
     settle_gc: bool = True
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ import importlib.metadata
 import inspect
 import os
 import sys
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, TypeAlias, cast
 
 import click
 import uvicorn
@@ -15,10 +16,13 @@ from bridge import __version__
 from bridge.errors import BridgeError
 from bridge.interfaces import Interface
 from bridge.server.application import AdapterName, AsyncViews, ServeSettings
+from bridge.server.limits import Limits
 from bridge.server.naming import find_app
 from bridge.server.serving import STARTUP_FAILURE, ServeConfig, default_log_config, serve
 
 __all__ = ["bridge", "make_config"]
+
+_Decorator: TypeAlias = Callable[[Callable[..., None]], Callable[..., None]]
 
 _INTERFACES: dict[str, Interface | None] = {
     "auto": None,
@@ -67,6 +71,22 @@ def _uvicorn_options() -> list[click.Parameter]:
             cast(click.Option, parameter).show_default = True
         options.append(parameter)
     return options
+
+
+def _limit_option(name: str, field: str, meaning: str) -> _Decorator:
+    return click.option(
+        name, type=click.IntRange(min=1), default=getattr(Limits(), field), show_default=True, help=meaning
+    )
+
+
+def _deadline_option(name: str, field: str, meaning: str) -> _Decorator:
+    return click.option(
+        name,
+        type=click.FloatRange(min=0, min_open=True),
+        default=getattr(Limits(), field),
+        show_default=True,
+        help=f"{meaning}  Then it is a 408.",
+    )
 
 
 @bridge.command("serve", params=_uvicorn_options())
@@ -121,6 +141,19 @@ def _uvicorn_options() -> list[click.Parameter]:
     show_default=True,
     help="Have the garbage collector leave the loaded app alone, and come less often.",
 )
+@_limit_option("--limit-request-line", "request_line", "Bytes of a request's first line; more is a 414.")
+@_limit_option("--limit-request-fields", "header_count", "Header fields of a request; more is a 431.")
+@_limit_option("--limit-request-field-size", "header_size", "Bytes of one header field; more is a 431.")
+@_limit_option("--limit-request-head", "head_size", "Bytes of all header fields; more is a 431.")
+@click.option(
+    "--limit-request-body",
+    type=click.IntRange(min=0),
+    default=None,
+    help="Bytes of a request's body; more is a 413.  [default: any number]",
+)
+@_deadline_option("--timeout-first-byte", "first_byte", "Seconds until a connection's first byte.")
+@_deadline_option("--timeout-request-head", "head_time", "Seconds from there to the end of a head.")
+@_deadline_option("--timeout-request-body", "body_pause", "Seconds without a byte of an unfinished body.")
 def serve_command(app: str | None, **options: Any) -> None:
     """Serve APP: module:attribute, module:factory(), module, or a .py file.
 
@@ -156,6 +189,16 @@ def make_config(app: str | None, options: dict[str, Any]) -> ServeConfig:
         blocking_threshold=options["blocking_threshold"],
         graceful_timeout=options["timeout_graceful_shutdown"],
         settle_gc=options["settle_gc"],
+        limits=Limits(
+            request_line=options["limit_request_line"],
+            header_count=options["limit_request_fields"],
+            header_size=options["limit_request_field_size"],
+            head_size=options["limit_request_head"],
+            body_size=options["limit_request_body"],
+            first_byte=options["timeout_first_byte"],
+            head_time=options["timeout_request_head"],
+            body_pause=options["timeout_request_body"],
+        ),
     )
     return ServeConfig(settings, **_config_options(options))
 

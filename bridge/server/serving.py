@@ -19,11 +19,13 @@ from typing import Any
 import uvicorn
 from uvicorn.config import LOG_LEVELS, LOGGING_CONFIG, STARTUP_FAILURE
 from uvicorn.importer import ImportFromStringError
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from bridge.errors import BridgeError
 from bridge.server.app_errors import BrokenAppError
 from bridge.server.application import Application, ServeSettings, make_application
 from bridge.server.garbage import settle
+from bridge.server.protocol import make_protocol
 from bridge.server.sockets import address_of, bind
 from bridge.server.supervisors import Reloader, Workers, let_ctrl_c_through
 
@@ -75,7 +77,17 @@ class ServeConfig(uvicorn.Config):
             sys.exit(_report(_unusable_certificate(self, error)))
         except (ValueError, ImportFromStringError) as error:
             sys.exit(_report(BridgeError(f"uvicorn cannot be set up as the options say: {error}")))
-        self.http_protocol_class = _draining(self.http_protocol_class, self._application.drain)
+        self.http_protocol_class = self._protocol_class(self.http_protocol_class)
+
+    def _protocol_class(self, uvicorns: type[asyncio.Protocol]) -> type[asyncio.Protocol]:
+        """Bridge's protocol in the place of uvicorn's own."""
+        if uvicorns is HttpToolsProtocol:
+            return make_protocol(self.settings.limits, self._application.drain)
+        logger.info(
+            "%s has none of Bridge's limits and deadlines for requests; they come with --http httptools",
+            f"--http {self.http}" if isinstance(self.http, str) else self.http.__name__,
+        )
+        return _draining(uvicorns, self._application.drain)
 
     def load_app(self) -> Callable[[], Any]:
         """Make the application; end the process with one line where that is impossible."""
@@ -179,11 +191,7 @@ def _unusable_certificate(config: ServeConfig, error: OSError) -> BridgeError:
 
 
 def _draining(protocol: type[asyncio.Protocol], on_shutdown: Callable[[], None]) -> type[asyncio.Protocol]:
-    """The protocol class, with a call of `on_shutdown` when the server asks a connection to come to its end.
-
-    It is the first that uvicorn lets anybody know of a shutdown; lifespan hears of it when all responses have
-    ended, and a stream without an end would wait for that for ever.
-    """
+    """The class with a call of `on_shutdown`, for the reason that `BridgeProtocol.shutdown` has it."""
 
     class DrainingProtocol(protocol):  # type: ignore[valid-type,misc]  # the class is known at run time only
         def shutdown(self) -> None:

@@ -38,7 +38,7 @@ from bridge.wsgi_to_asgi.streams import Streams
 from bridge.wsgi_to_asgi.thread_link import ThreadLink
 from bridge.wsgi_to_asgi.threads import WorkerPool
 
-__all__ = ["GreenletLink", "Greenlets", "current_greenlet_link"]
+__all__ = ["GreenletLink", "GreenletLoopAccess", "Greenlets", "current_greenlet_link"]
 
 logger = logging.getLogger("bridge")
 

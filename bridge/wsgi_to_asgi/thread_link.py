@@ -60,6 +60,7 @@ class ThreadLink:
         buffer_size: how many bytes the client may be behind before the app has to wait.
     """
 
+    on_loop = None  # the call is made in a thread
     __slots__ = (
         "_access",
         "_body_received",
@@ -197,10 +198,6 @@ class ThreadLink:
                 return
             if self._gone is not None:
                 raise self._disconnected()
-
-    @property
-    def on_loop(self) -> None:
-        """The call is made in a thread: see `Link`."""
 
     def answer(self, produce: Callable[["ThreadLink"], None]) -> None:
         """Have the response produced here: a worker thread may be kept waiting."""

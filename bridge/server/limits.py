@@ -1,0 +1,131 @@
+"""What a request may look like before an app sees it. Pure: a request's head → None, or why it is refused.
+
+llhttp, the parser, refuses what is no HTTP at all: control characters, folded headers, a Content-Length
+beside a Transfer-Encoding, spaces before a colon. This is what it lets through, and uvicorn with it.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = [
+    "BAD_REQUEST",
+    "Limits",
+    "Refusal",
+    "check_head",
+    "check_unfinished_head",
+    "too_large",
+    "trailers_too_large",
+]
+
+_Header = tuple[bytes, bytes]
+
+# RFC 9110, 7.2 and RFC 3986, 3.2.2: a name or an IPv4 address, or an IPv6 address in brackets; and a port. An
+# empty one is allowed (RFC 9112, 3.2).
+_HOST = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
+
+# What a request line and a header field have besides the target, the name and the value.
+_REQUEST_LINE_OVERHEAD = len(b"  HTTP/1.1\r\n")
+_FIELD_OVERHEAD = len(b": \r\n")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is accepted of one request.
+
+    Args:
+        request_line: bytes of the first line.
+        header_count: how many header fields.
+        header_size: bytes of one field, name and value.
+        head_size: bytes of all fields.
+        body_size: bytes of the body; None for any number.
+        first_byte: seconds until a new connection has sent its first byte.
+        head_time: seconds from there until the head is complete.
+        body_pause: seconds without a byte of a body that has not ended.
+    """
+
+    request_line: int = 8192
+    header_count: int = 100
+    header_size: int = 16384
+    head_size: int = 65536
+    body_size: int | None = None
+    first_byte: float = 30.0
+    head_time: float = 30.0
+    body_pause: float = 60.0
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An answer instead of the app's: the status, and a sentence for client and log without their bytes."""
+
+    status: int
+    reason: str
+
+
+BAD_REQUEST = Refusal(400, "The request is not HTTP that can be understood.")
+
+
+def check_head(
+    limits: Limits, *, method: bytes, target: bytes, version: str, headers: Sequence[_Header]
+) -> Refusal | None:
+    """Look at a complete head: the request line and all header fields, with names in lower case.
+
+    Returns:
+        why it must not reach an app, or None.
+    """
+    if len(method) + len(target) + _REQUEST_LINE_OVERHEAD > limits.request_line:
+        return _line_too_long(limits)
+    if len(headers) > limits.header_count:
+        return Refusal(431, f"The request has more than {limits.header_count} header fields.")
+    head_size = 0
+    hosts = 0
+    for name, value in headers:
+        size = len(name) + len(value) + _FIELD_OVERHEAD
+        head_size += size
+        if size > limits.header_size:
+            return Refusal(431, f"A header field of the request has more than {limits.header_size} bytes.")
+        if name == b"host":
+            hosts += 1
+            if not _HOST.fullmatch(value):
+                return Refusal(400, "The Host of the request is ill-formed (RFC 9112, 3.2).")
+        elif name == b"transfer-encoding":
+            if version == "1.0":
+                return Refusal(400, "Transfer-Encoding has no meaning in HTTP/1.0 (RFC 9112, 6.1).")
+            if value.strip(b" \t").lower() != b"chunked":
+                return Refusal(501, "The only transfer coding that is understood is chunked (RFC 9112, 6.1).")
+        elif name == b"content-length" and limits.body_size is not None and int(value) > limits.body_size:
+            return too_large(limits)
+    if head_size > limits.head_size:
+        return _head_too_large(limits)
+    if hosts > 1:
+        return Refusal(400, "The request has more than one Host (RFC 9112, 3.2).")
+    if not hosts and version != "1.0":
+        return Refusal(400, "The request has no Host (RFC 9112, 3.2).")
+    return None
+
+
+def check_unfinished_head(limits: Limits, *, target_size: int, size: int) -> Refusal | None:
+    """Look at a head of which more is to come: how long its target is by now, and all of it."""
+    if target_size > limits.request_line:
+        return _line_too_long(limits)
+    if size > limits.request_line + limits.head_size:
+        return _head_too_large(limits)
+    return None
+
+
+def too_large(limits: Limits) -> Refusal:
+    """The refusal of a body with more bytes than it may have."""
+    return Refusal(413, f"The body of the request has more than {limits.body_size} bytes.")
+
+
+def trailers_too_large(limits: Limits) -> Refusal:
+    """The refusal of a chunked body with more than `head_size` bytes of trailers, or between two parts."""
+    return Refusal(431, f"The chunked body has more than {limits.head_size} bytes of extensions or trailers.")
+
+
+def _line_too_long(limits: Limits) -> Refusal:
+    return Refusal(414, f"The request line has more than {limits.request_line} bytes.")
+
+
+def _head_too_large(limits: Limits) -> Refusal:
+    return Refusal(431, f"The header fields of the request have more than {limits.head_size} bytes in all.")

@@ -1,0 +1,271 @@
+"""uvicorn's HTTP protocol on httptools, with the limits and deadlines that it has not.
+
+What is refused here no app sees. The answer is the server's: a status, a sentence, `Connection: close`. What
+the client still sends is read and thrown away for a moment, since a socket that is closed with bytes unread
+is reset, and the client may never see the answer (RFC 9112, 9.6).
+"""
+
+import asyncio
+import http
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from bridge.server.limits import (
+    BAD_REQUEST,
+    Limits,
+    Refusal,
+    check_head,
+    check_unfinished_head,
+    too_large,
+    trailers_too_large,
+)
+
+__all__ = ["BridgeProtocol", "make_protocol"]
+
+logger = logging.getLogger("bridge")
+
+# Seconds that a client has to read a refusal, while what it sends is thrown away.
+_LINGER = 2.0
+
+_FIRST_BYTE_TIMEOUT = Refusal(408, "The connection was open, and no request came.")
+_HEAD_TIMEOUT = Refusal(408, "The head of the request did not arrive in time.")
+_BODY_TIMEOUT = Refusal(408, "The body of the request stopped coming.")
+
+
+class _Refused(Exception):
+    """Ends the parsing of a request from within a callback."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.reason)
+        self.refusal = refusal
+
+
+class BridgeProtocol(HttpToolsProtocol):
+    """One connection.
+
+    A class of its own for each server is made by `make_protocol`, which sets what is asked for below.
+    """
+
+    limits: Limits
+    on_shutdown: Callable[[], None]
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._is_refused = False
+        self._in_head = False
+        self._in_body = False
+        self._head_size = 0
+        self._body_size = 0
+        self._trailers_size = 0
+        self._size_beside_body = 0  # received since the last part of a body: chunk headers, trailers
+        self._deadline: asyncio.TimerHandle | None = None
+        self._expected = ""
+        self._last_data = 0.0
+
+    # Called by the transport
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        self._expect("first byte", self.limits.first_byte, self._first_byte_is_late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._expect_nothing()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_refused:
+            return
+        self._unset_keepalive_if_required()
+        if self._in_body:
+            self._size_beside_body += len(data)
+        else:
+            self._head_size += len(data)
+        try:
+            self.parser.feed_data(data)
+            self._check_what_came()
+        except _Refused as error:
+            self._refuse(error.refusal)
+        except httptools.HttpParserUpgrade:
+            self._expect_nothing()
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+            else:
+                self._unsupported_upgrade_warning()
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            self._refuse(cause.refusal if isinstance(cause, _Refused) else BAD_REQUEST)
+
+    def shutdown(self) -> None:
+        """Come to an end, as the server stops; the app is told, whose streams may have none.
+
+        It is the first that uvicorn lets anybody know of a shutdown; lifespan hears of it when all responses
+        have ended, and a stream without an end would wait for that for ever.
+        """
+        self.on_shutdown()
+        super().shutdown()
+
+    # Called by the parser
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_body:
+            super().on_header(name, value)
+            return
+        # A trailer (RFC 9110, 6.5), which uvicorn takes for a header: a client could set X-Forwarded-For
+        # after a proxy has looked.
+        self._trailers_size += len(name) + len(value)
+        if self._trailers_size > self.limits.head_size:
+            raise _Refused(trailers_too_large(self.limits))
+
+    def on_headers_complete(self) -> None:
+        refusal = check_head(
+            self.limits,
+            method=self.parser.get_method(),
+            target=self.url,
+            version=self.parser.get_http_version(),
+            headers=self.headers,
+        )
+        if refusal is not None:
+            raise _Refused(refusal)
+        self._in_head = False
+        self._in_body = True
+        self._body_size = self._trailers_size = self._size_beside_body = 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._size_beside_body = 0
+        limit = self.limits.body_size
+        if limit is not None:
+            self._body_size += len(body)
+            if self._body_size > limit:
+                raise _Refused(too_large(self.limits))
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._in_body = False
+        self._head_size = 0
+        super().on_message_complete()
+
+    # Deadlines
+
+    def _check_what_came(self) -> None:
+        """After each read: is there anything left to wait for, and until when?"""
+        if self._in_head:
+            refusal = check_unfinished_head(self.limits, target_size=len(self.url), size=self._head_size)
+            if refusal is not None:
+                raise _Refused(refusal)
+            if self._expected != "head":
+                self._expect("head", self.limits.head_time, self._head_is_late)
+        elif self._in_body:
+            if self._size_beside_body > self.limits.head_size:
+                raise _Refused(trailers_too_large(self.limits))
+            self._last_data = self.loop.time()
+            if self._expected != "body":
+                self._expect("body", self.limits.body_pause, self._body_is_late)
+        else:
+            self._expect_nothing()
+
+    def _expect(self, what: str, seconds: float, otherwise: Callable[[], None]) -> None:
+        self._expect_nothing()
+        self._expected = what
+        self._deadline = self.loop.call_later(seconds, otherwise)
+
+    def _expect_nothing(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+            self._expected = ""
+
+    def _first_byte_is_late(self) -> None:
+        self._refuse(_FIRST_BYTE_TIMEOUT)
+
+    def _head_is_late(self) -> None:
+        self._refuse(_HEAD_TIMEOUT)
+
+    def _body_is_late(self) -> None:
+        # Not moved for every read: looked at again when it is due.
+        left = self._last_data + self.limits.body_pause - self.loop.time()
+        if self.flow.read_paused:  # it is the app that is late
+            left = self.limits.body_pause
+        if left > 0:
+            self._expect("body", left, self._body_is_late)
+        else:
+            self._refuse(_BODY_TIMEOUT)
+
+    # Refusing
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer in the app's place, and close; or only close, where an answer has begun."""
+        self._is_refused = True
+        self._expect_nothing()
+        if self.transport.is_closing():
+            return
+        logger.warning(
+            "refused a request from %s: %d. %s", self._client_name(), refusal.status, refusal.reason
+        )
+        if self._may_answer():
+            self._answer_and_close(refusal)
+
+    def _may_answer(self) -> bool:
+        """Whether it is this request's turn, and nothing of an answer has been sent; deal with it if not."""
+        cycle = self.cycle
+        if cycle is None or (cycle.response_complete and not self._in_body):
+            return True
+        if cycle.response_complete:  # to this request, whose body nobody wanted
+            self.transport.close()
+            return False
+        if self._in_head:  # an earlier request is being answered: the connection ends with that answer
+            cycle.keep_alive = False
+            return False
+        if self.pipeline:  # so it is, and this request waits behind it
+            self.pipeline.popleft()
+            return False
+        cycle.disconnected = True
+        cycle.message_event.set()
+        if cycle.response_started:
+            self.transport.close()
+            return False
+        return True
+
+    def _answer_and_close(self, refusal: Refusal) -> None:
+        self._unset_keepalive_if_required()
+        self.transport.write(self._answer(refusal))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.flow.resume_reading()
+        self._deadline = self.loop.call_later(_LINGER, self.transport.close)
+
+    def _answer(self, refusal: Refusal) -> bytes:
+        status = http.HTTPStatus(refusal.status)
+        text = refusal.reason.encode()
+        headers = [
+            *self.server_state.default_headers,
+            (b"content-type", b"text/plain; charset=utf-8"),
+            (b"content-length", b"%d" % len(text)),
+            (b"connection", b"close"),
+        ]
+        lines = [b"HTTP/1.1 %d %s" % (refusal.status, status.phrase.encode())]
+        lines += [name + b": " + value for name, value in headers]
+        return b"\r\n".join([*lines, b"", text])
+
+    def _client_name(self) -> str:
+        return self.client[0] if self.client else "a unix socket"
+
+
+def make_protocol(limits: Limits, on_shutdown: Callable[[], None]) -> type[BridgeProtocol]:
+    """The class of a server's connections, for `uvicorn.Config.http_protocol_class`.
+
+    Args:
+        limits: what a request may be.
+        on_shutdown: called for each connection when the server begins to stop.
+    """
+    return type(
+        "BridgeProtocol", (BridgeProtocol,), {"limits": limits, "on_shutdown": staticmethod(on_shutdown)}
+    )

@@ -53,6 +53,20 @@ class BridgeProtocol(HttpToolsProtocol):
     limits: Limits
     on_shutdown: Callable[[], None]
 
+    # Beside uvicorn's attributes, in the object's dict, they would make each connection 1 KB larger.
+    __slots__ = (
+        "_body_size",
+        "_deadline",
+        "_expected",
+        "_head_size",
+        "_in_body",
+        "_in_head",
+        "_is_refused",
+        "_last_data",
+        "_size_beside_body",
+        "_trailers_size",
+    )
+
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._is_refused = False
@@ -69,14 +83,17 @@ class BridgeProtocol(HttpToolsProtocol):
     # Called by the transport
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """See asyncio's `Protocol`."""
         super().connection_made(transport)
         self._expect("first byte", self.limits.first_byte, self._first_byte_is_late)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio's `Protocol`."""
         self._expect_nothing()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        """Parse what has come; answer what is refused."""
         if self._is_refused:
             return
         self._unset_keepalive_if_required()
@@ -111,10 +128,12 @@ class BridgeProtocol(HttpToolsProtocol):
     # Called by the parser
 
     def on_message_begin(self) -> None:
+        """A request begins: see httptools' `HttpRequestParser`."""
         super().on_message_begin()
         self._in_head = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """A header field, or a trailer, is whole."""
         if not self._in_body:
             super().on_header(name, value)
             return
@@ -125,6 +144,7 @@ class BridgeProtocol(HttpToolsProtocol):
             raise _Refused(trailers_too_large(self.limits))
 
     def on_headers_complete(self) -> None:
+        """Let the app have the request, if its head is as it has to be."""
         refusal = check_head(
             self.limits,
             method=self.parser.get_method(),
@@ -140,6 +160,7 @@ class BridgeProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
+        """Let the app have a part of the body, if there may be so much."""
         self._size_beside_body = 0
         limit = self.limits.body_size
         if limit is not None:
@@ -149,6 +170,7 @@ class BridgeProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        """The request is whole."""
         self._in_body = False
         self._head_size = 0
         super().on_message_complete()
@@ -266,6 +288,5 @@ def make_protocol(limits: Limits, on_shutdown: Callable[[], None]) -> type[Bridg
         limits: what a request may be.
         on_shutdown: called for each connection when the server begins to stop.
     """
-    return type(
-        "BridgeProtocol", (BridgeProtocol,), {"limits": limits, "on_shutdown": staticmethod(on_shutdown)}
-    )
+    members = {"__slots__": (), "limits": limits, "on_shutdown": staticmethod(on_shutdown)}
+    return type("BridgeProtocol", (BridgeProtocol,), members)

@@ -60,7 +60,8 @@ _MAX_IDLE = 256
 class _LinkGreenlet(CallGreenlet):
     """A greenlet that knows for whom it runs."""
 
-    link: "GreenletLink | None" = None
+    __slots__ = ("link",)
+    link: "GreenletLink | None"
 
 
 class Greenlets:

@@ -37,6 +37,8 @@ class CallGreenlet(greenlet):
     One that has finished can be driven again: a new one costs 12 us, most of it for the memory of its stack.
     """
 
+    __slots__ = ("_awaited", "_failure", "_function", "_interrupts_next", "_is_abandoned", "waits")
+
     def __init__(self) -> None:
         super().__init__(_run_all)
         self.waits = 0

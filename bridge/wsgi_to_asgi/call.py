@@ -8,6 +8,7 @@ a list. All of PEP 3333 is here and in `response`, `body` and `environ`, written
 from __future__ import annotations
 
 import logging
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -70,9 +71,9 @@ class LoopLink(Link, Protocol):
 class LoopIterable(Iterable[bytes]):
     """What an app may return as a body whose parts come from the event loop, but which plain code can use."""
 
+    @abstractmethod
     def begin_on_loop(self, link: LoopLink) -> AsyncIterator[str | bytes]:
         """The parts, for a coroutine in the call's own context; `close` will be called as ever."""
-        raise NotImplementedError
 
 
 def run_call(app: WSGIApplication, scope: HTTPScope, state: Mapping[str, Any], link: Link) -> None:

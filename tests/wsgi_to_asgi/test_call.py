@@ -4,10 +4,10 @@ import io
 import logging
 import sys
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from types import MappingProxyType
-from typing import Any, Literal, NoReturn, TypeAlias
+from typing import Any, Literal, NoReturn, TypeAlias, TypeVar, cast
 from wsgiref.validate import validator
 
 import pytest
@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.errors import ApplicationError
-from bridge.types import HTTPScope, StartResponse, WSGIApplication, WSGIEnvironment
-from bridge.wsgi_to_asgi.call import run_call
+from bridge.types import HTTPResponseEvent, HTTPScope, StartResponse, WSGIApplication, WSGIEnvironment
+from bridge.wsgi_to_asgi.call import LoopIterable, LoopLink, run_call
 from tests.wsgi_to_asgi.links import (
     DISCONNECT,
     ListLink,
@@ -27,6 +27,8 @@ from tests.wsgi_to_asgi.links import (
     split_bodies,
     without_collector,
 )
+
+T = TypeVar("T")
 
 TEXT = [("Content-Type", "text/plain")]
 NO_STATE: MappingProxyType[str, Any] = MappingProxyType({})
@@ -892,6 +894,81 @@ def test_exception_raised_again_does_not_hold_itself() -> None:
         exchange(app)
         [reference] = references
         assert reference() is None
+
+
+# Bodies that come from the event loop
+
+
+class LoopListLink(ListLink):
+    """A link of a call on a loop where nothing ever waits."""
+
+    @property
+    def on_loop(self) -> "LoopListLink":  # type: ignore[override]  # None elsewhere
+        return self
+
+    def await_for_app(self, awaitable: Awaitable[T]) -> T:
+        try:
+            next(awaitable.__await__())
+        except StopIteration as end:
+            return cast(T, end.value)
+        raise AssertionError("it has waited")
+
+    async def send_from_loop(self, events: Sequence[HTTPResponseEvent]) -> None:
+        self.send(events)
+
+
+class Parts(LoopIterable):
+    """A body of parts, for plain code and for the loop."""
+
+    def __init__(self, parts: list[str | bytes]) -> None:
+        self._parts = parts
+        self.given = 0
+        self.closed = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        return (part.encode() if isinstance(part, str) else part for part in self._parts)
+
+    async def begin_on_loop(self, link: LoopLink) -> AsyncIterator[str | bytes]:
+        for part in self._parts:
+            self.given += 1
+            yield part
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+PARTS: dict[str, tuple[list[str | bytes], list[tuple[str, str]], bytes, int]] = {
+    # parts, headers, what the client gets, how many parts are asked for
+    "text and bytes": (["one ", b"two"], [], b"one two", 2),
+    "text beyond ASCII": (["grün"], [], "grün".encode(), 1),
+    "nothing": ([], [], b"", 0),
+    "an empty part, which only asks whether the client is there": (["a", "", "b"], [], b"ab", 3),
+    "more than declared": (["abc", "def", "ghi", "jkl"], [("Content-Length", "4")], b"abcd", 3),
+}
+
+
+@pytest.mark.parametrize(("parts", "headers", "body", "given"), PARTS.values(), ids=PARTS)
+@pytest.mark.parametrize("link_type", [ListLink, LoopListLink])
+def test_a_body_that_comes_from_the_loop(
+    link_type: type[ListLink],
+    parts: list[str | bytes],
+    headers: list[tuple[str, str]],
+    body: bytes,
+    given: int,
+) -> None:
+    """The same as in plain form, which is used where the call is made in a thread."""
+    chunks = Parts(parts)
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", headers)
+        return chunks
+
+    link = link_type()
+    run_call(app, http_scope(), {}, link)
+    assert Reply.of(link.sent).body == body
+    assert chunks.closed == 1
+    if link_type is LoopListLink:
+        assert chunks.given == given
 
 
 # Flask

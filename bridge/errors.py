@@ -4,11 +4,15 @@ Each message says who broke what, what came, what was expected, and what to do a
 with arguments that make no sense is a `TypeError` or a `ValueError`, as everywhere.
 """
 
-__all__ = ["ApplicationError", "BridgeError", "ClientDisconnected"]
+__all__ = ["ApplicationError", "BridgeError", "ClientDisconnected", "Overloaded"]
 
 
 class BridgeError(Exception):
     """The base of this package's own errors."""
+
+
+class Overloaded(BridgeError):
+    """No thread took the request in time, or too many were waiting already."""
 
 
 class ClientDisconnected(BridgeError, ConnectionError):

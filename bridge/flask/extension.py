@@ -63,6 +63,9 @@ class Bridge:
         self._lifespans: list[Callable[[Flask], AbstractAsyncContextManager[Mapping[str, Any] | None]]] = []
         self._states: dict[Flask, State] = {}
         self._background = Background()
+        self.readiness_check: Callable[..., object] | None = None
+        """Asked by the server whether the app can serve; see `readiness`."""
+
         if app is not None:
             self.init_app(app)
 
@@ -137,6 +140,14 @@ class Bridge:
                 "ASGI host that sends lifespan events; in a test, use `async with bridge.testing.Client(app)`"
             )
         return self._states[app]
+
+    def readiness(self, function: _HookT) -> _HookT:
+        """Decorate a function, async or not, that says whether the app can serve, for the server's health.
+
+        It is called without arguments for each probe: the app is not ready if it returns False or raises.
+        """
+        self.readiness_check = function
+        return function
 
     def background(self, function: Callable[..., object], *args: Any, **kwargs: Any) -> None:
         """Call a function, async or not, after the response of the current request.

@@ -9,8 +9,11 @@ from asgiref.compatibility import double_to_single_callable
 
 from bridge.errors import BridgeError
 from bridge.interfaces import Interface, is_flask
+from bridge.server.access_log import AccessLog
+from bridge.server.health import Health, ReadinessCheck
 from bridge.server.limits import Limits
-from bridge.server.loading import LoadedApp, load_app
+from bridge.server.loading import LoadedApp, load_app, load_function
+from bridge.server.request_id import RequestIds
 from bridge.types import ASGI3Application, WSGIApplication
 from bridge.wsgi_to_asgi.adapter import WSGIToASGI
 
@@ -38,6 +41,16 @@ class ServeSettings:
     graceful_timeout: float | None = 25.0
     settle_gc: bool = True
     limits: Limits = field(default_factory=Limits)
+    queue_length: int | None = 1000
+    queue_timeout: float | None = 30.0
+    health_live: str | None = "/-/health/live"
+    health_ready: str | None = "/-/health/ready"
+    readiness: str | None = None
+    drain_delay: float = 0.0
+    uds_mode: int = 0o600
+    binds: tuple[str, ...] = ()
+    access_log_format: str | None = None
+    request_id: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,6 +61,9 @@ class Application:
     description: str
     drain: Callable[[], None]
     """To be called when the server begins to stop."""
+
+    be_unready: Callable[[], None]
+    """To be called when it is about to."""
 
 
 def make_application(settings: ServeSettings) -> Application:
@@ -64,8 +80,36 @@ def make_application(settings: ServeSettings) -> Application:
     else:
         adapted = _as_asgi3(loaded)
         details = "served as it is, no adapter"
-    drain = adapted.end_streams if isinstance(adapted, WSGIToASGI) else _do_nothing
-    return Application(adapted, f"{_describe_app(loaded, settings)} · {details}", drain)
+    health = Health(
+        _with_log(adapted, settings),
+        live=settings.health_live,
+        ready=settings.health_ready,
+        check=_readiness(loaded, settings),
+    )
+    has_health = settings.health_live is not None or settings.health_ready is not None
+    return Application(
+        cast(ASGI3Application, health) if has_health else _with_log(adapted, settings),
+        description=f"{_describe_app(loaded, settings)} · {details}",
+        drain=adapted.end_streams if isinstance(adapted, WSGIToASGI) else _do_nothing,
+        be_unready=health.drain,
+    )
+
+
+def _with_log(app: ASGI3Application, settings: ServeSettings) -> ASGI3Application:
+    """The app within what writes the access log, within what gives each request an id."""
+    if settings.access_log_format is not None:
+        app = cast(ASGI3Application, AccessLog(app, format=settings.access_log_format))
+    if settings.request_id:
+        app = cast(ASGI3Application, RequestIds(app))
+    return app
+
+
+def _readiness(loaded: LoadedApp, settings: ServeSettings) -> ReadinessCheck | None:
+    """The app's own check: the one that is named, else that of its Flask extension."""
+    if settings.readiness is not None:
+        return cast(ReadinessCheck, load_function(settings.readiness))
+    extension = loaded.app.extensions.get("bridge") if is_flask(loaded.app) else None
+    return cast("ReadinessCheck | None", getattr(extension, "readiness_check", None))
 
 
 def _as_asgi3(loaded: LoadedApp) -> ASGI3Application:
@@ -106,6 +150,8 @@ def _with_bridge(app: WSGIApplication, settings: ServeSettings) -> ASGI3Applicat
     adapter = WSGIToASGI(
         app,
         threads=settings.threads,
+        queue_length=settings.queue_length,
+        queue_timeout=settings.queue_timeout,
         streams=settings.streams,
         async_views=settings.async_views,
         blocking_threshold=settings.blocking_threshold,

@@ -1,48 +1,65 @@
-"""The command line: `bridge serve`. uvicorn's options are taken over from its command, not declared again."""
+"""The command line: `bridge serve`, `bridge config`, `bridge completion`. `options.py` has the settings."""
 
-import copy
 import importlib.metadata
 import inspect
+import json
 import os
 import sys
-from collections.abc import Callable
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import click
 import uvicorn
-from uvicorn.main import main as uvicorn_command
+from click.shell_completion import get_completion_class
 
 from bridge import __version__
 from bridge.errors import BridgeError
-from bridge.interfaces import Interface
+from bridge.server.app_errors import AppError
 from bridge.server.application import AdapterName, AsyncViews, ServeSettings
+from bridge.server.inspect_commands import check_command, routes_command
 from bridge.server.limits import Limits
-from bridge.server.naming import find_app
+from bridge.server.naming import find_app_and_variables
+from bridge.server.options import (
+    INTERFACES,
+    InForce,
+    SettingsCommand,
+    setting_parameters,
+    settings_in_force,
+    unknown_variables,
+)
 from bridge.server.serving import STARTUP_FAILURE, ServeConfig, default_log_config, serve
 
 __all__ = ["bridge", "make_config"]
 
-_Decorator: TypeAlias = Callable[[Callable[..., None]], Callable[..., None]]
+# What has a part in serving an app. Not all of them need be installed.
+_PARTS = ("uvicorn", "httptools", "uvloop", "flask", "werkzeug", "asgiref", "greenlet")
 
-_INTERFACES: dict[str, Interface | None] = {
-    "auto": None,
-    "wsgi": "wsgi",
-    "asgi": "asgi",
-    "asgi3": "asgi",
-    "asgi2": "asgi2",
-}
+_INSTALLING_COMPLETION = """
+\b
+To have the shell complete commands and options:
+  bash   echo 'eval "$(bridge completion bash)"' >> ~/.bashrc
+  zsh    echo 'eval "$(bridge completion zsh)"' >> ~/.zshrc
+  fish   bridge completion fish > ~/.config/fish/completions/bridge.fish
+"""
 
-# Seconds that requests in flight have to finish after a signal; uvicorn would wait for ever.
-_GRACEFUL_SHUTDOWN = 25
+_OTHER_WAYS = """
+APP and the options are settings, which may also come from the environment, as BRIDGE_APP or BRIDGE_LOG_LEVEL,
+and from a file in the current folder: app or log-level at the top level of bridge.toml, or else in the table
+[tool.bridge] of pyproject.toml. What is typed is stronger than the environment, and that than the file. Paths
+in a file are relative to the current folder. `bridge config` shows what is in force, and why.
+"""
 
 
 def _version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
     if not wanted or context.resilient_parsing:
         return
-    click.echo(
-        f"bridge {__version__}, uvicorn {importlib.metadata.version('uvicorn')}, "
-        f"Python {'.'.join(map(str, sys.version_info[:3]))}"
-    )
+    versions = [f"bridge {__version__}"]
+    for part in _PARTS:
+        try:
+            versions.append(f"{part} {importlib.metadata.version(part)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    versions.append(f"Python {'.'.join(map(str, sys.version_info[:3]))}")
+    click.echo(", ".join(versions))
     context.exit()
 
 
@@ -51,121 +68,73 @@ _version_option = click.option(
 )
 
 
-@click.group()
+class _Commands(click.Group):
+    """The commands, all of which end with one line where Bridge cannot do what is asked."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BridgeError as error:
+            click.echo(f"bridge: {error}", err=True)
+            sys.exit(STARTUP_FAILURE)
+
+
+@click.group(cls=_Commands, epilog=_INSTALLING_COMPLETION)
 @_version_option
 def bridge() -> None:
     """Run Flask, and any WSGI app, on ASGI."""
 
 
-def _uvicorn_options() -> list[click.Parameter]:
-    """uvicorn's own options, as its command has them, less the few that mean something else here."""
-    options = []
-    for parameter in uvicorn_command.params:
-        if parameter.name in ("app", "interface", "version"):
-            continue
-        parameter = copy.copy(parameter)
-        if parameter.envvar is None and parameter.name is not None:
-            parameter.envvar = f"UVICORN_{parameter.name.upper()}"
-        if parameter.name == "timeout_graceful_shutdown":
-            parameter.default = _GRACEFUL_SHUTDOWN
-            cast(click.Option, parameter).show_default = True
-        options.append(parameter)
-    return options
-
-
-def _limit_option(name: str, field: str, meaning: str) -> _Decorator:
-    return click.option(
-        name, type=click.IntRange(min=1), default=getattr(Limits(), field), show_default=True, help=meaning
-    )
-
-
-def _deadline_option(name: str, field: str, meaning: str) -> _Decorator:
-    return click.option(
-        name,
-        type=click.FloatRange(min=0, min_open=True),
-        default=getattr(Limits(), field),
-        show_default=True,
-        help=f"{meaning}  Then it is a 408.",
-    )
-
-
-@bridge.command("serve", params=_uvicorn_options())
-@click.argument("app", required=False, envvar="UVICORN_APP")
+@bridge.command("serve", cls=SettingsCommand, params=setting_parameters(), epilog=_OTHER_WAYS)
 @_version_option
-@click.option(
-    "--interface",
-    type=click.Choice(list(_INTERFACES)),
-    envvar="UVICORN_INTERFACE",
-    default="auto",
-    show_default=True,
-    help="What the app speaks, if it cannot be told.",
-)
-@click.option(
-    "--adapter",
-    type=click.Choice(["bridge", "a2wsgi", "asgiref"]),
-    default="bridge",
-    show_default=True,
-    help="What runs a WSGI app; the other two are there to compare.",
-)
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    default=40,
-    show_default=True,
-    help="How many calls of a WSGI app may run at once.",
-)
-@click.option(
-    "--streams",
-    type=click.IntRange(min=0),
-    default=1000,
-    show_default=True,
-    help="How many responses more may be streaming for over a second.",
-)
-@click.option(
-    "--async-views",
-    type=click.Choice(["loop", "thread"]),
-    default="loop",
-    show_default=True,
-    help="Where requests run whose Flask view is async: on the event loop, or in a thread each.",
-)
-@click.option(
-    "--blocking-threshold",
-    type=click.FloatRange(min=0),
-    default=None,
-    help="Warn of code that holds the event loop for so many seconds; 0 for never.  "
-    "[default: 0.1 for a Flask app in debug mode]",
-)
-@click.option(
-    "--settle-gc/--no-settle-gc",
-    default=True,
-    show_default=True,
-    help="Have the garbage collector leave the loaded app alone, and come less often.",
-)
-@_limit_option("--limit-request-line", "request_line", "Bytes of a request's first line; more is a 414.")
-@_limit_option("--limit-request-fields", "header_count", "Header fields of a request; more is a 431.")
-@_limit_option("--limit-request-field-size", "header_size", "Bytes of one header field; more is a 431.")
-@_limit_option("--limit-request-head", "head_size", "Bytes of all header fields; more is a 431.")
-@click.option(
-    "--limit-request-body",
-    type=click.IntRange(min=0),
-    default=None,
-    help="Bytes of a request's body; more is a 413.  [default: any number]",
-)
-@_deadline_option("--timeout-first-byte", "first_byte", "Seconds until a connection's first byte.")
-@_deadline_option("--timeout-request-head", "head_time", "Seconds from there to the end of a head.")
-@_deadline_option("--timeout-request-body", "body_pause", "Seconds without a byte of an unfinished body.")
 def serve_command(app: str | None, **options: Any) -> None:
     """Serve APP: module:attribute, module:factory(), module, or a .py file.
 
     Without APP: FLASK_APP, wsgi.py or app.py, as Flask's own command does.
     """
     sys.path.insert(0, options["app_dir"] or os.getcwd())
-    try:
-        code = serve(make_config(app, options))
-    except BridgeError as error:
-        click.echo(f"bridge: {error}", err=True)
-        code = STARTUP_FAILURE
-    sys.exit(code)
+    sys.exit(serve(make_config(app, options)))
+
+
+@bridge.command(
+    "config",
+    cls=SettingsCommand,
+    params=setting_parameters(),
+    short_help="Show the settings in force, and their sources.",
+    epilog=_OTHER_WAYS,
+)
+@click.option("--json", "as_json", is_flag=True, help="Print an object: each setting's value and source.")
+@click.pass_context
+def config_command(context: click.Context, /, as_json: bool, app: str | None, **options: Any) -> None:
+    """Show what `bridge serve` with the same arguments would go by, and where each value comes from.
+
+    Settings at their default come last.
+    """
+    found = None if app is not None else _found_app(options)  # may read .env, so it comes first
+    rows = settings_in_force(context)
+    if found is not None:
+        rows = [found, *rows[1:]]
+    if as_json:
+        click.echo(
+            json.dumps({row.key: {"value": row.value, "source": row.source} for row in rows}, indent=2)
+        )
+    else:
+        click.echo(_table(rows))
+    for variable, meant in unknown_variables().items():
+        click.echo(f"bridge: {variable} in the environment is no setting; is {meant} meant?", err=True)
+
+
+@bridge.command("completion", short_help="Print a shell's completion script.", epilog=_INSTALLING_COMPLETION)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion_command(shell: str) -> None:
+    """Print the script that has a shell complete commands and options."""
+    script = get_completion_class(shell)
+    assert script is not None  # click has all three
+    click.echo(script(bridge, {}, "bridge", "_BRIDGE_COMPLETE").source())
+
+
+bridge.add_command(routes_command)
+bridge.add_command(check_command)
 
 
 def make_config(app: str | None, options: dict[str, Any]) -> ServeConfig:
@@ -179,9 +148,9 @@ def make_config(app: str | None, options: dict[str, Any]) -> ServeConfig:
         AppError: there is no app to be found.
     """
     settings = ServeSettings(
-        target=app or _find_app(options),
+        target=app or find_app_and_variables(options["app_dir"], options["env_file"]),
         factory=options["factory"],
-        interface=_INTERFACES[options["interface"]],
+        interface=INTERFACES[options["interface"]],
         adapter=cast(AdapterName, options["adapter"]),
         threads=options["threads"],
         streams=options["streams"],
@@ -189,6 +158,16 @@ def make_config(app: str | None, options: dict[str, Any]) -> ServeConfig:
         blocking_threshold=options["blocking_threshold"],
         graceful_timeout=options["timeout_graceful_shutdown"],
         settle_gc=options["settle_gc"],
+        queue_length=options["queue_length"],
+        queue_timeout=options["queue_timeout"] or None,
+        binds=tuple(options["bind"]),
+        uds_mode=int(options["uds_mode"], 8),
+        health_live=options["health_live"] if options["health"] else None,
+        health_ready=options["health_ready"] if options["health"] else None,
+        readiness=options["readiness"],
+        drain_delay=options["drain_delay"],
+        access_log_format=options["access_log_format"] if options["access_log"] else None,
+        request_id=options["request_id"],
         limits=Limits(
             request_line=options["limit_request_line"],
             header_count=options["limit_request_fields"],
@@ -203,21 +182,6 @@ def make_config(app: str | None, options: dict[str, Any]) -> ServeConfig:
     return ServeConfig(settings, **_config_options(options))
 
 
-def _find_app(options: dict[str, Any]) -> str:
-    """What Flask's own command would serve, which reads .env and .flaskenv before it looks for FLASK_APP."""
-    # Comes with uvicorn[standard]; where it is missing, so is what --env-file needs.
-    from dotenv import find_dotenv, load_dotenv
-
-    if options["env_file"] is not None:
-        load_dotenv(options["env_file"])  # uvicorn reads it as well, but later
-    elif not os.environ.get("FLASK_SKIP_DOTENV"):
-        for name in (".env", ".flaskenv"):
-            found = find_dotenv(name, usecwd=True)
-            if found:
-                load_dotenv(found)
-    return find_app(options["app_dir"] or ".")
-
-
 def _config_options(options: dict[str, Any]) -> dict[str, Any]:
     """What of the command line's options `uvicorn.Config` takes, in the form in which it takes them."""
     known = inspect.signature(uvicorn.Config).parameters.keys() - {"app", "factory", "interface"}
@@ -225,14 +189,26 @@ def _config_options(options: dict[str, Any]) -> dict[str, Any]:
     for name, value in taken.items():
         if isinstance(value, tuple):
             taken[name] = list(value) or None
-    taken["headers"] = [_split_header(header) for header in options["headers"]]
+    taken["headers"] = [tuple(header.split(":", 1)) for header in options["headers"]]
     if taken["log_config"] is None:
-        taken["log_config"] = default_log_config()
+        taken["log_config"] = default_log_config(request_id=options["request_id"])
+    if options["access_log_format"] is not None:
+        taken["access_log"] = False  # uvicorn's own line
     return taken
 
 
-def _split_header(header: str) -> tuple[str, str]:
-    name, separator, value = header.partition(":")
-    if not separator:
-        raise click.BadParameter(f"{header!r} is not of the form Name:Value", param_hint="--header")
-    return name, value
+def _found_app(options: dict[str, Any]) -> InForce:
+    """What is served where no setting says it."""
+    try:
+        found = find_app_and_variables(options["app_dir"], options["env_file"])
+    except AppError:
+        return InForce("app", None, "default")
+    return InForce("app", found, "FLASK_APP" if os.environ.get("FLASK_APP") else "found")
+
+
+def _table(rows: list[InForce]) -> str:
+    """Lines with a key, a value and a source each, those at their default last."""
+    ordered = sorted(rows, key=lambda row: row.is_default)
+    cells = [(row.key, row.shown, row.source) for row in ordered]
+    widths = [max(len(row[column]) for row in cells) for column in range(2)]
+    return "\n".join(f"{key:{widths[0]}}  {value:{widths[1]}}  {source}" for key, value, source in cells)

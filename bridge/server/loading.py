@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from bridge.interfaces import Interface, detect_interface, is_async_callable
 from bridge.server.app_errors import AppError, BrokenAppError
 from bridge.server.naming import Target, parse_target
 
-__all__ = ["LoadedApp", "load_app"]
+__all__ = ["LoadedApp", "load_app", "load_function"]
 
 # What Flask's own command looks for in a module, in its order.
 _NAMES = ("app", "application")
@@ -74,6 +74,22 @@ def load_app(target: str, *, factory: bool = False, interface: Interface | None 
     if not callable(app):
         raise AppError(f"{name} is of type {type(app).__name__}, which is not callable, and so not an app")
     return LoadedApp(app, _interface_of(app, name, interface), name)
+
+
+def load_function(target: str) -> Callable[..., Any]:
+    """Import a function that a setting names, as `module:function`.
+
+    Raises:
+        AppError: there is no such module or function.
+        BrokenAppError: the module's own code raised an exception.
+    """
+    named = parse_target(target)
+    if not named.expression:
+        raise AppError(f"{target!r} names a module; a function in it is expected, as {target}:function")
+    function = _evaluate(_import(named), named.expression)
+    if not callable(function):
+        raise AppError(f"{target!r} is of type {type(function).__name__}; a function is expected")
+    return cast(Callable[..., Any], function)
 
 
 def _import(named: Target) -> ModuleType:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bridge.server.app_errors import AppError
 
-__all__ = ["Target", "find_app", "parse_target"]
+__all__ = ["Target", "find_app", "find_app_and_variables", "parse_target"]
 
 # The modules Flask's own command looks for, in its order.
 _MODULES = ("wsgi", "app")
@@ -22,6 +22,29 @@ class Target:
     """Where the module has to come from, if a path was given."""
     expression: str
     """The attribute or the call of a factory; empty if none was given."""
+
+
+def find_app_and_variables(folder: str, env_file: str | None = None) -> str:
+    """`find_app`, after the variables have been read that Flask's own command reads: .env and .flaskenv.
+
+    Args:
+        folder: where to look for a module; empty for the current folder.
+        env_file: a file of variables to read in their place.
+
+    Raises:
+        AppError: there is no app to be found.
+    """
+    # Comes with uvicorn[standard]; where it is missing, so is what --env-file needs.
+    from dotenv import find_dotenv, load_dotenv
+
+    if env_file is not None:
+        load_dotenv(env_file)  # uvicorn reads it as well, but later
+    elif not os.environ.get("FLASK_SKIP_DOTENV"):
+        for name in (".env", ".flaskenv"):
+            found = find_dotenv(name, usecwd=True)
+            if found:
+                load_dotenv(found)
+    return find_app(folder or ".")
 
 
 def find_app(folder: str = ".") -> str:

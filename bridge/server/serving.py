@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
@@ -26,7 +27,7 @@ from bridge.server.app_errors import BrokenAppError
 from bridge.server.application import Application, ServeSettings, make_application
 from bridge.server.garbage import settle
 from bridge.server.protocol import make_protocol
-from bridge.server.sockets import address_of, bind
+from bridge.server.sockets import address_of, bind, bind_all, inherited
 from bridge.server.supervisors import Reloader, Workers, let_ctrl_c_through
 
 __all__ = ["STARTUP_FAILURE", "ServeConfig", "default_log_config", "serve"]
@@ -102,6 +103,10 @@ class ServeConfig(uvicorn.Config):
             self.log_addresses()
         return lambda: self._application.asgi
 
+    def be_unready(self) -> None:
+        """Have the readiness path say no: the server is about to stop."""
+        self._application.be_unready()
+
     def _make_application(self) -> "Future[Application]":
         """The application, or the error instead of it, which is for `load_app` to raise.
 
@@ -119,13 +124,31 @@ class ServeConfig(uvicorn.Config):
     def log_addresses(self) -> None:
         """Say where the server listens."""
         workers = "1 worker" if self.workers == 1 or self.reload else f"{self.workers} workers"
-        logger.info("%s · %s · Ctrl-C to stop", ", ".join(self.addresses), workers)
+        health = self.settings.health_ready or self.settings.health_live
+        about_health = f" · health at {health}" if health else ""
+        logger.info("%s · %s%s · Ctrl-C to stop", ", ".join(self.addresses), workers, about_health)
 
 
-def default_log_config() -> dict[str, Any]:
-    """uvicorn's logging, with Bridge's messages where uvicorn's own go."""
+def default_log_config(*, request_id: bool = False) -> dict[str, Any]:
+    """uvicorn's logging, with Bridge's messages where uvicorn's own go, and access logs as they are.
+
+    Args:
+        request_id: whether messages are to begin with the id of the request that they are about.
+    """
     config = copy.deepcopy(LOGGING_CONFIG)
     config["loggers"]["bridge"] = {"handlers": ["default"], "level": "INFO", "propagate": False}
+    config["formatters"]["plain"] = {"format": "%(message)s"}
+    config["handlers"]["requests"] = {
+        "class": "logging.StreamHandler",
+        "formatter": "plain",
+        "stream": "ext://sys.stdout",
+    }
+    config["loggers"]["bridge.access"] = {"handlers": ["requests"], "level": "INFO", "propagate": False}
+    if request_id:
+        config["filters"] = {"request_id": {"()": "bridge.server.request_id.RequestIdFilter"}}
+        config["handlers"]["default"]["filters"] = ["request_id"]
+        config["handlers"]["access"]["filters"] = ["request_id"]
+        config["formatters"]["default"]["fmt"] = "%(levelprefix)s [%(request_id)s] %(message)s"
     return config
 
 
@@ -137,7 +160,8 @@ def serve(config: ServeConfig) -> int:
     """
     if config.ssl_keyfile and not config.ssl_certfile:
         raise BridgeError("--ssl-keyfile needs the certificate, too: --ssl-certfile")
-    sockets = bind(host=config.host, port=config.port, uds=config.uds, fd=config.fd)
+    sockets = _sockets(config)
+    paths = _made_paths(config)
     config.addresses = [address_of(each, tls=config.is_ssl) for each in sockets]
     # SIGTERM ends like Ctrl-C: uvicorn raises the signal again when it has stopped, and by default that
     # would end the process before it can clean up.
@@ -149,22 +173,58 @@ def serve(config: ServeConfig) -> int:
     finally:
         for each in sockets:
             each.close()
-        if config.fd is None and config.uds is not None and os.path.exists(config.uds):
-            os.unlink(config.uds)
+        for path in paths:
+            if os.path.exists(path):
+                os.unlink(path)
+
+
+def _sockets(config: ServeConfig) -> list[socket.socket]:
+    """Those of --bind; else those that systemd has opened; else that of --host and --port, --uds or --fd."""
+    settings = config.settings
+    if settings.binds:
+        return bind_all(settings.binds, uds_mode=settings.uds_mode)
+    return inherited(os.environ) or bind(
+        host=config.host, port=config.port, uds=config.uds, fd=config.fd, uds_mode=settings.uds_mode
+    )
+
+
+def _made_paths(config: ServeConfig) -> list[str]:
+    """The unix sockets that were made here, and are to be removed again."""
+    if config.settings.binds:
+        return [
+            address.removeprefix("unix:") for address in config.settings.binds if address.startswith("unix:")
+        ]
+    return [config.uds] if config.uds is not None and config.fd is None else []
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which says that it is not ready for a while before it stops."""
+
+    config: ServeConfig
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.config.be_unready()
+        delay = self.config.settings.drain_delay
+        if delay:
+            logger.info("not ready from here on; going on for %g s, for load balancers to notice", delay)
+            end = time.monotonic() + delay
+            while not self.force_exit and time.monotonic() < end:  # noqa: ASYNC110  # uvicorn sets a flag
+                await asyncio.sleep(0.1)
+        await super().shutdown(sockets)
 
 
 def _run(config: ServeConfig, sockets: list[socket.socket]) -> int:
     if config.use_subprocess:
         config.log_addresses()
     if config.should_reload:
-        Reloader(config, target=uvicorn.Server(config).run, sockets=sockets).run()
+        Reloader(config, target=_Server(config).run, sockets=sockets).run()
         return 0
     if config.workers > 1:
         supervisor = Workers(config, sockets=sockets)
         supervisor.run()
         failed = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
         return STARTUP_FAILURE if failed else 0
-    server = uvicorn.Server(config)
+    server = _Server(config)
     server.run(sockets=sockets)
     return 0 if server.started else STARTUP_FAILURE
 

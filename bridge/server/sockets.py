@@ -5,15 +5,51 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from bridge.errors import BridgeError
 
-__all__ = ["address_of", "bind"]
+__all__ = ["address_of", "bind", "bind_all", "inherited"]
+
+# The first descriptor that systemd hands over (sd_listen_fds(3)).
+_FIRST_INHERITED = 3
+
+_UDS_MODE = 0o600
 
 
-def bind(*, host: str, port: int, uds: str | None, fd: int | None) -> list[socket.socket]:
+def bind_all(addresses: Iterable[str], *, uds_mode: int = _UDS_MODE) -> list[socket.socket]:
+    """The sockets of several addresses, each `host:port`, `[host]:port`, `unix:path` or `fd:number`.
+
+    Raises:
+        BridgeError: one is ill-formed, taken, not this machine's, or not allowed; the others are closed then.
+    """
+    bound: list[socket.socket] = []
+    try:
+        for address in addresses:
+            bound += bind(**_parse(address), uds_mode=uds_mode)
+    except BaseException:
+        for one in bound:
+            one.close()
+        raise
+    return bound
+
+
+def inherited(environ: Mapping[str, str]) -> list[socket.socket]:
+    """The sockets that systemd has opened for this very process (sd_listen_fds(3)); mostly none.
+
+    Raises:
+        BridgeError: what it has opened cannot listen.
+    """
+    if environ.get("LISTEN_PID") != str(os.getpid()):
+        return []
+    numbers = range(_FIRST_INHERITED, _FIRST_INHERITED + int(environ.get("LISTEN_FDS", "0")))
+    return bind_all([f"fd:{number}" for number in numbers])
+
+
+def bind(
+    *, host: str, port: int, uds: str | None = None, fd: int | None = None, uds_mode: int = _UDS_MODE
+) -> list[socket.socket]:
     """The sockets to listen on: one for each address of `host`, or one for a path or a descriptor.
 
     Args:
@@ -21,6 +57,7 @@ def bind(*, host: str, port: int, uds: str | None, fd: int | None) -> list[socke
         port: 0 for any free one.
         uds: the path of a unix socket, in the place of host and port.
         fd: the number of an open socket, in the place of both.
+        uds_mode: who may connect to a unix socket, as permissions of a file; by default its owner alone.
 
     Raises:
         BridgeError: the address is taken, not this machine's, or not allowed.
@@ -32,7 +69,7 @@ def bind(*, host: str, port: int, uds: str | None, fd: int | None) -> list[socke
             return [_of_descriptor(fd)]
     if uds is not None:
         with _explained(uds, "--uds"):
-            return [_bind_path(uds)]
+            return [_bind_path(uds, uds_mode)]
     with _explained(f"{_in_url(host)}:{port}", "--host and --port"):
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         return _bind_addresses([(family, address) for family, _, _, _, address in dict.fromkeys(found)])
@@ -44,6 +81,26 @@ def address_of(bound: socket.socket, *, tls: bool) -> str:
     if not isinstance(name, tuple):
         return f"unix:{os.fsdecode(name)}"
     return f"{'https' if tls else 'http'}://{_in_url(name[0])}:{name[1]}"
+
+
+def _parse(address: str) -> dict[str, Any]:
+    """The arguments of `bind` for an address in one string."""
+    kind, separator, rest = address.partition(":")
+    if kind == "unix" and rest:
+        return {"host": "", "port": 0, "uds": rest}
+    if kind == "fd" and rest.isdecimal():
+        return {"host": "", "port": 0, "fd": int(rest)}
+    host, separator, port = address.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        separator = ""  # an IPv6 address without brackets: its end could be a port
+    if not separator or not port.isdecimal():
+        raise BridgeError(
+            f"{address!r} is no address to listen on; --bind takes host:port, [IPv6 address]:port, "
+            "unix:path or fd:number"
+        )
+    return {"host": host, "port": int(port)}
 
 
 def _in_url(host: str) -> str:
@@ -98,13 +155,13 @@ def _bind_address(family: socket.AddressFamily, address: Any) -> socket.socket:
     return bound
 
 
-def _bind_path(path: str) -> socket.socket:
+def _bind_path(path: str, mode: int) -> socket.socket:
     _remove_stale(path)
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        # Nobody can connect before it listens, so that the mode need not be there sooner.
         bound.bind(path)
-        # As uvicorn has it: whoever may enter the folder may connect.
-        os.chmod(path, 0o666)
+        os.chmod(path, mode)
         bound.listen()
     except BaseException:
         bound.close()

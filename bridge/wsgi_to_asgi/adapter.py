@@ -32,9 +32,11 @@ from bridge.types import (
     WSGIApplication,
 )
 from bridge.wsgi_to_asgi.call import run_call
+from bridge.wsgi_to_asgi.call_times import timed
 from bridge.wsgi_to_asgi.mailbox import Mailbox
 from bridge.wsgi_to_asgi.streams import Streams
 from bridge.wsgi_to_asgi.thread_link import ThreadLink
+from bridge.wsgi_to_asgi.thread_queue import ThreadQueue
 from bridge.wsgi_to_asgi.threads import WorkerPool
 
 if TYPE_CHECKING:
@@ -58,6 +60,8 @@ class WSGIToASGI:
     Args:
         app: the WSGI application (PEP 3333), such as a Flask app.
         threads: how many calls of the app may run at once. Threads are started as they are needed.
+        queue_length: how many requests may wait for a thread; more are answered 503. None for any number.
+        queue_timeout: how many seconds each may wait for a thread, before it is answered 503; None for ever.
         streams: how many calls more may run for responses that have been streaming for over a second; they
             no longer count as `threads`, so that open streams do not keep short requests waiting.
         lifespan: called with `app` when the host starts; returns an async context manager that lives as
@@ -84,6 +88,8 @@ class WSGIToASGI:
         app: WSGIApplication,
         *,
         threads: int = 40,
+        queue_length: int | None = None,
+        queue_timeout: float | None = None,
         streams: int = 1000,
         lifespan: LifespanFactory | None = None,
         buffer_size: int = 65536,
@@ -94,6 +100,8 @@ class WSGIToASGI:
         _check_app(app)
         _check_number("threads", threads, 1)
         _check_number("streams", streams, 0)
+        if queue_length is not None:
+            _check_number("queue_length", queue_length, 0)
         _check_number("buffer_size", buffer_size, 1)
         if async_views not in ("loop", "thread"):
             raise ValueError(f'async_views must be "loop" or "thread", got {async_views!r}')
@@ -102,6 +110,8 @@ class WSGIToASGI:
         self.graceful_timeout = graceful_timeout
         self.blocking_threshold = blocking_threshold
         self.threads = threads
+        self.queue_length = queue_length
+        self.queue_timeout = queue_timeout
         self.streams = streams
         self.lifespan = lifespan
         self.buffer_size = buffer_size
@@ -114,6 +124,7 @@ class WSGIToASGI:
         self._mailbox: Mailbox | None = None
         self._finalizer: weakref.finalize[..., WSGIToASGI] | None = None
         self._streams = Streams()
+        self._queue = ThreadQueue(self.queue_length, self.queue_timeout)
         self._views: FlaskViews | Literal[False] | None = None  # None: not looked for yet
 
     def __getstate__(self) -> dict[str, Any]:
@@ -150,7 +161,7 @@ class WSGIToASGI:
                 ).serve()
                 return
             link = ThreadLink(
-                partial(run_call, self.app, known, self._state),
+                timed(partial(run_call, self.app, known, self._state), known),
                 cast(HTTPReceive, receive),
                 cast(HTTPSend, send),
                 mailbox=mailbox,
@@ -158,8 +169,7 @@ class WSGIToASGI:
                 streams=self._streams,
                 buffer_size=self.buffer_size,
             )
-            pool.submit(link)
-            await link.serve()
+            await self._queue.serve(link, pool, cast(HTTPSend, send))
         elif known["type"] == "lifespan":
             await serve_lifespan(
                 known,

@@ -6,13 +6,18 @@ the app has not read stays with the host, which can then make the client wait.
 """
 
 import io
+import tempfile
+import weakref
 from collections.abc import Callable
 from typing import TypeAlias
 
 from bridge.errors import ClientDisconnected
-from bridge.types import HTTPRequestSideEvent
+from bridge.types import HTTPRequestEvent, HTTPRequestSideEvent
 
 __all__ = ["RequestBody"]
+
+# Bytes of a body that `receive_all` keeps in memory.
+_IN_MEMORY = 1048576
 
 _WritableBuffer: TypeAlias = bytearray | memoryview
 
@@ -131,6 +136,32 @@ class RequestBody(io.BufferedIOBase):
                 return False
             self._next_event()
         return True
+
+    def receive_all(self) -> None:
+        """Receive what is to come, into a file beyond 1 MiB, so that to read it waits for nobody.
+
+        For code that must not wait where it reads: plain code in a coroutine on the event loop.
+        """
+        if not self._complete:
+            # Closed with this, as nobody need read it.
+            spool = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115  # see above
+            weakref.finalize(self, spool.close)
+            self._receive_into(spool)
+
+    def _receive_into(self, spool: "tempfile.SpooledTemporaryFile[bytes]") -> None:
+        spool.write(self._chunk[self._position :])
+        while not self._complete:
+            self._next_event()
+            spool.write(self._chunk)
+        size = spool.tell()
+        spool.seek(0)
+
+        def receive() -> HTTPRequestEvent:
+            data = spool.read(_IN_MEMORY)
+            return {"type": "http.request", "body": data, "more_body": spool.tell() < size}
+
+        self._receive = receive
+        self._chunk, self._position, self._complete = b"", 0, False
 
     def _next_event(self) -> None:
         event = self._receive()

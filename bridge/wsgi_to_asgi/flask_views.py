@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from functools import partial, wraps
 from typing import Any
 
-from flask import Flask, Response, request, templating
+from flask import Flask, Response, has_request_context, request, templating
 from flask import views as flask_views
 from flask.sessions import SecureCookieSessionInterface
 from werkzeug.exceptions import HTTPException
@@ -22,6 +22,7 @@ from werkzeug.routing import MapAdapter, RequestRedirect, Rule
 
 from bridge.errors import BridgeError
 from bridge.types import HTTPReceive, HTTPScope, HTTPSend
+from bridge.wsgi_to_asgi.body import RequestBody
 from bridge.wsgi_to_asgi.call import LoopIterable
 from bridge.wsgi_to_asgi.greenlet_link import GreenletLink, Greenlets, current_greenlet_link
 from bridge.wsgi_to_asgi.loop_access import CURRENT_LOOP, run_on_loop
@@ -29,7 +30,7 @@ from bridge.wsgi_to_asgi.mailbox import Mailbox
 from bridge.wsgi_to_asgi.streams import Streams
 from bridge.wsgi_to_asgi.threads import WorkerPool
 
-__all__ = ["FlaskLoopIterable", "FlaskViews", "async_rules"]
+__all__ = ["FlaskLoopIterable", "FlaskViews", "async_rules", "is_async_view", "is_flasks_own"]
 
 # Paths whose runner is remembered. Clients choose them, so they are bounded in number and in length.
 _MAX_PATHS = 4096
@@ -126,7 +127,7 @@ class FlaskViews:
         except (HTTPException, RequestRedirect):
             return False
         view = self._app.view_functions.get(rule.endpoint)
-        return rule.endpoint in self._async_endpoints and view is not None and _is_async(view, method)
+        return rule.endpoint in self._async_endpoints and view is not None and is_async_view(view, method)
 
 
 def async_rules(app: Flask) -> list[Rule]:
@@ -135,7 +136,7 @@ def async_rules(app: Flask) -> list[Rule]:
         rule
         for rule in app.url_map.iter_rules()
         if (view := app.view_functions.get(rule.endpoint)) is not None
-        and any(_is_async(view, method) for method in rule.methods or ())
+        and any(is_async_view(view, method) for method in rule.methods or ())
     ]
 
 
@@ -146,12 +147,12 @@ def _path(scope: HTTPScope) -> str:
     return path
 
 
-def _is_async(view: _View, method: str) -> bool:
+def is_async_view(view: _View, method: str) -> bool:
     """Whether a view function is async, or Flask's own for a class whose method is."""
     if inspect.iscoroutinefunction(view):
         return True
     view_class = getattr(view, "view_class", None)
-    if view_class is None or not _is_flasks_own(view):
+    if view_class is None or not is_flasks_own(view):
         return False
     if inspect.iscoroutinefunction(view_class.dispatch_request):
         return True
@@ -163,7 +164,7 @@ def _is_async(view: _View, method: str) -> bool:
     return inspect.iscoroutinefunction(handler)
 
 
-def _is_flasks_own(function: _View) -> bool:
+def is_flasks_own(function: _View) -> bool:
     """Whether it is code of Flask's that does no more than call a view's method, or fill a dict."""
     code = getattr(function, "__code__", None)
     return code is not None and code.co_filename in _FLASKS_OWN
@@ -183,7 +184,7 @@ def _adopt(app: Flask) -> None:
         link = current_greenlet_link()
         if link is None or inspect.iscoroutinefunction(function):
             return plain_ensure_sync(function)
-        if _is_flasks_own(function):
+        if is_flasks_own(function):
             return function
         return partial(_run_in_thread, link, function)
 
@@ -200,6 +201,8 @@ def _adopt(app: Flask) -> None:
         def call(*args: Any, **kwargs: Any) -> Any:
             if CURRENT_LOOP.get(None) is None:
                 return plain_async_to_sync(function)(*args, **kwargs)
+            if current_greenlet_link() is None:
+                _receive_body()
             return run_on_loop(function(*args, **kwargs))
 
         if current_greenlet_link() is not None:
@@ -243,6 +246,13 @@ def _adopt(app: Flask) -> None:
     vars(app).update(replacements)
     _adopt_preprocessors(app)
     _adopt_sessions(app)
+
+
+def _receive_body() -> None:
+    """Before a coroutine runs for a call that is made in a thread: what it reads must not stop the loop."""
+    body = request.environ.get("wsgi.input") if has_request_context() else None
+    if isinstance(body, RequestBody):
+        body.receive_all()
 
 
 def _adopt_preprocessors(app: Flask) -> None:

@@ -68,7 +68,7 @@ class LoopAccess:
         Raises:
             BridgeError: this is the loop's own thread, or the loop is closed.
         """
-        if self._is_here():
+        if self.is_here():
             coroutine.close()
             raise BridgeError(
                 "run_on_loop() was called on the event loop itself, in a task of its own, which it would "
@@ -130,7 +130,8 @@ class LoopAccess:
         else:
             done.set_result(task.result())
 
-    def _is_here(self) -> bool:
+    def is_here(self) -> bool:
+        """Whether the code that asks runs on the loop."""
         try:
             return asyncio.get_running_loop() is self.loop
         except RuntimeError:

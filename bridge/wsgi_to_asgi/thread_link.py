@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
-from bridge.errors import ClientDisconnected
+from bridge.errors import BridgeError, ClientDisconnected
 from bridge.types import (
     HTTPDisconnectEvent,
     HTTPReceive,
@@ -68,7 +68,6 @@ class ThreadLink:
         "_buffered",
         "_call",
         "_changed",
-        "_complete",
         "_context",
         "_ending",
         "_events",
@@ -96,6 +95,7 @@ class ThreadLink:
         "_waiter",
         "_wants_event",
         "_worker",
+        "is_complete",
     )
 
     def __init__(
@@ -131,13 +131,12 @@ class ThreadLink:
         self._received_size = 0
         self._wants_event = False
         self._is_read_elsewhere = False  # by a thread that the app has started for it
-        self._complete = False  # the response has been sent to its end
+        self.is_complete = False  # the response has been sent to its end
         self._finished = False
         self._gone: str | None = None  # why there is nobody left to talk to
         self._failure: BaseException | None = None
         self._worker: Worker | None = None
 
-        # The loop's own.
         self._waiter: asyncio.Future[None] | None = None
         self._sending = False
         self._open = False  # the response has begun, and has not ended
@@ -189,7 +188,7 @@ class ThreadLink:
             self._post_with_lock()
             if last["type"] == "http.response.pathsend":
                 # The app closes its file after this, and may delete it then.
-                self._wait_until(lambda: self._complete)
+                self._wait_until(lambda: self.is_complete)
             elif self._buffered > self._buffer_size and has_more(last):
                 # Down to half, so that a slow client does not wake the thread for every chunk.
                 low = self._buffer_size // 2
@@ -233,6 +232,11 @@ class ThreadLink:
 
     def _wait_until(self, reached: Callable[[], bool]) -> None:
         """Wait, with the lock held, until it is so or there is nobody left to make it so."""
+        if self._access.is_here():
+            raise BridgeError(
+                "plain code on the event loop read the request's body, or wrote the response, which would "
+                "stop all others; in an async view, use Flask's own request"
+            )
         if self._changed is None:
             self._changed = threading.Condition(self._lock)
         self._changed.wait_for(lambda: reached() or self._gone is not None or self._finished)
@@ -249,11 +253,6 @@ class ThreadLink:
 
     # The loop's side
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether the response has been sent to its end."""
-        return self._complete
-
     def wake(self) -> None:
         """Look again at what there is to do; called by the mailbox, on the loop."""
         self._let_reader_go_on()
@@ -263,6 +262,12 @@ class ThreadLink:
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
+
+    def refuse(self, failure: Exception) -> None:
+        """End a call that no thread will make; `serve` raises the failure."""
+        self._failure = failure
+        self._finished = True
+        self.wake()
 
     async def serve(self) -> None:
         """Do for the host what the worker asks for, until the call has ended.
@@ -285,7 +290,7 @@ class ThreadLink:
             raise
         await self._stop_watching()
         self._context.carry_back()
-        failure: BaseException | None = None if self._complete else self._host_failure
+        failure: BaseException | None = None if self.is_complete else self._host_failure
         if failure is None and self._gone is None:  # else nobody is left to mind a response cut short
             failure = self._failure
         self._host_failure = self._failure = None
@@ -387,7 +392,7 @@ class ThreadLink:
     def _count_sent(self, size: int) -> None:
         with self._lock:
             self._buffered -= size
-            self._complete = not self._open
+            self.is_complete = not self._open
             if self._changed is not None:
                 self._changed.notify_all()
 
@@ -401,8 +406,6 @@ class ThreadLink:
             if self._changed is not None:
                 self._changed.notify_all()
         self._access.leave(reason)
-
-    # Receiving
 
     async def _receive_one(self) -> None:
         """Receive the one event that most bodies are; have the rest, if there is any, read ahead."""
@@ -472,8 +475,6 @@ class ThreadLink:
             self._room_to_read = None
         if not room.done():
             room.set_result(None)
-
-    # Streaming
 
     def _watch(self) -> None:
         """Begin to listen for the disconnect, and to count the seconds."""

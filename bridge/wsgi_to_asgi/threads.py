@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from bridge.errors import Overloaded
+
 __all__ = ["Job", "Worker", "WorkerPool"]
 
 logger = logging.getLogger("bridge")
@@ -110,17 +112,38 @@ class WorkerPool:
         with self._lock:
             return sum(worker.job is not None for worker in self._workers)
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Job, room: int | None = None) -> bool:
         """Have a thread run the job, now or when one is free.
 
+        Args:
+            job: what is to be done.
+            room: how many may wait when all threads are at work that there may be; None for any number.
+
+        Returns:
+            Whether it has to wait.
+
         Raises:
+            Overloaded: it would have to, and there is no room.
             RuntimeError: the system refuses to start even the first thread.
         """
         with self._lock:
+            waits = not self._idle and self._counted >= self._max_counted
+            if waits and room is not None and len(self._jobs) >= room:
+                raise Overloaded(f"all threads are at work, and {room} request(s) wait for one")
             self._jobs.append(job)
             worker = self._next_worker()
         if worker is not None:
             self._rouse(worker, job)
+        return waits
+
+    def withdraw(self, job: Job) -> bool:
+        """Take a job back, if no thread has taken it yet; returns whether that was so."""
+        with self._lock:
+            try:
+                self._jobs.remove(job)
+            except ValueError:
+                return False
+        return True
 
     def take(self, worker: Worker, arriving: bool) -> Job | None:
         """Give a worker its next job, if there is one; `arriving` says that it had been woken for it."""

@@ -389,6 +389,49 @@ async def test_a_body_read_in_an_async_view(kind: str, size: int) -> None:
     assert response.text == str(size)
 
 
+def _in_thread_mode(app: Flask) -> WSGIToASGI:
+    return WSGIToASGI(app, async_views="thread")
+
+
+def _behind_middleware_that_leads_elsewhere(app: Flask) -> WSGIToASGI:
+    plain = app.wsgi_app
+
+    def middleware(environ: Any, start_response: Any) -> Any:
+        environ["PATH_INFO"] = "/"
+        return plain(environ, start_response)
+
+    app.wsgi_app = middleware  # type: ignore[method-assign]  # as Flask's documentation has it
+    return WSGIToASGI(app)
+
+
+@pytest.mark.parametrize("adapt", [_in_thread_mode, _behind_middleware_that_leads_elsewhere])
+@pytest.mark.parametrize("size", [0, 1, 70_000, 3_000_000])
+@pytest.mark.parametrize("is_chunked", [True, False])
+async def test_a_body_read_in_an_async_view_whose_request_is_in_a_thread(
+    adapt: Callable[[Flask], WSGIToASGI], size: int, is_chunked: bool
+) -> None:
+    """The view is on the loop, and its plain way of reading must not wait there: it would stop all others."""
+    app = make_app()
+
+    @app.post("/")
+    async def view() -> str:
+        await asyncio.sleep(0)
+        assert place() == "loop"
+        first = request.stream.read(1)
+        return str(len(first) + len(request.stream.read()))
+
+    async def parts() -> AsyncIterator[bytes]:
+        for start in range(0, size, 10_000):
+            yield b"x" * min(10_000, size - start)
+
+    async with Client(adapt(app)) as client:
+        response = await client.post(
+            "/elsewhere" if adapt is not _in_thread_mode else "/",
+            content=parts() if is_chunked else b"x" * size,
+        )
+    assert response.text == str(size)
+
+
 async def test_a_body_read_in_a_plain_hook_of_an_async_view() -> None:
     app = make_app()
 

@@ -140,7 +140,7 @@ class Serving(Command):
 
     def __enter__(self) -> Self:
         try:
-            self.address = self.wait_for(r"^INFO: +(\S+) · .* · Ctrl-C to stop$")[1]
+            self.address = self.wait_for(r"^INFO: +(?:\[-\] )?(\S+?)(?:, \S+)* · .* · Ctrl-C to stop$")[1]
         except BaseException as error:
             self.__exit__(type(error), error, error.__traceback__)
             raise
@@ -222,6 +222,6 @@ def _clean_environment() -> dict[str, str]:
     return {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("UVICORN_", "FLASK_"))
+        if not name.startswith(("BRIDGE_", "UVICORN_", "FLASK_"))
         and name not in ("WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS")
     }

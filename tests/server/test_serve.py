@@ -45,7 +45,8 @@ def test_it_says_what_it_serves_and_where() -> None:
         assert_ended_cleanly(serving)
     lines = serving.stderr.splitlines()
     assert re.fullmatch(r"INFO: +Flask app 'shop:app' \(\d+ routes\) · adapter bridge, 3 threads", lines[0])
-    assert re.fullmatch(r"INFO: +http://127\.0\.0\.1:\d+ · 1 worker · Ctrl-C to stop", lines[1])
+    health = "health at /-/health/ready"
+    assert re.fullmatch(rf"INFO: +http://127\.0\.0\.1:\d+ · 1 worker · {health} · Ctrl-C to stop", lines[1])
 
 
 KINDS = [
@@ -449,7 +450,7 @@ def test_a_limit_of_requests_ends_it() -> None:
 def test_workers_are_processes_with_the_same_settings() -> None:
     typed = ("--workers", "2", "--threads", "3", "--header", "X-One:1", "--root-path", "/shop")
     with Serving("shop:app", *PORT, *typed, python=SCRIPT) as serving:
-        assert re.search(r"· 2 workers · Ctrl-C to stop$", serving.stderr, re.MULTILINE)
+        assert re.search(r"· 2 workers · .* · Ctrl-C to stop$", serving.stderr, re.MULTILINE)
         serving.wait_for(r"'shop:app' \(\d+ routes\) · adapter bridge, 3 threads$", times=2)
         pids = {int(serving.wait_for(r"Started server process \[(\d+)\]", times=n)[1]) for n in (1, 2)}
         serving.wait_for("Application startup complete", times=2)

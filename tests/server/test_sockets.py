@@ -181,7 +181,7 @@ def test_a_path_is_listened_on(path: Path) -> None:
     with bound(uds=str(path)) as (listening,):
         assert answers(listening)
         assert address_of(listening, tls=False) == f"unix:{path}"
-        assert stat.S_IMODE(path.stat().st_mode) == 0o666
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_a_path_comes_before_a_host(path: Path) -> None:

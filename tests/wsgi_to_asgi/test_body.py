@@ -299,3 +299,26 @@ def test_closed_body_is_not_read(read: Callable[[RequestBody], object], before: 
 def test_what_a_stream_cannot_do(read: Callable[[RequestBody], object]) -> None:
     with pytest.raises(io.UnsupportedOperation):
         read(body_of(b""))
+
+
+# Received in one go
+
+
+@pytest.mark.parametrize("read_before", [0, 1, 3])
+@pytest.mark.parametrize("parts", [[], [b""], [b"abc"], [b"abc", b"def", b"g"], [b"x" * 700_000] * 3])
+def test_a_body_received_in_one_go_reads_the_same(parts: list[bytes], read_before: int) -> None:
+    link = ListLink(body_events(*(parts or [b""])))
+    body = RequestBody(link.receive)
+    before = body.read(read_before)
+    body.receive_all()
+    received = link.receives
+    assert not link.waiting
+    assert before + body.read() == b"".join(parts)
+    assert body.read() == b""
+    assert link.receives == received
+
+
+def test_a_body_received_in_one_go_that_ends_too_soon() -> None:
+    body = RequestBody(ListLink([*body_events(b"abc", b"def")[:1], DISCONNECT]).receive)
+    with pytest.raises(ClientDisconnected):
+        body.receive_all()

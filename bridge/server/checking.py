@@ -1,0 +1,285 @@
+"""A WSGI app → what it breaks of PEP 3333, found by requests.
+
+They go through the adapter that would serve the app, with `wsgiref.validate` between the two. What either
+complains of is taken down, also where the app keeps it to itself.
+"""
+
+import asyncio
+import copy
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from bridge.errors import ApplicationError, BridgeError
+from bridge.interfaces import is_flask
+from bridge.lifespan import running
+from bridge.server.inspecting import Route, Runner, list_routes, with_article
+from bridge.server.loading import LoadedApp
+from bridge.server.validating import Recorder, validated, validated_flask
+from bridge.types import ASGIReceiveEvent, ASGISendEvent, HTTPScope
+from bridge.wsgi_to_asgi.adapter import WSGIToASGI
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+__all__ = ["Answer", "Failure", "Report", "Request", "Skipped", "Violation", "check_app"]
+
+# Rules of a Flask app that are requested.
+_MAX_RULES = 50
+
+# An answer that goes on is left after so many seconds or bytes: it may be a stream without an end.
+_BODY_TIME = 1.0
+_BODY_SIZE = 1 << 20
+
+_NO_SUCH_PATH = "/no-such-path-for-bridge-check"
+_BODY = b"checked=yes"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request that an app is checked with."""
+
+    method: str
+    path: str
+    body: bytes = b""
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a request."""
+
+    request: Request
+    status: int | None
+    """None if there was no answer in time."""
+    remark: str
+    """What else is to be said, such as that it did not end; empty for nothing."""
+
+
+@dataclass(frozen=True)
+class Violation:
+    """What breaks PEP 3333, and the requests that showed it."""
+
+    message: str
+    requests: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An exception of the app's, and the requests in which it was raised. It breaks no rule."""
+
+    message: str
+    requests: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A rule with GET that was not requested."""
+
+    rule: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `check_app` has found."""
+
+    name: str
+    kind: str
+    routes: tuple[Route, ...]
+    """Empty for an app that is not Flask."""
+    answers: tuple[Answer, ...]
+    skipped: tuple[Skipped, ...]
+    violations: tuple[Violation, ...]
+    failures: tuple[Failure, ...]
+    remarks: tuple[str, ...]
+    """What Bridge has logged besides."""
+
+
+def check_app(loaded: LoadedApp, *, async_views: Runner = "loop", timeout: float = 10.0) -> Report:
+    """Send requests to an app as it would be served, and note what it does wrong.
+
+    The requests: GET, HEAD, OPTIONS and POST of "/", GET of a path that is not there, and of the rules of a
+    Flask app that have no arguments, 50 at most. The app's lifespan runs around them.
+
+    Args:
+        loaded: a WSGI app, or a `WSGIToASGI` made of one.
+        async_views: where requests of async views run; a `WSGIToASGI` knows that itself.
+        timeout: how many seconds to wait for each answer.
+
+    Raises:
+        BridgeError: it is another ASGI app, or its lifespan fails.
+    """
+    app: object = loaded.app
+    if isinstance(app, WSGIToASGI):
+        adapter = copy.copy(app)  # the settings of the other, and nothing of what it has begun
+    elif loaded.interface == "wsgi":
+        adapter = WSGIToASGI(loaded.app, async_views=async_views)
+    else:
+        raise BridgeError(f"{loaded.name} is {with_article(loaded.kind)} app; PEP 3333 is for WSGI apps")
+    adapter.graceful_timeout = min(adapter.graceful_timeout, timeout)
+    wsgi_app = adapter.app
+    # Before the requests: with the first one the adapter puts its own functions around some of the hooks.
+    routes = list_routes(loaded, async_views=async_views) if is_flask(wsgi_app) else ()
+    rules, skipped = _rules_to_request(wsgi_app) if is_flask(wsgi_app) else ([], [])
+    recorder = Recorder()
+    with ExitStack() as stack:
+        stack.enter_context(recorder.listening())
+        if is_flask(wsgi_app):
+            stack.enter_context(validated_flask(wsgi_app, recorder))
+            host = wsgi_app.config["SERVER_NAME"] or "localhost"
+        else:
+            adapter.app, host = validated(wsgi_app, recorder), "localhost"
+        answers = asyncio.run(_ask_all(adapter, _requests(rules), recorder, host, timeout))
+    return Report(
+        name=loaded.name,
+        kind="Flask" if routes else loaded.kind,
+        routes=routes,
+        answers=tuple(answers),
+        skipped=tuple(skipped),
+        violations=tuple(Violation(*found) for found in _grouped(recorder.violations)),
+        failures=tuple(Failure(*found) for found in _grouped(recorder.failures)),
+        remarks=tuple(dict.fromkeys(recorder.remarks)),
+    )
+
+
+def _grouped(found: list[tuple[str, str]]) -> list[tuple[str, tuple[str, ...]]]:
+    """Each message once, with the requests that it came with."""
+    groups: dict[str, dict[str, None]] = {}
+    for message, request in found:
+        groups.setdefault(message, {})[request] = None
+    return [(message, tuple(requests)) for message, requests in groups.items()]
+
+
+def _rules_to_request(app: "Flask") -> tuple[list[str], list[Skipped]]:
+    """The paths of the rules with GET, and the rules that are left out."""
+    paths: dict[str, None] = {}
+    skipped = []
+    for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
+        if rule.websocket or rule.build_only or (rule.methods is not None and "GET" not in rule.methods):
+            continue
+        if not set(rule.arguments) <= set(rule.defaults or ()):
+            skipped.append(Skipped(rule.rule, "it has arguments"))
+        elif rule.host or rule.subdomain:
+            skipped.append(Skipped(rule.rule, "it depends on the host"))
+        elif len(paths) >= _MAX_RULES and rule.rule not in paths:
+            skipped.append(Skipped(rule.rule, f"{_MAX_RULES} rules are enough"))
+        else:
+            paths[rule.rule] = None
+    return list(paths), skipped
+
+
+def _requests(rules: list[str]) -> list[Request]:
+    paths = dict.fromkeys(("/", *rules, _NO_SUCH_PATH))
+    return [
+        *(Request("GET", path) for path in paths),
+        Request("HEAD", "/"),
+        Request("OPTIONS", "/"),
+        Request("POST", "/", _BODY),
+    ]
+
+
+# The client
+
+
+async def _ask_all(
+    adapter: WSGIToASGI, requests: list[Request], recorder: Recorder, host: str, patience: float
+) -> list[Answer]:
+    """Make the requests one after the other, within the app's lifespan."""
+    answers = []
+    async with running(adapter):
+        for request in requests:
+            recorder.begin(str(request))
+            answers.append(await _Exchange(request, host).run(adapter, patience))
+    return answers
+
+
+class _Exchange:
+    """One request and its answer: the ASGI host of both.
+
+    Not `bridge.testing`: the command is not to need httpx, and this client gives up apps that never end.
+    """
+
+    def __init__(self, request: Request, host: str) -> None:
+        self._request = request
+        self._host = host
+        self._asked = False
+        self._status: int | None = None
+        self._size = 0
+        self._has_head = asyncio.Event()
+        self._has_enough = asyncio.Event()
+        self._left = asyncio.Event()
+
+    async def run(self, adapter: WSGIToASGI, patience: float) -> Answer:
+        """Ask, wait, leave."""
+        call = asyncio.create_task(adapter(self._scope(), self._receive, self._send))
+        remark = ""
+        if not await _comes(call, self._has_head, patience):
+            remark = f"no answer in {patience:g} s"
+        elif not await _comes(call, self._has_enough, _BODY_TIME):
+            remark = f"it had not ended after {_BODY_TIME:g} s"
+        elif self._size > _BODY_SIZE:
+            remark = f"left after {self._size} bytes"
+        self._left.set()
+        await asyncio.wait((call,), timeout=patience)
+        if not call.done():
+            call.cancel()
+            await asyncio.wait((call,), timeout=patience)
+            remark = f"{remark}; it went on when the client had left".removeprefix("; ")
+        elif call.exception() is not None:
+            remark = "cut short"
+            if not isinstance(call.exception(), ApplicationError):
+                call.result()  # not the app's failure, but one of this package's
+        return Answer(self._request, self._status, remark)
+
+    def _scope(self) -> HTTPScope:
+        headers = [(b"host", self._host.encode()), (b"user-agent", b"bridge-check"), (b"accept", b"*/*")]
+        if self._request.body:
+            headers += [
+                (b"content-type", b"application/x-www-form-urlencoded"),
+                (b"content-length", b"%d" % len(self._request.body)),
+            ]
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "http_version": "1.1",
+            "method": self._request.method,
+            "scheme": "http",
+            "path": self._request.path,
+            "raw_path": quote(self._request.path).encode(),
+            "query_string": b"",
+            "root_path": "",
+            "headers": headers,
+            "client": ("127.0.0.1", 50000),
+            "server": ("127.0.0.1", 80),
+            "extensions": {},
+        }
+
+    async def _receive(self) -> ASGIReceiveEvent:
+        if not self._asked:
+            self._asked = True
+            return {"type": "http.request", "body": self._request.body, "more_body": False}
+        await self._left.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, event: ASGISendEvent) -> None:
+        if self._left.is_set():
+            raise ConnectionResetError("the client has left")
+        if event["type"] == "http.response.start":
+            self._status = event["status"]
+            self._has_head.set()
+        elif event["type"] == "http.response.body":
+            self._size += len(event.get("body", b""))
+            if self._size > _BODY_SIZE or not event.get("more_body", False):
+                self._has_enough.set()
+
+
+async def _comes(call: "asyncio.Task[None]", event: asyncio.Event, seconds: float) -> bool:
+    """Wait for an event, or for the end of the call, after which it is not to be waited for."""
+    waiting = asyncio.create_task(event.wait())
+    done, _ = await asyncio.wait((call, waiting), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    return bool(done)

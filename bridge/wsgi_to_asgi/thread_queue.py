@@ -1,0 +1,89 @@
+"""Which requests may wait for a thread, and for how long; the others are answered 503.
+
+Where all threads are busy, waiting longer helps nobody: the client has given up by the time that its request
+is served, and those behind it wait for that. A 503 at once lets a load balancer go elsewhere.
+"""
+
+import asyncio
+import logging
+import time
+
+from bridge.errors import Overloaded
+from bridge.types import HTTPResponseEvent, HTTPSend
+from bridge.wsgi_to_asgi.thread_link import ThreadLink
+from bridge.wsgi_to_asgi.threads import WorkerPool
+
+__all__ = ["ThreadQueue"]
+
+logger = logging.getLogger("bridge")
+
+# Seconds between two lines in the log: there is one for many requests when it happens.
+_LOG_INTERVAL = 10.0
+
+_BODY = b"Service Unavailable: the server is busy, try again later."
+
+_ANSWER: tuple[HTTPResponseEvent, ...] = (
+    {
+        "type": "http.response.start",
+        "status": 503,
+        "headers": [
+            (b"content-type", b"text/plain; charset=utf-8"),
+            (b"content-length", b"%d" % len(_BODY)),
+            (b"retry-after", b"1"),  # seconds (RFC 9110, 10.2.3)
+        ],
+        "trailers": False,
+    },
+    {"type": "http.response.body", "body": _BODY, "more_body": False},
+)
+
+
+class ThreadQueue:
+    """The requests of one adapter that wait for a thread.
+
+    Args:
+        length: how many may wait; None for any number.
+        seconds: how long each may wait; None for as long as it takes.
+    """
+
+    def __init__(self, length: int | None, seconds: float | None) -> None:
+        self._length = length
+        self._seconds = seconds
+        self._refused = 0
+        self._next_log = 0.0
+
+    async def serve(self, link: ThreadLink, pool: WorkerPool, send: HTTPSend) -> None:
+        """Have a thread make the call, or answer 503.
+
+        Raises:
+            Exception: what `ThreadLink.serve` raises.
+        """
+        timer: asyncio.TimerHandle | None = None
+        try:
+            if pool.submit(link, self._length) and self._seconds is not None:
+                loop = asyncio.get_running_loop()
+                timer = loop.call_later(self._seconds, _give_up, link, pool)
+            await link.serve()
+        except Overloaded:
+            await self._refuse(send)
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    async def _refuse(self, send: HTTPSend) -> None:
+        self._refused += 1
+        now = time.monotonic()
+        if now >= self._next_log:
+            self._next_log = now + _LOG_INTERVAL
+            logger.warning(
+                "all threads are busy: %d request(s) answered 503 since this was said last. More threads, "
+                "more workers, or async views can serve them",
+                self._refused,
+            )
+            self._refused = 0
+        for event in _ANSWER:
+            await send(event)
+
+
+def _give_up(link: ThreadLink, pool: WorkerPool) -> None:
+    if pool.withdraw(link):
+        link.refuse(Overloaded("no thread took the request in time"))

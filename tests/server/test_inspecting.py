@@ -1,0 +1,470 @@
+"""`bridge routes` and `bridge check`: what they tell of an app, what they find wrong, and what not."""
+
+import json
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from flask import Flask
+from flask.sessions import SecureCookieSessionInterface
+
+from bridge.errors import BridgeError
+from bridge.interfaces import Interface
+from bridge.server.checking import Report, check_app
+from bridge.server.inspect_commands import check_command, routes_command
+from bridge.server.inspecting import Runner, list_routes
+from bridge.server.loading import LoadedApp
+from tests.server.apps import inspected, kinds
+from tests.server.apps.inspected import TEXT, does, generates, returns, starts_with
+
+INSPECTED = "tests.server.apps.inspected"
+
+
+@pytest.fixture(autouse=True)
+def path_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands put the app's folder on the path of their process, which here is that of all the tests."""
+    monkeypatch.setattr(sys, "path", sys.path[:])
+
+
+def invoke(command: Any, *arguments: str) -> Result:
+    return CliRunner().invoke(command, arguments)
+
+
+def loaded(app: Callable[..., Any], interface: Interface = "wsgi") -> LoadedApp:
+    return LoadedApp(app, interface, "some:app")
+
+
+def messages(report: Report) -> list[str]:
+    return [violation.message for violation in report.violations]
+
+
+# bridge routes
+
+
+def test_routes_are_a_table() -> None:
+    result = invoke(routes_command, f"{INSPECTED}:app")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert [line.split("  ")[0] for line in result.stdout.splitlines()] == [
+        "Rule",
+        "/",
+        "/body",
+        "/both",
+        "/clock",
+        "/empty",
+        "/everything",
+        "/item/<int:number>",
+        "/page",
+        "/shop/",
+        "/shop/cart/",
+        "/static/<path:filename>",
+    ]
+    rows = {line.split()[0]: line.split(maxsplit=1)[1].split("  ") for line in result.stdout.splitlines()}
+    shown = {rule: [cell.strip() for cell in cells if cell.strip()] for rule, cells in rows.items()}
+    assert shown["/"] == ["GET, POST", "index", "loop"]
+    assert shown["/both"] == ["GET, POST", "both", "GET thread, POST loop"]
+    assert shown["/page"] == ["GET", "page", "thread"]
+    assert shown["/shop/cart/"] == ["GET", "shop.cart.content", "loop"]
+
+
+def test_routes_as_json() -> None:
+    result = invoke(routes_command, f"{INSPECTED}:app", "--json")
+    routes = {route["rule"]: route for route in json.loads(result.stdout)}
+    assert routes["/both"] == {
+        "rule": "/both",
+        "methods": ["GET", "HEAD", "OPTIONS", "POST"],
+        "endpoint": "both",
+        "runner": {"GET": "thread", "HEAD": "thread", "OPTIONS": "thread", "POST": "loop"},
+    }
+
+
+@pytest.mark.parametrize(
+    "arguments", [[f"{INSPECTED}:adapted"], [f"{INSPECTED}:app", "--async-views=thread"]]
+)
+def test_no_route_is_on_the_loop_if_async_views_are_to_be_in_threads(arguments: list[str]) -> None:
+    routes = json.loads(invoke(routes_command, *arguments, "--json").stdout)
+    assert {runner for route in routes for runner in route["runner"].values()} == {"thread"}
+
+
+@pytest.mark.parametrize(
+    ("target", "error"),
+    [
+        (
+            "tests.server.apps.kinds:wsgi",
+            "tests.server.apps.kinds:wsgi is a WSGI app without routes that can be",
+        ),
+        (
+            "tests.server.apps.kinds:asgi",
+            "tests.server.apps.kinds:asgi is an ASGI app without routes that can be",
+        ),
+        ("nosuch:app", "no module named 'nosuch'"),
+        (f"{INSPECTED}:nosuch", f"module '{INSPECTED}' has no attribute 'nosuch'"),
+    ],
+)
+def test_routes_says_what_cannot_be_listed(target: str, error: str) -> None:
+    result = invoke(routes_command, target)
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr.startswith(f"bridge: {error}")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [routes_command, check_command])
+@pytest.mark.parametrize("arguments", [["made:make"], ["made:build", "--factory"], []])
+def test_the_app_is_named_as_for_serve(
+    command: Any, arguments: list[str], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLASK_SKIP_DOTENV", "1")
+    monkeypatch.delenv("FLASK_APP", raising=False)
+    for name in ("made", "app"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    code = "from flask import Flask\ndef make(): return Flask('m')\ndef build(*more): return Flask('m')\n"
+    (tmp_path / "made.py").write_text(code)
+    (tmp_path / "app.py").write_text(f"{code}app = make()\n")
+    result = invoke(command, *arguments, "--app-dir", str(tmp_path))
+    assert result.exit_code == 0, result.output
+    assert "/static/<path:filename>" in result.stdout
+
+
+@pytest.mark.parametrize("command", [routes_command, check_command])
+def test_an_app_that_fails_at_its_import_shows_its_own_traceback(
+    command: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "broken", raising=False)
+    (tmp_path / "broken.py").write_text("1 / 0\n")
+    result = invoke(command, "broken:app", "--app-dir", str(tmp_path))
+    assert result.exit_code == 3
+    assert "broken.py" in result.stderr
+    assert "loading.py" not in result.stderr
+    assert result.stderr.endswith("bridge: importing 'broken' failed: ZeroDivisionError: division by zero\n")
+
+
+# Where routes run, and why
+
+
+async def async_view() -> str:
+    return "async"
+
+
+def plain_view() -> str:
+    return "plain"
+
+
+def host_app() -> Flask:
+    app = Flask("some", host_matching=True, static_host="localhost")
+    app.add_url_rule("/elsewhere", view_func=async_view, host="elsewhere", endpoint="elsewhere")
+    return app
+
+
+def one_route(view: Callable[..., Any], **options: Any) -> Flask:
+    app = Flask("some", static_folder=None)
+    app.add_url_rule("/", "view", view, **options)
+    return app
+
+
+@pytest.mark.parametrize(
+    ("app", "async_views", "method", "runner", "why"),
+    [
+        (one_route(async_view), "loop", "GET", "loop", "the view is async"),
+        (one_route(async_view), "thread", "GET", "thread", "async_views is thread"),
+        (one_route(plain_view), "loop", "GET", "thread", "the view is not async"),
+        (one_route(plain_view), "thread", "GET", "thread", "the view is not async"),
+        (one_route(inspected.Both.as_view("b")), "loop", "GET", "thread", "the view's GET is not async"),
+        (one_route(inspected.Both.as_view("b")), "loop", "HEAD", "thread", "the view's HEAD is not async"),
+        (one_route(inspected.Both.as_view("b")), "loop", "POST", "loop", "the view's POST is async"),
+        (
+            one_route(async_view, subdomain="api"),
+            "loop",
+            "GET",
+            "thread",
+            "the view is async, but its rule depends on the host",
+        ),
+        (host_app(), "loop", "GET", "thread", "the view is async, but its rule depends on the host"),
+    ],
+)
+def test_where_a_method_of_a_route_runs(
+    app: Flask, async_views: Runner, method: str, runner: str, why: str
+) -> None:
+    route = list_routes(loaded(app), async_views=async_views)[0]
+    placement = next(each for each in route.placements if each.method == method)
+    assert (placement.runner, placement.why) == (runner, why)
+
+
+@pytest.mark.parametrize(
+    ("rule", "hooks"),
+    [
+        ("/", [("before_request", "load_user", None), ("teardown_appcontext", "give_back", None)]),
+        (
+            "/shop/",
+            [
+                ("url_value_preprocessor", "pull_language", "shop"),
+                ("before_request", "load_user", None),
+                ("after_request", "add_header", "shop"),
+                ("teardown_appcontext", "give_back", None),
+            ],
+        ),
+        (
+            "/shop/cart/",
+            [
+                ("url_value_preprocessor", "pull_language", "shop"),
+                ("before_request", "load_user", None),
+                ("after_request", "add_header", "shop"),
+                ("teardown_request", "close_cart", "shop.cart"),
+                ("teardown_appcontext", "give_back", None),
+            ],
+        ),
+    ],
+)
+def test_hooks_of_a_route(rule: str, hooks: list[tuple[str, str, str | None]]) -> None:
+    route = next(each for each in list_routes(loaded(inspected.app)) if each.rule == rule)
+    assert [(hook.kind, hook.name, hook.blueprint) for hook in route.hooks] == hooks
+    assert [(hook.kind, hook.name) for hook in route.error_hooks] == [("errorhandler(404)", "not_found")]
+
+
+def test_sessions_that_are_kept_elsewhere_are_hooks() -> None:
+    class Elsewhere(SecureCookieSessionInterface):
+        pass
+
+    app = one_route(async_view)
+    app.session_interface = Elsewhere()
+    (route,) = list_routes(loaded(app))
+    assert [hook.name for hook in route.hooks] == ["Elsewhere.open_session", "Elsewhere.save_session"]
+
+
+# bridge check
+
+
+def test_check_of_an_app_that_is_right() -> None:
+    inspected.methods_seen.clear()
+    result = invoke(check_command, f"{INSPECTED}:app")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert inspected.methods_seen == [
+        "GET /",
+        "GET /body",
+        "GET /both",
+        "GET /clock",
+        "GET /empty",
+        "GET /page",
+        "GET /shop/",
+        "GET /shop/cart/",
+        "GET /no-such-path-for-bridge-check",
+        "HEAD /",
+        "OPTIONS /",
+        "POST /",
+    ]
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    assert lines[0] == f"{INSPECTED}:app: Flask app, 11 routes"
+    for line in (
+        "GET / 200",
+        "GET /clock 200 it had not ended after 1 s",
+        "GET /empty 204",
+        "GET /no-such-path-for-bridge-check 404",
+        "not requested: GET /item/<int:number>, for it has arguments",
+        "/ GET, POST loop the view is async",
+        "/both GET, POST GET thread, POST loop the view's GET is not async, the view's POST is async",
+        "/, /both, /clock, /empty, /item/<int:number>: 2",
+        "/shop/: 4",
+        "after_request add_header of the blueprint shop",
+        "errorhandler(404) not_found, if it comes to that",
+    ):
+        assert line in lines
+    assert lines[-1] == "PEP 3333: no violation in 12 requests"
+
+
+def test_check_as_json() -> None:
+    result = invoke(check_command, f"{INSPECTED}:swallows", "--json")
+    assert result.exit_code == 1
+    report = json.loads(result.stdout)
+    assert (report["app"], report["kind"], report["routes"]) == (f"{INSPECTED}:swallows", "WSGI", [])
+    assert report["requests"][0] == {"request": "GET /", "status": 500, "remark": ""}
+    assert [violation["requests"] for violation in report["violations"]] == [
+        ["GET /", "GET /no-such-path-for-bridge-check", "HEAD /", "OPTIONS /", "POST /"]
+    ] * len(report["violations"])
+
+
+def test_check_runs_an_adapter_as_it_is_set() -> None:
+    report = json.loads(invoke(check_command, f"{INSPECTED}:adapted", "--json").stdout)
+    index = next(route for route in report["routes"] if route["rule"] == "/")
+    assert index["why"]["GET"] == "async_views is thread"
+    assert index["hops"] == []
+    assert report["requests"][0]["status"] == 200
+
+
+def test_check_leaves_the_app_as_it_was() -> None:
+    app = one_route(plain_view)
+    check_app(loaded(app))
+    assert "wsgi_app" not in vars(app)
+    assert app.test_client().get("/").text == "plain"
+
+
+def test_check_makes_no_more_than_50_requests_of_rules() -> None:
+    app = Flask("some", static_folder=None)
+    for number in range(60):
+        app.add_url_rule(f"/{number}", str(number), plain_view)
+    report = check_app(loaded(app))
+    assert sum(answer.status == 200 for answer in report.answers) == 50
+    assert [skipped.why for skipped in report.skipped] == ["50 rules are enough"] * 10
+
+
+def test_an_exception_of_the_app_is_no_violation() -> None:
+    result = invoke(check_command, f"{INSPECTED}:failing")
+    assert result.exit_code == 0
+    assert "ZeroDivisionError: no luck (tests/server/apps/inspected.py:" in result.stdout
+    assert "in fails)\n    raised in GET /, HEAD /" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("app", "status", "remark", "failure"),
+    [
+        (inspected.raises, 500, "", "LookupError: nothing to be found ("),
+        (inspected.raises_late, 200, "cut short", "LookupError: no more ("),
+    ],
+)
+def test_exceptions_of_apps_without_a_framework(
+    app: Callable[..., Any], status: int, remark: str, failure: str
+) -> None:
+    report = check_app(loaded(app))
+    assert messages(report) == []
+    assert (report.answers[0].status, report.answers[0].remark) == (status, remark)
+    assert [each.message[: len(failure)] for each in report.failures] == [failure]
+
+
+def test_an_app_that_does_not_answer() -> None:
+    inspected.released.clear()
+    later = threading.Timer(1, inspected.released.set)
+    later.start()
+    report = check_app(loaded(inspected.sleeps), timeout=0.05)
+    later.join()
+    assert messages(report) == []
+    assert report.answers[0].status is None
+    assert report.answers[0].remark.startswith("no answer in 0.05 s")
+
+
+@pytest.mark.parametrize(
+    ("target", "error"),
+    [
+        (
+            "tests.server.apps.kinds:asgi",
+            "tests.server.apps.kinds:asgi is an ASGI app; PEP 3333 is for WSGI apps",
+        ),
+        (f"{INSPECTED}:unstartable", "the lifespan failed to start: OSError: no database"),
+    ],
+)
+def test_check_says_what_it_cannot_check(target: str, error: str) -> None:
+    result = invoke(check_command, target)
+    assert (result.exit_code, result.stdout, result.stderr) == (3, "", f"bridge: {error}\n")
+
+
+def test_check_of_another_asgi_app_is_an_error() -> None:
+    with pytest.raises(BridgeError, match="is an ASGI 2 app"):
+        check_app(loaded(kinds.ASGI2, "asgi2"))
+
+
+# Violations
+
+
+@pytest.mark.parametrize(
+    ("app", "message", "section"),
+    [
+        (
+            starts_with("OK 200", TEXT),
+            "Status codes must be three characters",
+            "The start_response() Callable",
+        ),
+        (
+            starts_with("abc OK", TEXT),
+            "the app's status is not one such as '200 OK'",
+            "The start_response() Callable",
+        ),
+        (starts_with(200, TEXT), "Status must be of type str", "The start_response() Callable"),
+        (starts_with("200", TEXT), "The status string ('200') should be", "The start_response() Callable"),
+        (starts_with("200 OK"), "Invalid number of arguments", "The start_response() Callable"),
+        (starts_with("200 OK", tuple(TEXT)), "must be of type list", "The start_response() Callable"),
+        (starts_with("200 OK", [("A",)]), "a header is not a pair", "The start_response() Callable"),
+        (starts_with("200 OK", [["A", "b"]]), "must be of type tuple", "The start_response() Callable"),
+        (starts_with("200 OK", [("A", "b\n")]), "Bad header value", "The start_response() Callable"),
+        (starts_with("200 OK", headers=TEXT), "Invalid number of arguments", "The start_response() Callable"),
+        (starts_with("200 OK", TEXT, exc_info=None), "No keyword arguments", "The start_response() Callable"),
+        (starts_with("200 OK", [("Connection", "close")]), "hop-by-hop", "Other HTTP Features"),
+        (returns("body"), "You should not return a string", "The Application/Framework Side"),
+        (returns(["body"]), "Iterator yielded non-bytestring", "The Application/Framework Side"),
+        (returns(None), "The application must return an iterator", "The Application/Framework Side"),
+        (returns(5), "a value of type int", "The Application/Framework Side"),
+        (generates, "start_response has not yet been called", "The Application/Framework Side"),
+        (does(lambda environ, start: start("200 OK", TEXT)("text")), "bytes", "The write() Callable"),
+        (
+            does(lambda environ, start: start("200 OK", TEXT)),
+            "a second time",
+            "The start_response() Callable",
+        ),
+        (
+            does(lambda environ, start: environ["wsgi.input"].close()),
+            "input.close()",
+            "Input and Error Streams",
+        ),
+        (
+            does(lambda environ, start: environ["wsgi.errors"].write(b"x")),
+            "than a str to wsgi.errors",
+            "Input and Error Streams",
+        ),
+        (
+            returns([b"body"], [*TEXT, ("Content-Length", "5")]),
+            "1 bytes shorter than its Content-Length",
+            "Handling the Content-Length Header",
+        ),
+        (
+            returns([b"body"], [*TEXT, ("Content-Length", "3")]),
+            "cut the app's body at its Content-Length",
+            "Handling the Content-Length Header",
+        ),
+    ],
+)
+def test_violation(app: Callable[..., Any], message: str, section: str) -> None:
+    (found,) = [each for each in check_app(loaded(app)).violations if "GET /" in each.requests]
+    assert message in found.message
+    assert found.message.endswith(f'(PEP 3333, "{section}")')
+
+
+def test_a_violation_in_a_view_is_found_though_flask_answers_for_it() -> None:
+    app = Flask("some", static_folder=None)
+
+    @app.get("/")
+    def view() -> str:
+        from flask import request
+
+        request.environ["wsgi.input"].close()
+        return ""
+
+    report = check_app(loaded(app))
+    assert messages(report) == ['input.close() must not be called (PEP 3333, "Input and Error Streams")']
+    assert report.failures == ()
+
+
+def test_violations_are_told_once_with_the_requests_that_showed_them() -> None:
+    result = invoke(check_command, f"{INSPECTED}:swallows")
+    assert result.exit_code == 1
+    assert result.stdout.endswith("PEP 3333: 1 violation in 5 requests\n")
+    assert (
+        '(PEP 3333, "The start_response() Callable")\n    shown by GET /, GET /no-such-path' in result.stdout
+    )
+    assert "and 2 more" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "app",
+    [
+        inspected.correct,
+        returns((b"a", b"b")),
+        returns(iter([])),
+        does(lambda environ, start: environ["wsgi.input"].read()),
+        does(lambda environ, start: list(environ["wsgi.input"])),
+        starts_with("404 Not Found", TEXT),
+        starts_with("500 Internal Server Error", TEXT),
+        starts_with("204 No Content", TEXT),
+        starts_with("304 Not Modified", TEXT),
+    ],
+)
+def test_no_violation(app: Callable[..., Any]) -> None:
+    report = check_app(loaded(app))
+    assert (messages(report), report.failures, report.remarks) == ([], (), ())

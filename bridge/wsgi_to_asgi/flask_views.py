@@ -63,7 +63,8 @@ class FlaskViews:
         self._greenlets = Greenlets()
         self._async_endpoints = {rule.endpoint for rule in async_rules(app)} if on_loop else set()
         self._adapter: MapAdapter | None = None
-        self._known: dict[tuple[str, str], bool] = {}
+        self._goes_by_host = app.url_map.host_matching or app.subdomain_matching
+        self._known: dict[tuple[str, str, str], bool] = {}
 
     def new_link(
         self,
@@ -108,26 +109,42 @@ class FlaskViews:
         if not self._async_endpoints:
             return False
         path = _path(scope)
-        key = (scope["method"], path)
+        host = _host(scope) if self._goes_by_host else ""
+        key = (scope["method"], path, host)
         found = self._known.get(key)
         if found is None:
-            found = self._matches_async_view(scope["method"], path)
-            if len(path) <= _MAX_PATH_LENGTH:
+            found = self._matches_async_view(scope["method"], path, host)
+            if len(path) + len(host) <= _MAX_PATH_LENGTH:
                 if len(self._known) >= _MAX_PATHS:
                     self._known.clear()
                 self._known[key] = found
         return found
 
-    def _matches_async_view(self, method: str, path: str) -> bool:
-        adapter = self._adapter
-        if adapter is None:
-            self._adapter = adapter = self._app.url_map.bind("localhost")
+    def _matches_async_view(self, method: str, path: str, host: str) -> bool:
         try:
-            rule, _ = adapter.match(path, method, return_rule=True)
+            rule, _ = self._adapter_for(host).match(path, method, return_rule=True)
         except (HTTPException, RequestRedirect):
             return False
         view = self._app.view_functions.get(rule.endpoint)
         return rule.endpoint in self._async_endpoints and view is not None and is_async_view(view, method)
+
+    def _adapter_for(self, host: str) -> MapAdapter:
+        """The one that Flask would match a request with; one for all, if hosts do not matter to the app."""
+        if not self._goes_by_host:
+            if self._adapter is None:
+                self._adapter = self._app.url_map.bind("localhost")
+            return self._adapter
+        environ = {
+            "HTTP_HOST": host,
+            "PATH_INFO": "/",
+            "REQUEST_METHOD": "GET",
+            "SERVER_NAME": "localhost",
+            "SERVER_PORT": "80",
+            "wsgi.url_scheme": "http",
+        }
+        adapter = self._app.create_url_adapter(self._app.request_class(environ))
+        assert adapter is not None  # it is None where there is no request
+        return adapter
 
 
 def async_rules(app: Flask) -> list[Rule]:
@@ -136,7 +153,7 @@ def async_rules(app: Flask) -> list[Rule]:
         rule
         for rule in app.url_map.iter_rules()
         if (view := app.view_functions.get(rule.endpoint)) is not None
-        and any(is_async_view(view, method) for method in rule.methods or ())
+        and any(is_async_view(view, method) for method in rule.methods or ("GET",))
     ]
 
 
@@ -145,6 +162,10 @@ def _path(scope: HTTPScope) -> str:
     if root_path and (path == root_path or path.startswith(root_path + "/")):
         return path[len(root_path) :]
     return path
+
+
+def _host(scope: HTTPScope) -> str:
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
 
 
 def is_async_view(view: _View, method: str) -> bool:

@@ -17,6 +17,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from bridge import WSGIToASGI, run_on_loop
 from bridge.testing import Client
+from bridge.wsgi_to_asgi.greenlet_link import current_greenlet_link
 from tests.async_flask.places import Place, place
 
 
@@ -154,6 +155,41 @@ async def test_behind_middleware_of_the_app() -> None:
 async def test_mounted_below_a_path() -> None:
     async with Client(app_of_views(), root_path="/shop") as client:
         assert (await client.get("/async")).text == "loop"
+
+
+HOSTS = {
+    # what the app goes by: (its options, how a rule says it, the host of the async view, of the plain one)
+    "subdomains": ({"subdomain_matching": True}, "subdomain", "api.example.org", "www.example.org"),
+    "hosts": (
+        {"host_matching": True, "static_host": "static.example.org"},
+        "host",
+        "api.example.org",
+        "www.example.org",
+    ),
+}
+
+
+@pytest.mark.parametrize(("options", "key", "async_host", "plain_host"), HOSTS.values(), ids=HOSTS)
+async def test_rules_that_depend_on_the_host(
+    options: dict[str, Any], key: str, async_host: str, plain_host: str
+) -> None:
+    """Two rules with the same path: each runs where its view belongs."""
+    app = Flask(__name__, **options)
+    app.config["SERVER_NAME"] = "example.org"
+
+    async def in_coroutine() -> str:
+        return f"async, {'in a greenlet' if current_greenlet_link() else 'for a thread'}"
+
+    def name(host: str) -> dict[str, Any]:
+        return {key: host if key == "host" else host.partition(".")[0]}
+
+    app.add_url_rule("/", endpoint="async", view_func=in_coroutine, **name(async_host))
+    app.add_url_rule("/", endpoint="plain", view_func=place, **name(plain_host))
+    async with Client(WSGIToASGI(app)) as client:
+        for _ in range(2):
+            assert (await client.get(f"http://{async_host}/")).text == "async, in a greenlet"
+            assert (await client.get(f"http://{plain_host}/")).text == "thread"
+            assert (await client.get("http://other.example.org/")).status_code == 404
 
 
 async def test_middleware_that_leads_elsewhere() -> None:

@@ -14,6 +14,7 @@ from bridge.server.health import Health, ReadinessCheck
 from bridge.server.limits import Limits
 from bridge.server.loading import LoadedApp, load_app, load_function
 from bridge.server.request_id import RequestIds
+from bridge.server.request_timeout import RequestTimeout
 from bridge.types import ASGI3Application, WSGIApplication
 from bridge.wsgi_to_asgi.adapter import WSGIToASGI
 
@@ -51,6 +52,7 @@ class ServeSettings:
     binds: tuple[str, ...] = ()
     access_log_format: str | None = None
     request_id: bool = False
+    request_timeout: float | None = None
 
 
 @dataclass(frozen=True)
@@ -80,15 +82,20 @@ def make_application(settings: ServeSettings) -> Application:
     else:
         adapted = _as_asgi3(loaded)
         details = "served as it is, no adapter"
+    if settings.request_timeout is not None:
+        busy = (lambda: adapted.busy_threads) if isinstance(adapted, WSGIToASGI) else (lambda: 0)
+        limited = cast(ASGI3Application, RequestTimeout(adapted, settings.request_timeout, busy))
+    else:
+        limited = adapted
     health = Health(
-        _with_log(adapted, settings),
+        _with_log(limited, settings),
         live=settings.health_live,
         ready=settings.health_ready,
         check=_readiness(loaded, settings),
     )
     has_health = settings.health_live is not None or settings.health_ready is not None
     return Application(
-        cast(ASGI3Application, health) if has_health else _with_log(adapted, settings),
+        cast(ASGI3Application, health) if has_health else _with_log(limited, settings),
         description=f"{_describe_app(loaded, settings)} · {details}",
         drain=adapted.end_streams if isinstance(adapted, WSGIToASGI) else _do_nothing,
         be_unready=health.drain,

@@ -168,6 +168,7 @@ def make_config(app: str | None, options: dict[str, Any]) -> ServeConfig:
         drain_delay=options["drain_delay"],
         access_log_format=options["access_log_format"] if options["access_log"] else None,
         request_id=options["request_id"],
+        request_timeout=options["timeout_request"] or None,
         limits=Limits(
             request_line=options["limit_request_line"],
             header_count=options["limit_request_fields"],

@@ -27,6 +27,13 @@ def operating_options() -> list[click.Parameter]:
             help="Seconds that each may wait for one, before it is a 503; 0 for ever.",
         ),
         click.Option(
+            ["--timeout-request"],
+            type=click.FloatRange(min=0),
+            default=0.0,
+            show_default=True,
+            help="Seconds that a request may take, with its response, before it is a 504; 0 for ever.",
+        ),
+        click.Option(
             ["--bind"],
             multiple=True,
             help="Listen on host:port, [IPv6 address]:port, unix:PATH or fd:NUMBER, in the place of the "

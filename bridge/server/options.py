@@ -69,6 +69,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "timeout_first_byte",
         "timeout_request_head",
         "timeout_request_body",
+        "timeout_request",
         "timeout_keep_alive",
         "timeout_graceful_shutdown",
     ),

@@ -31,6 +31,7 @@ logger = logging.getLogger("bridge")
 # Seconds that a client has to read a refusal, while what it sends is thrown away.
 _LINGER = 2.0
 
+_BUSY = Refusal(503, "The server is busy with other requests.")
 _FIRST_BYTE_TIMEOUT = Refusal(408, "The connection was open, and no request came.")
 _HEAD_TIMEOUT = Refusal(408, "The head of the request did not arrive in time.")
 _BODY_TIMEOUT = Refusal(408, "The body of the request stopped coming.")
@@ -63,12 +64,15 @@ class BridgeProtocol(HttpToolsProtocol):
         "_in_head",
         "_is_refused",
         "_last_data",
+        "_max_requests",
         "_size_beside_body",
         "_trailers_size",
     )
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        # uvicorn counts connections, too, those that are kept open and idle among them.
+        self._max_requests, self.limit_concurrency = self.limit_concurrency, None
         self._is_refused = False
         self._in_head = False
         self._in_body = False
@@ -154,6 +158,8 @@ class BridgeProtocol(HttpToolsProtocol):
         )
         if refusal is not None:
             raise _Refused(refusal)
+        if self._max_requests is not None and len(self.tasks) >= self._max_requests:
+            raise _Refused(_BUSY)
         self._in_head = False
         self._in_body = True
         self._body_size = self._trailers_size = self._size_beside_body = 0
@@ -273,6 +279,8 @@ class BridgeProtocol(HttpToolsProtocol):
             (b"content-length", b"%d" % len(text)),
             (b"connection", b"close"),
         ]
+        if refusal.status == http.HTTPStatus.SERVICE_UNAVAILABLE:
+            headers.append((b"retry-after", b"1"))
         lines = [b"HTTP/1.1 %d %s" % (refusal.status, status.phrase.encode())]
         lines += [name + b": " + value for name, value in headers]
         return b"\r\n".join([*lines, b"", text])

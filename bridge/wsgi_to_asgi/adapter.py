@@ -218,6 +218,11 @@ class WSGIToASGI:
             self._state = {}
             self._streams = Streams()
 
+    @property
+    def busy_threads(self) -> int:
+        """How many threads are at work, for requests or for what has outlived them."""
+        return 0 if self._pool is None else self._pool.busy
+
     def end_streams(self) -> None:
         """End the responses that have no end of their own: streams of server-sent events, open or to come.
 

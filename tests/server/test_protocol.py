@@ -244,6 +244,30 @@ def test_two_requests_at_once() -> None:
         assert statuses(read_to_the_end(connection)) == [200, 200]
 
 
+# How many at once
+
+
+def test_requests_are_limited_and_idle_connections_are_not() -> None:
+    app = App()
+    app.waits = 0.3
+    protocol = make_protocol(Limits(), lambda: None)
+    with (
+        UVICORN(app, http=protocol, lifespan="off", limit_concurrency=1) as host,
+        host.connect() as kept,
+        host.connect() as idle,
+        host.connect() as busy,
+    ):
+        kept.sendall(request(HOST))
+        assert statuses(kept.recv(65536)) == [200]
+        busy.sendall(request(HOST))
+        time.sleep(0.1)
+        idle.sendall(request(HOST))
+        refused = read_to_the_end(idle)
+        assert statuses(refused) == [503]
+        assert b"retry-after: 1" in refused
+        assert statuses(busy.recv(65536)) == [200]
+
+
 # Deadlines
 
 

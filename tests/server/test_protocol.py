@@ -249,7 +249,7 @@ def test_two_requests_at_once() -> None:
 
 def test_requests_are_limited_and_idle_connections_are_not() -> None:
     app = App()
-    app.waits = 0.3
+    app.waits = 1.0
     protocol = make_protocol(Limits(), lambda: None)
     with (
         UVICORN(app, http=protocol, lifespan="off", limit_concurrency=1) as host,
@@ -259,6 +259,7 @@ def test_requests_are_limited_and_idle_connections_are_not() -> None:
     ):
         kept.sendall(request(HOST))
         assert statuses(kept.recv(65536)) == [200]
+        time.sleep(0.1)  # its task ends after its answer
         busy.sendall(request(HOST))
         time.sleep(0.1)
         idle.sendall(request(HOST))

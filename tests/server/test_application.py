@@ -81,7 +81,9 @@ ADAPTERS: dict[AdapterName, tuple[Callable[[Any], Any], tuple[int | None, int | 
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_the_settings_reach_the_adapter_of_a_worker_process(adapter: AdapterName) -> None:
     look, expected, description = ADAPTERS[adapter]
-    settings = ServeSettings(f"{KINDS}:wsgi", adapter=adapter, threads=3, streams=7)
+    settings = ServeSettings(
+        f"{KINDS}:wsgi", adapter=adapter, threads=3, streams=7, health_live=None, health_ready=None
+    )
     application = make_application(pickle.loads(pickle.dumps(settings)))
     assert look(application.asgi) == expected
     assert application.description == f"WSGI app '{KINDS}:wsgi' · {description}"

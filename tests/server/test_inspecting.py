@@ -3,7 +3,8 @@
 import json
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,13 +21,20 @@ from bridge.server.loading import LoadedApp
 from tests.server.apps import inspected, kinds
 from tests.server.apps.inspected import TEXT, does, generates, returns, starts_with
 
+APPS = Path(inspected.__file__).parent
 INSPECTED = "tests.server.apps.inspected"
 
 
 @pytest.fixture(autouse=True)
-def path_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The commands put the app's folder on the path of their process, which here is that of all the tests."""
+def imports_undone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """The commands import in their process, which here is that of all the tests."""
     monkeypatch.setattr(sys, "path", sys.path[:])
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        file = getattr(sys.modules[name], "__file__", None)
+        if file is not None and any(Path(file).is_relative_to(folder) for folder in (tmp_path, APPS)):
+            del sys.modules[name]
 
 
 def invoke(command: Any, *arguments: str) -> Result:
@@ -117,8 +125,6 @@ def test_the_app_is_named_as_for_serve(
 ) -> None:
     monkeypatch.setenv("FLASK_SKIP_DOTENV", "1")
     monkeypatch.delenv("FLASK_APP", raising=False)
-    for name in ("made", "app"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
     code = "from flask import Flask\ndef make(): return Flask('m')\ndef build(*more): return Flask('m')\n"
     (tmp_path / "made.py").write_text(code)
     (tmp_path / "app.py").write_text(f"{code}app = make()\n")
@@ -128,10 +134,7 @@ def test_the_app_is_named_as_for_serve(
 
 
 @pytest.mark.parametrize("command", [routes_command, check_command])
-def test_an_app_that_fails_at_its_import_shows_its_own_traceback(
-    command: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delitem(sys.modules, "broken", raising=False)
+def test_an_app_that_fails_at_its_import_shows_its_own_traceback(command: Any, tmp_path: Any) -> None:
     (tmp_path / "broken.py").write_text("1 / 0\n")
     result = invoke(command, "broken:app", "--app-dir", str(tmp_path))
     assert result.exit_code == 3

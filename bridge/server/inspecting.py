@@ -123,19 +123,18 @@ def _place(app: "Flask", rule: "Rule", method: str, async_views: Runner) -> tupl
     is_async = is_async_view(view, method)
     if is_async and async_views == "thread":
         return "thread", "async_views is thread"
-    if is_async and not _is_found_without_host(app, rule):
-        return "thread", "the view is async, but its rule depends on the host"
+    if is_async and not _is_reachable(app, rule):
+        return "thread", "no request reaches it, as the app does not match subdomains"
     runner: Runner = "loop" if is_async else "thread"
     # What View.as_view() makes is plain in itself; its class is what somebody has written.
     what = "the view" if getattr(view, "view_class", None) is None else f"the view's {method}"
     return runner, f"{what} is {'async' if is_async else 'not async'}"
 
 
-def _is_found_without_host(app: "Flask", rule: "Rule") -> bool:
-    """Whether the adapter, which looks for views by method and path alone, finds the view of a rule."""
-    if app.url_map.host_matching:
-        return rule.host is not None and (rule.host == "localhost" or "<" in rule.host)
-    return rule.subdomain == app.url_map.default_subdomain
+def _is_reachable(app: "Flask", rule: "Rule") -> bool:
+    """Whether Flask, and the adapter with it, ever matches a rule of this host or subdomain."""
+    goes_by_host = app.url_map.host_matching or app.subdomain_matching
+    return goes_by_host or rule.subdomain == app.url_map.default_subdomain
 
 
 def _blueprints_of(endpoint: str) -> tuple[str | None, ...]:

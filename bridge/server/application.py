@@ -87,15 +87,16 @@ def make_application(settings: ServeSettings) -> Application:
         limited = cast(ASGI3Application, RequestTimeout(adapted, settings.request_timeout, busy))
     else:
         limited = adapted
+    served = _with_log(limited, settings)
     health = Health(
-        _with_log(limited, settings),
+        served,
         live=settings.health_live,
         ready=settings.health_ready,
         check=_readiness(loaded, settings),
     )
     has_health = settings.health_live is not None or settings.health_ready is not None
     return Application(
-        cast(ASGI3Application, health) if has_health else _with_log(limited, settings),
+        cast(ASGI3Application, health) if has_health else served,
         description=f"{_describe_app(loaded, settings)} · {details}",
         drain=adapted.end_streams if isinstance(adapted, WSGIToASGI) else _do_nothing,
         be_unready=health.drain,

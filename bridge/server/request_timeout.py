@@ -6,27 +6,15 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from bridge.errors import ApplicationError
-from bridge.types import AnyReceive, AnyScope, AnySend, ASGI3Application, HTTPResponseEvent, HTTPSend, Scope
+from bridge.types import AnyReceive, AnyScope, AnySend, ASGI3Application, HTTPSend, Scope
 from bridge.wsgi_to_asgi.call import request_name
+from bridge.wsgi_to_asgi.response import plain_answer
 
 __all__ = ["RequestTimeout"]
 
 logger = logging.getLogger("bridge")
 
 _BODY = b"Gateway Timeout: the server took too long."
-
-_ANSWER: tuple[HTTPResponseEvent, ...] = (
-    {
-        "type": "http.response.start",
-        "status": 504,
-        "headers": [
-            (b"content-type", b"text/plain; charset=utf-8"),
-            (b"content-length", b"%d" % len(_BODY)),
-        ],
-        "trailers": False,
-    },
-    {"type": "http.response.body", "body": _BODY, "more_body": False},
-)
 
 
 class RequestTimeout:
@@ -79,5 +67,5 @@ class RequestTimeout:
             )
             if has_begun:
                 raise ApplicationError(f"{name}: response cut short, as it took too long") from None
-            for event in _ANSWER:
+            for event in plain_answer(504, _BODY, known["method"]):
                 await cast(HTTPSend, send)(event)

@@ -169,7 +169,7 @@ class WSGIToASGI:
                 streams=self._streams,
                 buffer_size=self.buffer_size,
             )
-            await self._queue.serve(link, pool, cast(HTTPSend, send))
+            await self._queue.serve(link, pool, cast(HTTPSend, send), known["method"])
         elif known["type"] == "lifespan":
             await serve_lifespan(
                 known,

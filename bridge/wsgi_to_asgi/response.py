@@ -25,7 +25,7 @@ from typing import Any
 from bridge.errors import ApplicationError
 from bridge.types import ExcInfo, HTTPResponseBodyEvent, HTTPResponseEvent, HTTPResponseStartEvent
 
-__all__ = ["Response", "State", "internal_server_error"]
+__all__ = ["Response", "State", "internal_server_error", "plain_answer"]
 
 State = enum.Enum("State", "IDLE READY BODY COMPLETE")
 
@@ -254,10 +254,23 @@ class Response:
 
 def internal_server_error(method: str) -> tuple[HTTPResponseEvent, ...]:
     """The whole answer to a request whose app failed before it had sent anything."""
-    body = b"Internal Server Error"
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body))]
+    return plain_answer(500, b"Internal Server Error", method)
+
+
+def plain_answer(
+    status: int, body: bytes, method: str, *headers: tuple[bytes, bytes]
+) -> tuple[HTTPResponseEvent, ...]:
+    """A whole answer in the app's place: a line of text, and the headers that go with it.
+
+    Args:
+        status: the status.
+        body: the text, ASCII.
+        method: the request's method; a HEAD gets no body.
+        headers: what is to be said besides the type and the length.
+    """
+    own = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body))]
     return (
-        {"type": "http.response.start", "status": 500, "headers": headers, "trailers": False},
+        {"type": "http.response.start", "status": status, "headers": [*own, *headers], "trailers": False},
         _body_event(b"" if method == "HEAD" else body, False),
     )
 

@@ -9,7 +9,8 @@ import logging
 import time
 
 from bridge.errors import Overloaded
-from bridge.types import HTTPResponseEvent, HTTPSend
+from bridge.types import HTTPSend
+from bridge.wsgi_to_asgi.response import plain_answer
 from bridge.wsgi_to_asgi.thread_link import ThreadLink
 from bridge.wsgi_to_asgi.threads import WorkerPool
 
@@ -22,19 +23,7 @@ _LOG_INTERVAL = 10.0
 
 _BODY = b"Service Unavailable: the server is busy, try again later."
 
-_ANSWER: tuple[HTTPResponseEvent, ...] = (
-    {
-        "type": "http.response.start",
-        "status": 503,
-        "headers": [
-            (b"content-type", b"text/plain; charset=utf-8"),
-            (b"content-length", b"%d" % len(_BODY)),
-            (b"retry-after", b"1"),  # seconds (RFC 9110, 10.2.3)
-        ],
-        "trailers": False,
-    },
-    {"type": "http.response.body", "body": _BODY, "more_body": False},
-)
+_RETRY_AFTER = (b"retry-after", b"1")  # seconds (RFC 9110, 10.2.3)
 
 
 class ThreadQueue:
@@ -51,7 +40,7 @@ class ThreadQueue:
         self._refused = 0
         self._next_log = 0.0
 
-    async def serve(self, link: ThreadLink, pool: WorkerPool, send: HTTPSend) -> None:
+    async def serve(self, link: ThreadLink, pool: WorkerPool, send: HTTPSend, method: str) -> None:
         """Have a thread make the call, or answer 503.
 
         Raises:
@@ -64,12 +53,12 @@ class ThreadQueue:
                 timer = loop.call_later(self._seconds, _give_up, link, pool)
             await link.serve()
         except Overloaded:
-            await self._refuse(send)
+            await self._refuse(send, method)
         finally:
             if timer is not None:
                 timer.cancel()
 
-    async def _refuse(self, send: HTTPSend) -> None:
+    async def _refuse(self, send: HTTPSend, method: str) -> None:
         self._refused += 1
         now = time.monotonic()
         if now >= self._next_log:
@@ -80,7 +69,7 @@ class ThreadQueue:
                 self._refused,
             )
             self._refused = 0
-        for event in _ANSWER:
+        for event in plain_answer(503, _BODY, method, _RETRY_AFTER):
             await send(event)
 
 

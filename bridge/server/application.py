@@ -53,6 +53,8 @@ class ServeSettings:
     access_log_format: str | None = None
     request_id: bool = False
     request_timeout: float | None = None
+    supervise: bool | None = None
+    worker_start_timeout: float = 60.0
 
 
 @dataclass(frozen=True)

@@ -169,6 +169,8 @@ def make_config(app: str | None, options: dict[str, Any]) -> ServeConfig:
         access_log_format=options["access_log_format"] if options["access_log"] else None,
         request_id=options["request_id"],
         request_timeout=options["timeout_request"] or None,
+        supervise=options["supervise"],
+        worker_start_timeout=options["timeout_worker_start"],
         limits=Limits(
             request_line=options["limit_request_line"],
             header_count=options["limit_request_fields"],

@@ -34,6 +34,19 @@ def operating_options() -> list[click.Parameter]:
             help="Seconds that a request may take, with its response, before it is a 504; 0 for ever.",
         ),
         click.Option(
+            ["--supervise/--no-supervise"],
+            default=None,
+            help="Have a process watch over the workers and replace them without a gap, also over one.  "
+            "[default: with several workers, or with --limit-max-requests]",
+        ),
+        click.Option(
+            ["--timeout-worker-start"],
+            type=click.FloatRange(min=0, min_open=True),
+            default=60.0,
+            show_default=True,
+            help="Seconds that a worker may take to serve; then it is killed, and another started.",
+        ),
+        click.Option(
             ["--bind"],
             multiple=True,
             help="Listen on host:port, [IPv6 address]:port, unix:PATH or fd:NUMBER, in the place of the "

@@ -53,6 +53,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "loop",
         "limit_max_requests",
         "limit_max_requests_jitter",
+        "supervise",
+        "timeout_worker_start",
         "timeout_worker_healthcheck",
         "reset_contextvars",
     ),

@@ -31,6 +31,10 @@ logger = logging.getLogger("bridge")
 # Seconds that a client has to read a refusal, while what it sends is thrown away.
 _LINGER = 2.0
 
+# Seconds that a connection of a server that stops is kept since its last answer, for one last request: it may
+# be on its way already, and whether it has been served its client could not tell (RFC 9112, 9.5).
+_LAST_CHANCE = 1.0
+
 _BUSY = Refusal(503, "The server is busy with other requests.")
 _FIRST_BYTE_TIMEOUT = Refusal(408, "The connection was open, and no request came.")
 _HEAD_TIMEOUT = Refusal(408, "The head of the request did not arrive in time.")
@@ -53,6 +57,7 @@ class BridgeProtocol(HttpToolsProtocol):
 
     limits: Limits
     on_shutdown: Callable[[], None]
+    is_stopping: bool
 
     # Beside uvicorn's attributes, in the object's dict, they would make each connection 1 KB larger.
     __slots__ = (
@@ -90,6 +95,8 @@ class BridgeProtocol(HttpToolsProtocol):
         """See asyncio's `Protocol`."""
         super().connection_made(transport)
         self._expect("first byte", self.limits.first_byte, self._first_byte_is_late)
+        if self.is_stopping:  # it was on its way when the server stopped listening
+            self._close_soon()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio's `Protocol`."""
@@ -127,7 +134,32 @@ class BridgeProtocol(HttpToolsProtocol):
         have ended, and a stream without an end would wait for that for ever.
         """
         self.on_shutdown()
-        super().shutdown()
+        type(self).is_stopping = True
+        if self._is_at_work():
+            super().shutdown()
+        else:
+            self._close_soon()
+
+    def _is_at_work(self) -> bool:
+        """Whether there is a request that an app has been given, and has not answered."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _close_soon(self) -> None:
+        """Close the connection, unless a request comes that is the last one."""
+        left = self._idle_since() + _LAST_CHANCE - self.loop.time()
+        self.loop.call_later(max(left, 0.0), self._close_if_unused)
+
+    def _idle_since(self) -> float:
+        """When the last answer was complete, or else when the connection was made, in the loop's time."""
+        if self.timeout_keep_alive_task is not None:
+            return self.timeout_keep_alive_task.when() - self.timeout_keep_alive
+        if self._expected == "first byte" and self._deadline is not None:
+            return self._deadline.when() - self.limits.first_byte
+        return self.loop.time()
+
+    def _close_if_unused(self) -> None:
+        if not self._is_at_work() and not self._is_refused:
+            self.transport.close()
 
     # Called by the parser
 
@@ -164,6 +196,8 @@ class BridgeProtocol(HttpToolsProtocol):
         self._in_body = True
         self._body_size = self._trailers_size = self._size_beside_body = 0
         super().on_headers_complete()
+        if self.is_stopping:
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         """Let the app have a part of the body, if there may be so much."""
@@ -296,5 +330,10 @@ def make_protocol(limits: Limits, on_shutdown: Callable[[], None]) -> type[Bridg
         limits: what a request may be.
         on_shutdown: called for each connection when the server begins to stop.
     """
-    members = {"__slots__": (), "limits": limits, "on_shutdown": staticmethod(on_shutdown)}
+    members = {
+        "__slots__": (),
+        "limits": limits,
+        "on_shutdown": staticmethod(on_shutdown),
+        "is_stopping": False,
+    }
     return type("BridgeProtocol", (BridgeProtocol,), members)

@@ -12,7 +12,6 @@ import os
 import signal
 import socket
 import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
@@ -27,6 +26,7 @@ from bridge.server.app_errors import BrokenAppError
 from bridge.server.application import Application, ServeSettings, make_application
 from bridge.server.garbage import settle
 from bridge.server.protocol import make_protocol
+from bridge.server.server import Server
 from bridge.server.sockets import address_of, bind, bind_all, inherited
 from bridge.server.supervisors import Reloader, Workers, let_ctrl_c_through
 
@@ -50,6 +50,18 @@ class ServeConfig(uvicorn.Config):
         self.addresses: list[str] = []
         self._made: Future[Application] | None = None
         super().__init__(settings.target, factory=True, interface="asgi3", **options)
+
+    @property
+    def has_supervisor(self) -> bool:
+        """Whether a process watches over the workers, even if it is only one."""
+        if self.settings.supervise is not None:
+            return self.settings.supervise
+        return self.workers > 1 or self.limit_max_requests is not None
+
+    @property
+    def use_subprocess(self) -> bool:
+        """Whether the app is served by other processes than this one."""
+        return self.should_reload or self.has_supervisor
 
     def configure_logging(self) -> None:
         """Set logging up as uvicorn does; `--log-level` holds for Bridge's messages, too."""
@@ -160,6 +172,8 @@ def serve(config: ServeConfig) -> int:
     """
     if config.ssl_keyfile and not config.ssl_certfile:
         raise BridgeError("--ssl-keyfile needs the certificate, too: --ssl-certfile")
+    if config.workers > 1 and config.settings.supervise is False:
+        raise BridgeError(f"--no-supervise is for one worker; --workers is {config.workers}")
     sockets = _sockets(config)
     paths = _made_paths(config)
     config.addresses = [address_of(each, tls=config.is_ssl) for each in sockets]
@@ -197,34 +211,17 @@ def _made_paths(config: ServeConfig) -> list[str]:
     return [config.uds] if config.uds is not None and config.fd is None else []
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server, which says that it is not ready for a while before it stops."""
-
-    config: ServeConfig
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self.config.be_unready()
-        delay = self.config.settings.drain_delay
-        if delay:
-            logger.info("not ready from here on; going on for %g s, for load balancers to notice", delay)
-            end = time.monotonic() + delay
-            while not self.force_exit and time.monotonic() < end:  # noqa: ASYNC110  # uvicorn sets a flag
-                await asyncio.sleep(0.1)
-        await super().shutdown(sockets)
-
-
 def _run(config: ServeConfig, sockets: list[socket.socket]) -> int:
     if config.use_subprocess:
         config.log_addresses()
     if config.should_reload:
-        Reloader(config, target=_Server(config).run, sockets=sockets).run()
+        Reloader(config, target=Server(config).run, sockets=sockets).run()
         return 0
-    if config.workers > 1:
+    if config.has_supervisor:
         supervisor = Workers(config, sockets=sockets)
         supervisor.run()
-        failed = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
-        return STARTUP_FAILURE if failed else 0
-    server = _Server(config)
+        return STARTUP_FAILURE if supervisor.has_failed else 0
+    server = Server(config)
     server.run(sockets=sockets)
     return 0 if server.started else STARTUP_FAILURE
 

@@ -6,13 +6,36 @@ blocked, which they inherit, and let it through when the time has come. It is la
 """
 
 import contextlib
+import logging
+import math
+import os
 import signal
+import socket
+import time
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING
 
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import ChangeReload, Multiprocess
 
+from bridge.server.backoff import Backoff
+from bridge.server.systemd import Notifier
+from bridge.server.worker import Worker
+
+if TYPE_CHECKING:
+    from bridge.server.serving import ServeConfig
+
 __all__ = ["Reloader", "Workers", "let_ctrl_c_through"]
+
+logger = logging.getLogger("bridge")
+
+# Seconds between two looks at whether a process has ended.
+_TICK = 0.5
+
+# Seconds that a worker has for the end of the app's lifespan, after the requests.
+_LIFESPAN = 10.0
 
 
 @contextlib.contextmanager
@@ -36,22 +59,230 @@ def let_ctrl_c_through() -> None:
 
 
 class Workers(Multiprocess):
-    """Keeps a number of processes serving. Of signals, it only takes note before it has time for them."""
+    """Keeps a number of worker processes serving, and replaces them without losing a request.
+
+    A worker that is replaced goes on until the other one serves, and then finishes what it has begun. Both
+    listen on the same sockets, which this process holds open, so that no connection is refused meanwhile.
+
+    INT and TERM stop everything. HUP replaces each worker by one that has loaded the app anew, one after the
+    other. TTIN adds a worker, TTOU takes one away.
+
+    Args:
+        config: what they serve, and how.
+        sockets: where they listen.
+    """
+
+    config: "ServeConfig"
+
+    def __init__(self, config: "ServeConfig", sockets: list[socket.socket]) -> None:
+        super().__init__(config, sockets)
+        self.has_failed = False
+        """Whether it has ended because the app cannot be served."""
+        self._workers: list[Worker] = []
+        self._to_replace: list[Worker] = []  # some of those, the next one first
+        self._replacement: Worker | None = None  # the one that is to take the place of the first of these
+        self._leaving: dict[Worker, float] = {}  # told to stop, and until when that may take
+        self._is_restarting = False
+        self._has_served = False
+        self._is_ready = False
+        self._backoff = Backoff()
+        self._start_after = 0.0
+        self._notifier = Notifier(os.environ)
+        self._watchdog_told = 0.0
+
+    # Called by uvicorn's loop
 
     def init_processes(self) -> None:
-        """Start them."""
+        """Start the first workers."""
         with _ctrl_c_held_back():
-            super().init_processes()
-
-    def keep_subprocess_alive(self) -> None:
-        """Replace those that have died."""
-        with _ctrl_c_held_back():
-            super().keep_subprocess_alive()
+            self._start_missing()
 
     def handle_signals(self) -> None:
-        """Do what signals ask for: some have processes started."""
+        """Do what signals ask for."""
         with _ctrl_c_held_back():
             super().handle_signals()
+
+    def keep_subprocess_alive(self) -> None:
+        """See what the workers are at, twice a second, and do what follows from it."""
+        self._feed_watchdog()
+        self._see_off()
+        for worker in self._all():
+            worker.look()
+        # Ctrl-C stops the workers, too; that is no reason to start others.
+        if self.should_exit.is_set() or self.signal_queue:
+            return
+        with _ctrl_c_held_back():
+            for worker in list(self._workers):
+                self._judge(worker)
+            self._replace()
+            self._start_missing()
+        self._retire_surplus()
+        self._tell_readiness()
+
+    def terminate_all(self) -> None:
+        """Have all of them stop, after the drain delay."""
+        self._notifier.tell(STOPPING=1)
+        # Connections are refused as soon as the last worker does not listen any more, not left to wait.
+        for each in self.sockets:
+            each.close()
+        for worker in self._all():
+            worker.terminate()
+            self._expect_end(worker, self.config.settings.drain_delay)
+
+    def join_all(self) -> None:
+        """Wait until all have stopped; kill those that take too long."""
+        while self._leaving:
+            self._feed_watchdog()
+            if signal.SIGINT in self.signal_queue:  # Ctrl-C again, or the first after a TERM
+                self.signal_queue.clear()
+                for worker in self._leaving:
+                    worker.hurry()
+            wait([worker.process.sentinel for worker in self._leaving], timeout=_TICK)
+            self._see_off()
+
+    # Signals
+
+    def restart_all(self) -> None:
+        """Begin to replace each worker, for HUP."""
+        microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self._notifier.tell(RELOADING=1, MONOTONIC_USEC=microseconds)
+        self._is_restarting = True
+        self._to_replace = list(self._workers)
+
+    def handle_ttin(self) -> None:
+        """Have one worker more."""
+        self.processes_num += 1
+        logger.info("one more worker for SIGTTIN: %d", self.processes_num)
+
+    def handle_ttou(self) -> None:
+        """Have one worker less, if there are several."""
+        if self.processes_num == 1:
+            logger.info("no worker less for SIGTTOU: there is only one")
+            return
+        self.processes_num -= 1
+        logger.info("one worker less for SIGTTOU: %d", self.processes_num)
+
+    # What follows from what workers are at
+
+    def _judge(self, worker: Worker) -> None:
+        if worker.has_ended or worker.is_hung:
+            self._bury(worker)
+        elif worker.state == "stopping":
+            logger.info("worker [%d] was told to stop by somebody else; starting another", worker.pid)
+            self._workers.remove(worker)
+            self._expect_end(worker, self.config.settings.drain_delay)
+        elif worker.state != "starting":
+            self._has_served = True
+            if worker.state == "spent" and worker not in self._to_replace:
+                logger.info("worker [%d] has served as many requests as it may; replacing it", worker.pid)
+                self._to_replace.append(worker)
+
+    def _bury(self, worker: Worker) -> None:
+        """Deal with the death of a worker that nobody has told to stop."""
+        self._workers.remove(worker)
+        what = worker.bury()
+        if worker.exitcode == STARTUP_FAILURE and not self._has_served:
+            # It would be the same with every other: the app, a certificate or a setting is wrong.
+            logger.error("worker [%d] %s; stopping", worker.pid, what)
+            self.has_failed = True
+            self.should_exit.set()
+            return
+        self._wait_after(worker, f"worker [{worker.pid}] {what}; starting another")
+
+    def _wait_after(self, dead: Worker, message: str) -> None:
+        """Put off the next start, the longer the more of them have died."""
+        seconds = self._backoff.after(time.monotonic() - dead.started_at)
+        self._start_after = time.monotonic() + seconds
+        logger.error("%s%s", message, f" in {seconds:g} s" if seconds else "")
+
+    def _replace(self) -> None:
+        """Take the next step in replacing workers, one at a time."""
+        self._to_replace = [worker for worker in self._to_replace if worker in self._workers]
+        new = self._replacement
+        if new is None:
+            self._begin_to_replace()
+        elif not self._to_replace:  # the old one has died meanwhile
+            self._workers.append(new)
+            self._replacement = None
+        elif new.has_ended or new.is_hung:
+            self._give_up_replacing(new)
+        elif new.state != "starting":
+            old = self._to_replace.pop(0)
+            self._workers[self._workers.index(old)] = new
+            self._replacement = None
+            self._retire(old)
+
+    def _begin_to_replace(self) -> None:
+        if self._to_replace:
+            if time.monotonic() >= self._start_after:
+                self._replacement = self._start()
+        elif self._is_restarting:
+            logger.info("restarted: all workers have loaded the app anew")
+            self._end_restart()
+
+    def _give_up_replacing(self, new: Worker) -> None:
+        self._replacement = None
+        self._to_replace.clear()
+        self._wait_after(new, f"new worker [{new.pid}] {new.bury()}; going on with the old ones")
+        self._end_restart()
+
+    def _end_restart(self) -> None:
+        if self._is_restarting:
+            self._is_restarting = False
+            self._notifier.tell(READY=1)
+
+    def _start_missing(self) -> None:
+        while len(self._workers) < self.processes_num and time.monotonic() >= self._start_after:
+            self._workers.append(self._start())
+
+    def _start(self) -> Worker:
+        worker = Worker(self.config, self.sockets)
+        worker.start()
+        return worker
+
+    def _retire_surplus(self) -> None:
+        while len(self._workers) > self.processes_num:
+            worker = (self._to_replace or self._workers)[-1]
+            self._workers.remove(worker)
+            self._retire(worker)
+
+    def _tell_readiness(self) -> None:
+        if not self._is_ready and all(worker.state != "starting" for worker in self._workers):
+            self._is_ready = True
+            self._notifier.tell(READY=1)
+
+    # Workers that are told to stop
+
+    def _retire(self, worker: Worker) -> None:
+        worker.retire()
+        self._expect_end(worker, 0)
+
+    def _expect_end(self, worker: Worker, delay: float) -> None:
+        patience = self.config.settings.graceful_timeout
+        most = math.inf if patience is None else delay + patience + _LIFESPAN
+        self._leaving.setdefault(worker, time.monotonic() + most)
+
+    def _see_off(self) -> None:
+        """Forget those that have ended; kill those that should have."""
+        for worker, deadline in list(self._leaving.items()):
+            if worker.has_ended:
+                worker.join()
+                del self._leaving[worker]
+            elif time.monotonic() > deadline:
+                logger.error("worker [%d] has not stopped in time; killing it", worker.pid)
+                worker.kill()
+                worker.join()
+                del self._leaving[worker]
+
+    def _all(self) -> list[Worker]:
+        replacement = [] if self._replacement is None else [self._replacement]
+        return [*self._workers, *replacement, *self._leaving]
+
+    def _feed_watchdog(self) -> None:
+        interval = self._notifier.watchdog_interval
+        if interval is not None and time.monotonic() - self._watchdog_told >= interval:
+            self._watchdog_told = time.monotonic()
+            self._notifier.tell(WATCHDOG=1)
 
 
 class Reloader(ChangeReload):  # type: ignore[misc,valid-type]  # one of two classes, by what is installed

@@ -31,6 +31,7 @@ from bridge.types import (
     Scope,
     WSGIApplication,
 )
+from bridge.wsgi_to_asgi.abandoned import describe
 from bridge.wsgi_to_asgi.call import run_call
 from bridge.wsgi_to_asgi.call_times import timed
 from bridge.wsgi_to_asgi.mailbox import Mailbox
@@ -299,8 +300,10 @@ class WSGIToASGI:
             async with asyncio.timeout(patience):
                 await empty.wait()
         except TimeoutError:
-            if pool.busy:
-                logger.warning("going on without %d worker thread(s), busy with requests given up", pool.busy)
+            for busy in pool.busy_threads:
+                logger.warning(
+                    "going on without a thread that is busy with a request given up: %s", describe(busy)
+                )
             return
         for thread in threads:
             thread.join()  # each has nothing left to do but to return

@@ -109,8 +109,13 @@ class WorkerPool:
     @property
     def busy(self) -> int:
         """How many of its threads are at work."""
+        return len(self.busy_threads)
+
+    @property
+    def busy_threads(self) -> list[threading.Thread]:
+        """Its threads that are at work."""
         with self._lock:
-            return sum(worker.job is not None for worker in self._workers)
+            return [worker.thread for worker in self._workers if worker.job is not None]
 
     def submit(self, job: Job, room: int | None = None) -> bool:
         """Have a thread run the job, now or when one is free.

@@ -223,5 +223,5 @@ def _clean_environment() -> dict[str, str]:
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("BRIDGE_", "UVICORN_", "FLASK_"))
-        and name not in ("WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS")
+        and name not in ("WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS", "NOTIFY_SOCKET", "WATCHDOG_USEC")
     }

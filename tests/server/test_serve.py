@@ -438,12 +438,6 @@ def test_the_log_level_is_that_of_every_message(tmp_path: Path) -> None:
     assert (command.stdout, command.stderr) == ("", "")
 
 
-def test_a_limit_of_requests_ends_it() -> None:
-    with Serving("shop:app", *PORT, "--limit-max-requests", "1") as serving:
-        assert serving.get("/").text == "Hello"
-        assert serving.finish() == 0
-
-
 # Several processes
 
 
@@ -523,14 +517,6 @@ def test_a_changed_app_is_reloaded(tmp_path: Path) -> None:
 # The end
 
 
-@pytest.fixture
-def pipe(tmp_path: Path) -> Path:
-    """A pipe between the test and an app; opening it waits until the other has opened it, too."""
-    path = tmp_path / "pipe"
-    os.mkfifo(path)
-    return path
-
-
 ENDS: dict[str, Callable[[Command], None]] = {
     "Ctrl-C": Command.interrupt,
     "SIGINT": lambda command: command.signal(Signal.SIGINT),
@@ -586,6 +572,30 @@ def test_it_ends_cleanly(tmp_path: Path, pipe: Path, end: str, processes: str) -
     assert not uds.exists()
 
 
+@pytest.mark.parametrize("before", [0, 1], ids=["the first request", "the second"])
+def test_a_request_that_crosses_the_end_is_served(before: int) -> None:
+    """Its client could not tell whether it was (RFC 9112, 9.5); the answer says that it is the last (9.6)."""
+    with Serving("shop:app", *PORT) as serving, serving.connection() as connection:
+        for _ in range(before):
+            connection.request("GET", "/")
+            assert connection.getresponse().read() == b"Hello"
+        serving.get("/")  # after it, the other connection is accepted as well
+        serving.signal(Signal.SIGTERM)
+        serving.wait_for("Shutting down")
+        connection.request("GET", "/")
+        response = connection.getresponse()
+        assert (response.status, response.headers["Connection"]) == (200, "close")
+        assert serving.finish() == 0
+
+
+def test_a_connection_that_is_not_used_does_not_hold_up_the_end() -> None:
+    with Serving("shop:app", *PORT) as serving, serving.connect() as connection:
+        serving.get("/")
+        serving.signal(Signal.SIGTERM)
+        assert connection.recv(100) == b""
+        assert serving.finish() == 0
+
+
 def test_what_does_not_end_in_time_is_cut(tmp_path: Path) -> None:
     closing, lifespan = tmp_path / "closing", tmp_path / "lifespan"
     typed = ("shop:with_lifespan", *PORT, "--timeout-graceful-shutdown", "1")
@@ -601,6 +611,22 @@ def test_what_does_not_end_in_time_is_cut(tmp_path: Path) -> None:
     assert closing.read_text() == "closed\n"
     assert lifespan.read_text() == "startup\nshutdown\n"
     assert "Cancel 1 running task(s), timeout graceful shutdown exceeded" in serving.stderr
+
+
+@pytest.mark.parametrize("processes", ["one process", "two workers"])
+def test_a_thread_that_goes_on_is_named_and_left_behind(pipe: Path, processes: str) -> None:
+    typed, number = PROCESSES[processes]
+    with Serving("shop:app", *PORT, *typed, "--timeout-graceful-shutdown", "1") as serving:
+        serving.wait_for("Application startup complete", times=number)
+        with serving.connection() as slow, contextlib.ExitStack() as stack:
+            slow.request("GET", f"/slow?pipe={pipe}")
+            stack.enter_context(pipe.open("w"))
+            serving.signal(Signal.SIGTERM)
+            assert serving.finish() == 0
+    serving.wait_for(
+        r"going on without a thread that is busy with a request given up: bridge-1 \(GET /slow\)\n"
+        r'(  .*\n)*  File ".*/shop.py", line \d+, in slow\n'
+    )
 
 
 def test_a_second_ctrl_c_waits_for_nobody(pipe: Path) -> None:

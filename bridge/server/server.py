@@ -1,0 +1,107 @@
+"""uvicorn's server, as one of Bridge's processes runs it."""
+
+import asyncio
+import logging
+import os
+import random
+import socket
+import time
+from contextlib import suppress
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import uvicorn
+
+from bridge.server.systemd import Notifier
+
+if TYPE_CHECKING:
+    from bridge.server.serving import ServeConfig
+
+__all__ = ["Server", "State"]
+
+logger = logging.getLogger("bridge")
+
+State: TypeAlias = Literal["starting", "serving", "spent", "stopping"]
+
+
+class Server(uvicorn.Server):
+    """Serves one app in this process, until a signal or its supervisor ends it.
+
+    Before it stops, it says that it is not ready for as long as `--drain-delay`. If it has no supervisor, it
+    tells systemd of itself.
+
+    Args:
+        config: what is served, and how.
+        has_supervisor: whether another process watches over this one, and can replace it. With its requests
+            used up (`--limit-max-requests`) it goes on then until it is replaced.
+    """
+
+    config: "ServeConfig"
+
+    def __init__(self, config: "ServeConfig", *, has_supervisor: bool = False) -> None:
+        super().__init__(config)
+        self._has_supervisor = has_supervisor
+        self._is_replaced = False
+        self._notifier = Notifier({} if has_supervisor else os.environ)
+        self._heartbeat: asyncio.Task[None] | None = None
+
+    @property
+    def state(self) -> State:
+        """What it is at; may be asked from any thread."""
+        if self.should_exit:
+            return "stopping"
+        if not self.started:
+            return "starting"
+        if self._max_requests is not None and self.server_state.total_requests >= self._max_requests:
+            return "spent"
+        return "serving"
+
+    def retire(self) -> None:
+        """Stop at once, as another process has taken over; may be called from any thread."""
+        self._is_replaced = True
+        self.should_exit = True
+
+    @cached_property
+    def _max_requests(self) -> int | None:
+        most = self.config.limit_max_requests
+        return None if most is None else most + random.randint(0, self.config.limit_max_requests_jitter)
+
+    @cached_property
+    def limit_max_requests(self) -> int | None:
+        """After how many requests uvicorn is to end it."""
+        return None if self._has_supervisor else self._max_requests
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start serving; see uvicorn."""
+        await super().startup(sockets)
+        self._notifier.tell(READY=1)
+        if self._notifier.watchdog_interval is not None:
+            self._heartbeat = asyncio.create_task(self._beat(self._notifier.watchdog_interval))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop serving; see uvicorn."""
+        self._notifier.tell(STOPPING=1)
+        try:
+            self.config.be_unready()
+            if not self._is_replaced:
+                await self._be_unready_for(self.config.settings.drain_delay)
+            await super().shutdown(sockets)
+        finally:
+            if self._heartbeat is not None:
+                self._heartbeat.cancel()
+                with suppress(asyncio.CancelledError):
+                    await self._heartbeat
+
+    async def _be_unready_for(self, seconds: float) -> None:
+        if not seconds:
+            return
+        logger.info("not ready from here on; going on for %g s, for load balancers to notice", seconds)
+        end = time.monotonic() + seconds
+        while not self.force_exit and time.monotonic() < end:  # noqa: ASYNC110  # uvicorn sets a flag
+            await asyncio.sleep(0.1)
+
+    async def _beat(self, interval: float) -> None:
+        """Have systemd know that the event loop is alive."""
+        while True:
+            self._notifier.tell(WATCHDOG=1)
+            await asyncio.sleep(interval)

@@ -1,0 +1,270 @@
+"""Workers that are replaced, die, hang or become more, while clients are at it."""
+
+import os
+import signal
+from pathlib import Path
+from signal import Signals as Signal
+
+import pytest
+
+from bridge.server.backoff import Backoff
+from tests.server.command import Command, Serving, run, wait_until
+from tests.server.steady import SteadyClients
+
+PORT = ("--port", "0")
+
+TWO = ("--workers", "2")
+ONE = ("--workers", "1", "--supervise")
+
+# Answers with the version that the module had when it was loaded.
+VERSIONED = """
+import os, pathlib
+from flask import Flask
+app = Flask(__name__)
+version = pathlib.Path("version").read_text()
+assert version != "broken", "broken version"
+@app.get("/")
+def index(): return version
+@app.get("/pid")
+def pid(): return str(os.getpid())
+"""
+
+
+@pytest.fixture
+def versioned(tmp_path: Path) -> Path:
+    """A folder with an app that reads a file when it is loaded."""
+    (tmp_path / "app.py").write_text(VERSIONED)
+    (tmp_path / "version").write_text("one")
+    return tmp_path
+
+
+def pids_of(serving: Serving, number: int) -> list[int]:
+    """The processes of so many servers, in the order in which they have started."""
+    pattern = r"Started server process \[(\d+)\]"
+    return [int(serving.wait_for(pattern, times=n)[1]) for n in range(1, number + 1)]
+
+
+def assert_ended(serving: Serving) -> None:
+    assert serving.finish() == 0
+    assert "Traceback" not in serving.stderr
+
+
+# Rolling restart
+
+
+@pytest.mark.parametrize("keep_alive", [True, False], ids=["connections kept", "a connection each"])
+@pytest.mark.parametrize("workers", [ONE, TWO], ids=["one worker", "two workers"])
+def test_hup_replaces_all_workers_without_losing_a_request(
+    versioned: Path, workers: tuple[str, ...], keep_alive: bool
+) -> None:
+    number = int(workers[1])
+    with Serving("app:app", *PORT, *workers, cwd=versioned) as serving:
+        serving.wait_for("Application startup complete", times=number)
+        old = set(pids_of(serving, number))
+        with SteadyClients(serving, number=8, keep_alive=keep_alive) as clients:
+            (versioned / "version").write_text("two")
+            serving.signal(Signal.SIGHUP)
+            serving.wait_for("restarted: all workers have loaded the app anew")
+            serving.wait_for("Finished server process", times=number)
+            clients.wait_for_more()
+            assert serving.get("/").text == "two"
+        new = set(pids_of(serving, 2 * number)) - old
+        assert clients.failed == []
+        assert [tally.refused for tally in clients.tallies] == [""] * 8
+        assert {tally.pids[-1] for tally in clients.tallies} <= new
+        serving.signal(Signal.SIGTERM)
+        assert_ended(serving)
+
+
+def test_hup_with_an_app_that_no_longer_starts_keeps_the_workers(versioned: Path) -> None:
+    with Serving("app:app", *PORT, *TWO, cwd=versioned) as serving:
+        old = set(pids_of(serving, 2))
+        serving.wait_for("Application startup complete", times=2)
+        with SteadyClients(serving, number=4, keep_alive=False) as clients:
+            (versioned / "version").write_text("broken")
+            serving.signal(Signal.SIGHUP)
+            serving.wait_for(r"new worker \[\d+\] could not start; going on with the old ones")
+            clients.wait_for_more()
+        assert clients.failed == []
+        assert {pid for tally in clients.tallies for pid in tally.pids} <= old
+        # And when it is mended, it is taken.
+        (versioned / "version").write_text("three")
+        serving.signal(Signal.SIGHUP)
+        serving.wait_for("restarted: all workers have loaded the app anew")
+        assert serving.get("/").text == "three"
+
+
+def test_a_slow_start_is_waited_for(versioned: Path) -> None:
+    """Longer than a worker that serves may be silent."""
+    slow = "import time; time.sleep(2)\n" + VERSIONED
+    typed = (*ONE, "--timeout-worker-healthcheck", "1")
+    with Serving("app:app", *PORT, *typed, cwd=versioned) as serving:
+        serving.wait_for("Application startup complete")
+        (versioned / "app.py").write_text(slow)
+        (versioned / "version").write_text("slow")
+        serving.signal(Signal.SIGHUP)
+        serving.wait_for("restarted: all workers have loaded the app anew")
+        assert serving.get("/").text == "slow"
+
+
+def test_one_that_never_starts_is_given_up(versioned: Path) -> None:
+    with Serving("app:app", *PORT, *ONE, "--timeout-worker-start", "5", cwd=versioned) as serving:
+        serving.wait_for("Application startup complete")
+        (versioned / "app.py").write_text("import time; time.sleep(60)")
+        serving.signal(Signal.SIGHUP)
+        serving.wait_for(
+            "new worker .* has not come to serve in time, and was killed; going on with the old ones"
+        )
+        assert serving.get("/").text == "one"
+
+
+def test_a_request_may_outlast_the_restart(pipe: Path) -> None:
+    with Serving("shop:app", *PORT, *ONE) as serving, serving.connection() as slow:
+        serving.wait_for("Application startup complete")
+        slow.request("GET", f"/slow?pipe={pipe}")
+        with pipe.open("w") as writer:
+            serving.signal(Signal.SIGHUP)
+            serving.wait_for("restarted: all workers have loaded the app anew")
+            assert serving.get("/").text == "Hello"
+            writer.write("done")
+        assert slow.getresponse().read() == b"done"
+
+
+def test_a_limit_of_requests_has_the_worker_replaced() -> None:
+    with Serving("shop:app", *PORT, "--limit-max-requests", "300") as serving:
+        with SteadyClients(serving, number=4, keep_alive=True) as clients:
+            serving.wait_for("has served as many requests as it may; replacing it", times=2)
+        assert clients.failed == []
+        serving.signal(Signal.SIGTERM)
+        assert_ended(serving)
+
+
+def test_a_limit_of_requests_ends_the_server_that_has_no_supervisor() -> None:
+    with Serving("shop:app", *PORT, "--limit-max-requests", "1", "--no-supervise") as serving:
+        assert serving.get("/").text == "Hello"
+        assert serving.finish() == 0
+
+
+# The end
+
+
+@pytest.mark.parametrize("workers", [(), ONE, TWO], ids=["one process", "one worker", "two workers"])
+def test_term_leaves_no_request_unanswered(workers: tuple[str, ...]) -> None:
+    """Those on connections that are open. On new ones there is nobody any more, and the kernel tells clients.
+
+    It refuses them, or, if nobody has accepted them when the last listening socket is closed, resets them.
+    """
+    with Serving("shop:app", *PORT, *workers) as serving:
+        serving.wait_for("Application startup complete", times=2 if workers == TWO else 1)
+        with SteadyClients(serving, number=8, keep_alive=True) as clients:
+            serving.signal(Signal.SIGTERM)
+            assert_ended(serving)
+            wait_until(clients.all_refused, "all clients are told")
+        lost = [(pid, why) for tally in clients.tallies for pid, why in tally.lost]
+        assert [(pid, why) for pid, why in lost if pid is not None or "ConnectionReset" not in why] == []
+        assert [tally.wrong for tally in clients.tallies] == [[]] * 8
+
+
+# Deaths
+
+
+def test_a_killed_worker_is_replaced_and_only_its_connections_are_lost() -> None:
+    with Serving("shop:app", *PORT, *TWO) as serving:
+        serving.wait_for("Application startup complete", times=2)
+        killed, spared = pids_of(serving, 2)
+        with SteadyClients(serving, number=8, keep_alive=True) as clients:
+            os.kill(killed, signal.SIGKILL)
+            serving.wait_for(rf"worker \[{killed}\] was killed by SIGKILL; starting another$")
+            serving.wait_for("Application startup complete", times=3)
+            clients.wait_for_more()
+        lost = [pid for tally in clients.tallies for pid, _ in tally.lost]
+        assert set(lost) <= {killed, None}
+        assert len(lost) <= 8
+        assert [tally.wrong for tally in clients.tallies] == [[]] * 8
+        assert spared in {pid for tally in clients.tallies for pid in tally.pids}
+
+
+def test_workers_that_die_again_and_again_are_started_less_and_less_often(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("import os; os._exit(7)")
+    with Command("serve", "app:app", *PORT, *ONE, cwd=tmp_path) as command:
+        command.wait_for(r"worker \[\d+\] ended with exit code 7; starting another$")
+        command.wait_for(r"worker \[\d+\] ended with exit code 7; starting another in 1 s$")
+        command.wait_for(r"worker \[\d+\] ended with exit code 7; starting another in 2 s$")
+        command.signal(Signal.SIGTERM)
+        assert command.finish() == 0
+
+
+@pytest.mark.parametrize(
+    ("lifetimes", "waits"),
+    [
+        ([1000.0], [0]),
+        ([1000.0, 1000.0, 1000.0], [0, 0, 0]),
+        ([0.1, 0.1, 0.1], [0, 1, 2]),
+        ([0.1] * 8, [0, 1, 2, 4, 8, 16, 30, 30]),
+        ([0.1, 0.1, 0.1, 60.0, 0.1], [0, 1, 2, 0, 1]),
+        ([59.0, 59.0], [0, 1]),
+    ],
+)
+def test_backoff(lifetimes: list[float], waits: list[float]) -> None:
+    backoff = Backoff()
+    assert [backoff.after(lifetime) for lifetime in lifetimes] == waits
+
+
+def test_a_worker_that_cannot_start_when_others_have_does_not_stop_them(versioned: Path) -> None:
+    with Serving("app:app", *PORT, *TWO, cwd=versioned) as serving:
+        serving.wait_for("Application startup complete", times=2)
+        killed, spared = pids_of(serving, 2)
+        (versioned / "version").write_text("broken")
+        os.kill(killed, signal.SIGKILL)
+        serving.wait_for(r"worker \[\d+\] could not start; starting another in 1 s")
+        assert int(serving.get("/pid").text) == spared
+        (versioned / "version").write_text("mended")
+        serving.wait_for("Application startup complete", times=3)
+
+
+def test_a_worker_that_somebody_else_stops_is_replaced_at_once(pipe: Path) -> None:
+    with Serving("shop:app", *PORT, *ONE) as serving, serving.connection() as slow:
+        serving.wait_for("Application startup complete")
+        (pid,) = pids_of(serving, 1)
+        slow.request("GET", f"/slow?pipe={pipe}")
+        with pipe.open("w") as writer:
+            os.kill(pid, signal.SIGTERM)
+            serving.wait_for(rf"worker \[{pid}\] was told to stop by somebody else; starting another")
+            assert serving.get("/").text == "Hello"
+            writer.write("done")
+        assert slow.getresponse().read() == b"done"
+
+
+def test_workers_do_not_outlive_their_supervisor() -> None:
+    with Serving("shop:app", *PORT, *TWO) as serving:
+        serving.wait_for("Application startup complete", times=2)
+        serving.signal(Signal.SIGKILL)
+        serving.wait_for(r"the supervisor of worker \[\d+\] is gone; stopping", times=2)
+        serving.wait_for("Finished server process", times=2)
+        assert serving.finish() == -Signal.SIGKILL
+
+
+# More, and fewer
+
+
+def test_ttin_and_ttou_change_the_number_of_workers() -> None:
+    with Serving("shop:app", *PORT, *ONE) as serving:
+        serving.wait_for("Application startup complete")
+        (first,) = pids_of(serving, 1)
+        with SteadyClients(serving, number=4, keep_alive=False) as clients:
+            serving.signal(Signal.SIGTTIN)
+            serving.wait_for("one more worker for SIGTTIN: 2")
+            serving.wait_for("Application startup complete", times=2)
+            serving.signal(Signal.SIGTTOU)
+            serving.wait_for("one worker less for SIGTTOU: 1")
+            _, second = pids_of(serving, 2)
+            serving.wait_for(rf"Finished server process \[({first}|{second})\]")
+            serving.signal(Signal.SIGTTOU)
+            serving.wait_for("no worker less for SIGTTOU: there is only one")
+            clients.wait_for_more()
+        assert clients.failed == []
+
+
+def test_no_supervisor_is_for_one_worker(tmp_path: Path) -> None:
+    code, _, err = run("serve", "app:app", *PORT, *TWO, "--no-supervise", cwd=tmp_path)
+    assert (code, err) == (3, "bridge: --no-supervise is for one worker; --workers is 2\n")

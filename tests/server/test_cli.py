@@ -373,22 +373,31 @@ def test_variables_of_ours_come_first(
 @pytest.mark.parametrize(
     "option", [each for each in serve_command.params if each.expose_value], ids=lambda each: str(each.name)
 )
-def test_every_setting_may_come_from_a_file(folder: Path, option: click.Parameter) -> None:
+def test_every_setting_may_come_from_anywhere(
+    folder: Path, option: click.Parameter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Typed, in a variable, and in a file it means the same, and not what it is by default."""
     (folder / "some.json").write_text("{}")
     if isinstance(option, click.Option):
         typed = _given(option, folder / "some.json")
         is_text = option.type.name in ("text", "choice", "path", "file", "directory")
-        value = json.dumps(typed[-1]) if is_text else typed[-1]
+        value = typed[-1]
         if option.is_flag:
             value = "false" if option.default else "true"
+        in_file = json.dumps(value) if is_text else value
         key = option.opts[0].removeprefix("--")
     else:
-        key, typed, value = "app", ["X-Some:text"], '"X-Some:text"'
-    (folder / "bridge.toml").write_text(f"{key} = {f'[{value}]' if option.multiple else value}\n")
+        key, typed, value, in_file = "app", ["X-Some:text"], "X-Some:text", '"X-Some:text"'
+    by_default = serve_command.make_context("serve", []).params
+    (folder / "bridge.toml").write_text(f"{key} = {f'[{in_file}]' if option.multiple else in_file}\n")
     from_file = serve_command.make_context("serve", []).params
     (folder / "bridge.toml").unlink()
-    assert from_file == serve_command.make_context("serve", typed).params
-    assert from_file != serve_command.make_context("serve", []).params
+    monkeypatch.setenv(f"BRIDGE_{key.replace('-', '_').upper()}", value)
+    from_variable = serve_command.make_context("serve", []).params
+    monkeypatch.undo()
+    from_flag = serve_command.make_context("serve", typed).params
+    assert from_flag != by_default
+    assert (from_file, from_variable) == (from_flag, from_flag)
 
 
 @pytest.mark.parametrize("command", ["serve", "config"])

@@ -11,7 +11,8 @@ from bridge.server.backoff import Backoff
 from tests.server.command import Command, Serving, run, wait_until
 from tests.server.steady import SteadyClients
 
-PORT = ("--port", "0")
+# Without an access log: nobody reads it while clients are at work, and at some length it would have to wait.
+PORT = ("--port", "0", "--no-access-log")
 
 TWO = ("--workers", "2")
 ONE = ("--workers", "1", "--supervise")

@@ -28,6 +28,11 @@ def pid() -> str:
     return str(os.getpid())
 
 
+@app.post("/size")
+def size() -> str:
+    return str(len(request.get_data()))
+
+
 @app.get("/environ")
 def environ() -> dict[str, str]:
     return {name: value for name, value in request.environ.items() if isinstance(value, str)}

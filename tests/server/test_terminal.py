@@ -1,0 +1,112 @@
+"""The command as a person has it: in a terminal."""
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pytest
+
+from tests.server.command import APPS
+
+_CTRL_C = b"\x03"
+
+
+class Terminal:
+    """A terminal of 80 columns in which a command runs."""
+
+    def __init__(self, *typed: str, cwd: Path = APPS) -> None:
+        self.seen = ""
+        self._master, slave = pty.openpty()
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("BRIDGE_")}
+        # A session of its own, of which the terminal is the controlling one: Ctrl-C is a signal then.
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _IN_TERMINAL, *typed],
+            cwd=cwd,
+            env=environment | {"TERM": "xterm", "COLUMNS": "80"},
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+        )
+        os.close(slave)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        os.close(self._master)
+        if error is not None:
+            error.add_note(f"on the screen:\n{self.seen}")
+
+    def type(self, keys: bytes) -> None:
+        os.write(self._master, keys)
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        while not (found := re.search(pattern, self.seen)):
+            assert self._read(), f"ended without {pattern!r}"
+        return found
+
+    def finish(self) -> int:
+        while self._read():
+            pass
+        return self._process.wait(15)
+
+    def _read(self) -> bool:
+        assert select.select([self._master], [], [], 15)[0], "nothing more was written"
+        try:
+            data = os.read(self._master, 65536)
+        except OSError:
+            return False  # EIO: nobody has it open any more
+        self.seen += data.decode()
+        return bool(data)
+
+
+_IN_TERMINAL = """
+import fcntl, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+from bridge.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_it_serves_until_ctrl_c(workers: str) -> None:
+    with Terminal("serve", "shop:app", "--port", "0", "--workers", workers) as terminal:
+        address = terminal.wait_for(r"(http://127\.0\.0\.1:\d+) ")[1]
+        terminal.wait_for(r"Application startup complete")
+        with urllib.request.urlopen(address) as response:
+            assert response.read() == b"Hello"
+        terminal.wait_for(r'"\x1b\[1mGET / HTTP/1.1\x1b\[0m" \x1b\[32m200 OK')
+        terminal.type(_CTRL_C)
+        assert terminal.finish() == 0
+    assert "Traceback" not in terminal.seen
+    assert "\x1b[32mINFO\x1b[0m:" in terminal.seen
+
+
+def test_a_mistake_is_one_line() -> None:
+    with Terminal("serve", "shop:nosuch") as terminal:
+        assert terminal.finish() == 3
+    assert terminal.seen.startswith("bridge: ")
+    assert "Traceback" not in terminal.seen
+
+
+@pytest.mark.parametrize("typed", [(), ("serve",), ("config",), ("check",), ("routes",), ("completion",)])
+def test_help_fits_the_terminal(typed: tuple[str, ...]) -> None:
+    with Terminal(*typed, "--help") as terminal:
+        assert terminal.finish() == 0
+    lines = terminal.seen.splitlines()
+    assert lines[0].startswith("Usage: ")
+    assert [line for line in lines if len(line) > 80] == []

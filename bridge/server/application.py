@@ -21,7 +21,7 @@ from bridge.wsgi_to_asgi.adapter import WSGIToASGI
 if TYPE_CHECKING:
     from flask import Flask
 
-__all__ = ["AdapterName", "Application", "AsyncViews", "ServeSettings", "make_application"]
+__all__ = ["AdapterName", "Application", "AsyncViews", "ServeSettings", "make_adapter", "make_application"]
 
 AdapterName: TypeAlias = Literal["bridge", "a2wsgi", "asgiref"]
 AsyncViews: TypeAlias = Literal["loop", "thread"]
@@ -55,6 +55,11 @@ class ServeSettings:
     request_timeout: float | None = None
     supervise: bool | None = None
     worker_start_timeout: float = 60.0
+
+    @property
+    def async_runner(self) -> AsyncViews:
+        """Where async views run: other adapters than Bridge's have a thread for each request."""
+        return self.async_views if self.adapter == "bridge" else "thread"
 
 
 @dataclass(frozen=True)
@@ -144,7 +149,7 @@ def _describe_routes(app: "Flask", settings: ServeSettings) -> str:
     from bridge.wsgi_to_asgi.flask_views import async_rules  # imports Flask, which is there by now
 
     routes = sum(1 for _ in app.url_map.iter_rules())
-    on_loop = len(async_rules(app)) if settings.adapter == "bridge" and settings.async_views == "loop" else 0
+    on_loop = len(async_rules(app)) if settings.async_runner == "loop" else 0
     if not on_loop:
         return f"{routes} routes"
     return f"{routes} routes: {routes - on_loop} in threads, {on_loop} async on the loop"
@@ -156,18 +161,22 @@ def _describe_adapter(settings: ServeSettings) -> str:
     return f"adapter {settings.adapter}, {settings.threads} threads"
 
 
-def _with_bridge(app: WSGIApplication, settings: ServeSettings) -> ASGI3Application:
-    adapter = WSGIToASGI(
+def make_adapter(app: WSGIApplication, settings: ServeSettings) -> WSGIToASGI:
+    """Bridge's own adapter of a WSGI app, as the settings have it."""
+    return WSGIToASGI(
         app,
         threads=settings.threads,
         queue_length=settings.queue_length,
         queue_timeout=settings.queue_timeout,
         streams=settings.streams,
-        async_views=settings.async_views,
+        async_views=settings.async_runner,
         blocking_threshold=settings.blocking_threshold,
         graceful_timeout=math.inf if settings.graceful_timeout is None else settings.graceful_timeout,
     )
-    return cast(ASGI3Application, adapter)
+
+
+def _with_bridge(app: WSGIApplication, settings: ServeSettings) -> ASGI3Application:
+    return cast(ASGI3Application, make_adapter(app, settings))
 
 
 def _with_a2wsgi(app: WSGIApplication, settings: ServeSettings) -> ASGI3Application:

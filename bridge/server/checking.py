@@ -6,18 +6,19 @@ complains of is taken down, also where the app keeps it to itself.
 
 import asyncio
 import copy
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import quote
 
 from bridge.errors import ApplicationError, BridgeError
 from bridge.interfaces import is_flask
 from bridge.lifespan import running
-from bridge.server.inspecting import Route, Runner, list_routes, with_article
+from bridge.server.inspecting import Route, list_routes, with_article
 from bridge.server.loading import LoadedApp
 from bridge.server.validating import Recorder, validated, validated_flask
-from bridge.types import ASGIReceiveEvent, ASGISendEvent, HTTPScope
+from bridge.types import ASGIReceiveEvent, ASGISendEvent, HTTPScope, WSGIApplication
 from bridge.wsgi_to_asgi.adapter import WSGIToASGI
 
 if TYPE_CHECKING:
@@ -99,7 +100,12 @@ class Report:
     """What Bridge has logged besides."""
 
 
-def check_app(loaded: LoadedApp, *, async_views: Runner = "loop", timeout: float = 10.0) -> Report:
+def check_app(
+    loaded: LoadedApp,
+    *,
+    adapt: Callable[[WSGIApplication], WSGIToASGI] = WSGIToASGI,
+    timeout: float = 10.0,
+) -> Report:
     """Send requests to an app as it would be served, and note what it does wrong.
 
     The requests: GET, HEAD, OPTIONS and POST of "/", GET of a path that is not there, and of the rules of a
@@ -107,7 +113,7 @@ def check_app(loaded: LoadedApp, *, async_views: Runner = "loop", timeout: float
 
     Args:
         loaded: a WSGI app, or a `WSGIToASGI` made of one.
-        async_views: where requests of async views run; a `WSGIToASGI` knows that itself.
+        adapt: makes the adapter for a WSGI app.
         timeout: how many seconds to wait for each answer.
 
     Raises:
@@ -117,13 +123,13 @@ def check_app(loaded: LoadedApp, *, async_views: Runner = "loop", timeout: float
     if isinstance(app, WSGIToASGI):
         adapter = copy.copy(app)  # the settings of the other, and nothing of what it has begun
     elif loaded.interface == "wsgi":
-        adapter = WSGIToASGI(loaded.app, async_views=async_views)
+        adapter = adapt(cast(WSGIApplication, loaded.app))
     else:
         raise BridgeError(f"{loaded.name} is {with_article(loaded.kind)} app; PEP 3333 is for WSGI apps")
     adapter.graceful_timeout = min(adapter.graceful_timeout, timeout)
     wsgi_app = adapter.app
     # Before the requests: with the first one the adapter puts its own functions around some of the hooks.
-    routes = list_routes(loaded, async_views=async_views) if is_flask(wsgi_app) else ()
+    routes = list_routes(loaded, async_views=adapter.async_views) if is_flask(wsgi_app) else ()
     rules, skipped = _rules_to_request(wsgi_app) if is_flask(wsgi_app) else ([], [])
     recorder = Recorder()
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""The command line: `bridge serve`, `bridge config`, `bridge completion`. `options.py` has the settings."""
+"""The command line: `bridge serve` and the commands that look before. `options.py` has the settings."""
 
 import importlib.metadata
 import inspect
@@ -13,11 +13,14 @@ from click.shell_completion import get_completion_class
 
 from bridge import __version__
 from bridge.errors import BridgeError
-from bridge.server.app_errors import AppError
-from bridge.server.application import AdapterName, AsyncViews, ServeSettings
-from bridge.server.inspect_commands import check_command, routes_command
+from bridge.server.app_errors import AppError, BrokenAppError
+from bridge.server.application import AdapterName, AsyncViews, ServeSettings, make_adapter
+from bridge.server.checking import check_app
+from bridge.server.inspect_output import print_report, print_routes
+from bridge.server.inspecting import list_routes
 from bridge.server.limits import Limits
-from bridge.server.naming import find_app_and_variables
+from bridge.server.loading import LoadedApp, load_app
+from bridge.server.naming import find_app_and_variables, read_variables
 from bridge.server.options import (
     INTERFACES,
     InForce,
@@ -28,7 +31,7 @@ from bridge.server.options import (
 )
 from bridge.server.serving import STARTUP_FAILURE, ServeConfig, default_log_config, serve
 
-__all__ = ["bridge", "make_config"]
+__all__ = ["bridge", "make_config", "make_settings"]
 
 # What has a part in serving an app. Not all of them need be installed.
 _PARTS = ("uvicorn", "httptools", "uvloop", "flask", "werkzeug", "asgiref", "greenlet")
@@ -47,6 +50,16 @@ and from a file in the current folder: app or log-level at the top level of brid
 [tool.bridge] of pyproject.toml. What is typed is stronger than the environment, and that than the file. Paths
 in a file are relative to the current folder. `bridge config` shows what is in force, and why.
 """
+
+_AS_SERVED = """
+The app is looked at as `bridge serve` would serve it: its other options are taken here, too, and so are its
+variables and its file.
+"""
+
+# What decides which app it is, and how it runs.
+_OF_AN_APP = ("app_dir", "factory", "interface", "adapter", "async_views", "env_file")
+
+_HAS_FINDINGS = 1
 
 
 def _version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
@@ -75,6 +88,8 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except BridgeError as error:
+            if isinstance(error, BrokenAppError):
+                click.echo(error.report, nl=False, err=True)
             click.echo(f"bridge: {error}", err=True)
             sys.exit(STARTUP_FAILURE)
 
@@ -133,8 +148,38 @@ def completion_command(shell: str) -> None:
     click.echo(script(bridge, {}, "bridge", "_BRIDGE_COMPLETE").source())
 
 
-bridge.add_command(routes_command)
-bridge.add_command(check_command)
+@bridge.command("routes", cls=SettingsCommand, params=setting_parameters(_OF_AN_APP), epilog=_AS_SERVED)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def routes_command(app: str | None, as_json: bool, **options: Any) -> None:
+    """List the routes of a Flask APP, and where each runs: on the event loop or in a thread.
+
+    APP is what `bridge serve` takes.
+    """
+    settings = make_settings(app, options)
+    print_routes(list_routes(_load(settings, options), async_views=settings.async_runner), as_json=as_json)
+
+
+@bridge.command("check", cls=SettingsCommand, params=setting_parameters(_OF_AN_APP), epilog=_AS_SERVED)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=10.0,
+    show_default=True,
+    help="Seconds to wait for each answer.",
+)
+def check_command(app: str | None, as_json: bool, timeout: float, **options: Any) -> None:
+    """Send requests to a WSGI APP, and say what of PEP 3333 it breaks, and what runs where.
+
+    They are GET, HEAD, OPTIONS and POST of /, GET of a path that is not there, and GET of the rules of a
+    Flask app that have no arguments, 50 at most. The exit code is 1 if there are violations. APP is what
+    `bridge serve` takes.
+    """
+    settings = make_settings(app, options)
+    loaded = _load(settings, options)
+    report = check_app(loaded, adapt=lambda wsgi_app: make_adapter(wsgi_app, settings), timeout=timeout)
+    print_report(report, as_json=as_json)
+    sys.exit(_HAS_FINDINGS if report.violations else 0)
 
 
 def make_config(app: str | None, options: dict[str, Any]) -> ServeConfig:
@@ -147,7 +192,12 @@ def make_config(app: str | None, options: dict[str, Any]) -> ServeConfig:
     Raises:
         AppError: there is no app to be found.
     """
-    settings = ServeSettings(
+    return ServeConfig(make_settings(app, options), **_config_options(options))
+
+
+def make_settings(app: str | None, options: dict[str, Any]) -> ServeSettings:
+    """What of it is Bridge's own. Arguments and errors as for `make_config`."""
+    return ServeSettings(
         target=app or find_app_and_variables(options["app_dir"], options["env_file"]),
         factory=options["factory"],
         interface=INTERFACES[options["interface"]],
@@ -182,7 +232,6 @@ def make_config(app: str | None, options: dict[str, Any]) -> ServeConfig:
             body_pause=options["timeout_request_body"],
         ),
     )
-    return ServeConfig(settings, **_config_options(options))
 
 
 def _config_options(options: dict[str, Any]) -> dict[str, Any]:
@@ -198,6 +247,14 @@ def _config_options(options: dict[str, Any]) -> dict[str, Any]:
     if options["access_log_format"] is not None:
         taken["access_log"] = False  # uvicorn's own line
     return taken
+
+
+def _load(settings: ServeSettings, options: dict[str, Any]) -> LoadedApp:
+    """Load the app in this process, with the path and the variables that it would be served with."""
+    sys.path.insert(0, options["app_dir"] or os.getcwd())
+    if options["env_file"] is not None:
+        read_variables(options["env_file"])
+    return load_app(settings.target, factory=settings.factory, interface=settings.interface)
 
 
 def _found_app(options: dict[str, Any]) -> InForce:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bridge.server.app_errors import AppError
 
-__all__ = ["Target", "find_app", "find_app_and_variables", "parse_target"]
+__all__ = ["Target", "find_app", "find_app_and_variables", "parse_target", "read_variables"]
 
 # The modules Flask's own command looks for, in its order.
 _MODULES = ("wsgi", "app")
@@ -34,17 +34,23 @@ def find_app_and_variables(folder: str, env_file: str | None = None) -> str:
     Raises:
         AppError: there is no app to be found.
     """
-    # Comes with uvicorn[standard]; where it is missing, so is what --env-file needs.
-    from dotenv import find_dotenv, load_dotenv
-
     if env_file is not None:
-        load_dotenv(env_file)  # uvicorn reads it as well, but later
+        read_variables(env_file)  # uvicorn reads it as well, but later
     elif not os.environ.get("FLASK_SKIP_DOTENV"):
+        from dotenv import find_dotenv  # comes with uvicorn[standard]
+
         for name in (".env", ".flaskenv"):
             found = find_dotenv(name, usecwd=True)
             if found:
-                load_dotenv(found)
+                read_variables(found)
     return find_app(folder or ".")
+
+
+def read_variables(file: str) -> None:
+    """Put a file's variables into the environment, less those that are there already."""
+    from dotenv import load_dotenv  # comes with uvicorn[standard]
+
+    load_dotenv(file)
 
 
 def find_app(folder: str = ".") -> str:

@@ -7,7 +7,7 @@ variable, and that than a file.
 import copy
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -121,8 +121,12 @@ _FILE = "bridge.server.options.file"
 _Json: TypeAlias = str | int | float | bool | list[str] | None
 
 
-def setting_parameters() -> list[click.Parameter]:
-    """The settings as parameters of a click command: the app, uvicorn's options, ours, and `--config`."""
+def setting_parameters(shown: Container[str] | None = None) -> list[click.Parameter]:
+    """The settings as parameters of a click command: the app, uvicorn's options, ours, and `--config`.
+
+    Args:
+        shown: the names of those that `--help` shows; None for all. The others are taken all the same.
+    """
     parameters = [
         click.Argument(["app"], required=False, envvar="UVICORN_APP"),
         *_uvicorn_options(),
@@ -132,6 +136,8 @@ def setting_parameters() -> list[click.Parameter]:
     ]
     for parameter in parameters:
         parameter.envvar = _variables(parameter)
+        if shown is not None and isinstance(parameter, click.Option):
+            parameter.hidden = parameter.name not in shown
     config = click.Option(
         ["--config"],
         type=click.Path(dir_okay=False),

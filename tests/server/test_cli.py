@@ -400,7 +400,7 @@ def test_every_setting_may_come_from_anywhere(
     assert (from_file, from_variable) == (from_flag, from_flag)
 
 
-@pytest.mark.parametrize("command", ["serve", "config"])
+@pytest.mark.parametrize("command", ["serve", "config", "routes", "check"])
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -15,7 +15,7 @@ from flask.sessions import SecureCookieSessionInterface
 from bridge.errors import BridgeError
 from bridge.interfaces import Interface
 from bridge.server.checking import Report, check_app
-from bridge.server.inspect_commands import check_command, routes_command
+from bridge.server.cli import bridge
 from bridge.server.inspecting import Runner, list_routes
 from bridge.server.loading import LoadedApp
 from tests.server.apps import inspected, kinds
@@ -37,8 +37,8 @@ def imports_undone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[
             del sys.modules[name]
 
 
-def invoke(command: Any, *arguments: str) -> Result:
-    return CliRunner().invoke(command, arguments)
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(bridge, arguments)
 
 
 def loaded(app: Callable[..., Any], interface: Interface = "wsgi") -> LoadedApp:
@@ -53,7 +53,7 @@ def messages(report: Report) -> list[str]:
 
 
 def test_routes_are_a_table() -> None:
-    result = invoke(routes_command, f"{INSPECTED}:app")
+    result = invoke("routes", f"{INSPECTED}:app")
     assert (result.exit_code, result.stderr) == (0, "")
     assert [line.split("  ")[0] for line in result.stdout.splitlines()] == [
         "Rule",
@@ -78,7 +78,7 @@ def test_routes_are_a_table() -> None:
 
 
 def test_routes_as_json() -> None:
-    result = invoke(routes_command, f"{INSPECTED}:app", "--json")
+    result = invoke("routes", f"{INSPECTED}:app", "--json")
     routes = {route["rule"]: route for route in json.loads(result.stdout)}
     assert routes["/both"] == {
         "rule": "/both",
@@ -92,7 +92,7 @@ def test_routes_as_json() -> None:
     "arguments", [[f"{INSPECTED}:adapted"], [f"{INSPECTED}:app", "--async-views=thread"]]
 )
 def test_no_route_is_on_the_loop_if_async_views_are_to_be_in_threads(arguments: list[str]) -> None:
-    routes = json.loads(invoke(routes_command, *arguments, "--json").stdout)
+    routes = json.loads(invoke("routes", *arguments, "--json").stdout)
     assert {runner for route in routes for runner in route["runner"].values()} == {"thread"}
 
 
@@ -112,16 +112,16 @@ def test_no_route_is_on_the_loop_if_async_views_are_to_be_in_threads(arguments: 
     ],
 )
 def test_routes_says_what_cannot_be_listed(target: str, error: str) -> None:
-    result = invoke(routes_command, target)
+    result = invoke("routes", target)
     assert (result.exit_code, result.stdout) == (3, "")
     assert result.stderr.startswith(f"bridge: {error}")
     assert result.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", [routes_command, check_command])
+@pytest.mark.parametrize("command", ["routes", "check"])
 @pytest.mark.parametrize("arguments", [["made:make"], ["made:build", "--factory"], []])
 def test_the_app_is_named_as_for_serve(
-    command: Any, arguments: list[str], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+    command: str, arguments: list[str], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FLASK_SKIP_DOTENV", "1")
     monkeypatch.delenv("FLASK_APP", raising=False)
@@ -133,14 +133,84 @@ def test_the_app_is_named_as_for_serve(
     assert "/static/<path:filename>" in result.stdout
 
 
-@pytest.mark.parametrize("command", [routes_command, check_command])
-def test_an_app_that_fails_at_its_import_shows_its_own_traceback(command: Any, tmp_path: Any) -> None:
+@pytest.mark.parametrize("command", ["routes", "check"])
+def test_an_app_that_fails_at_its_import_shows_its_own_traceback(command: str, tmp_path: Any) -> None:
     (tmp_path / "broken.py").write_text("1 / 0\n")
     result = invoke(command, "broken:app", "--app-dir", str(tmp_path))
     assert result.exit_code == 3
     assert "broken.py" in result.stderr
     assert "loading.py" not in result.stderr
     assert result.stderr.endswith("bridge: importing 'broken' failed: ZeroDivisionError: division by zero\n")
+
+
+ASYNC = """
+import os, time
+from flask import Flask
+app = Flask("some", static_folder=None)
+@app.get("/")
+async def index():
+    time.sleep(float(os.environ.get("SLEEP", 0)))
+    return "index"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with an app whose one view is async."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "some.py").write_text(ASYNC)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("file", "variables", "typed", "runner"),
+    [
+        ("", {}, ["some:app"], "loop"),
+        ("app = 'some:app'", {}, [], "loop"),
+        ("", {"BRIDGE_APP": "some:app"}, [], "loop"),
+        ("async-views = 'thread'", {}, ["some:app"], "thread"),
+        ("", {"BRIDGE_ASYNC_VIEWS": "thread"}, ["some:app"], "thread"),
+        ("async-views = 'thread'", {"BRIDGE_ASYNC_VIEWS": "loop"}, ["some:app"], "loop"),
+        ("async-views = 'thread'", {}, ["some:app", "--async-views=loop"], "loop"),
+        ("adapter = 'a2wsgi'", {}, ["some:app"], "thread"),
+        ("port = 1\nworkers = 2", {}, ["some:app", "--threads=3", "--log-level=debug"], "loop"),
+    ],
+)
+def test_settings_come_from_where_serve_has_them(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    file: str,
+    variables: dict[str, str],
+    typed: list[str],
+    runner: str,
+) -> None:
+    (folder / "bridge.toml").write_text(file)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    (route,) = json.loads(invoke("routes", *typed, "--json").stdout)
+    assert route["runner"]["GET"] == runner
+    (route,) = json.loads(invoke("check", *typed, "--json").stdout)["routes"]
+    assert route["runner"]["GET"] == runner
+
+
+def test_check_has_the_adapter_that_serve_would_have(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLEEP", "so that it is gone again at the end")
+    monkeypatch.delenv("SLEEP")
+    (folder / "variables").write_text("SLEEP=0.05\n")
+    (folder / "bridge.toml").write_text("env-file = 'variables'\n")
+    assert json.loads(invoke("check", "some:app", "--json").stdout)["remarks"] == []
+    report = json.loads(invoke("check", "some:app", "--blocking-threshold=0.01", "--json").stdout)
+    assert "the event loop has been blocked" in report["remarks"][0]
+
+
+@pytest.mark.parametrize("command", ["routes", "check"])
+def test_help_is_short_and_the_other_settings_are_taken(command: str) -> None:
+    shown = invoke(command, "--help").stdout
+    assert "--async-views" in shown
+    assert "--json" in shown
+    assert "--ssl-ciphers" not in shown
+    assert invoke(command, f"{INSPECTED}:app", "--ssl-ciphers=some").exit_code == 0
+    assert invoke(command, f"{INSPECTED}:app", "--nosuch").exit_code == 2
 
 
 # Where routes run, and why
@@ -240,7 +310,7 @@ def test_sessions_that_are_kept_elsewhere_are_hooks() -> None:
 
 def test_check_of_an_app_that_is_right() -> None:
     inspected.methods_seen.clear()
-    result = invoke(check_command, f"{INSPECTED}:app")
+    result = invoke("check", f"{INSPECTED}:app")
     assert (result.exit_code, result.stderr) == (0, "")
     assert inspected.methods_seen == [
         "GET /",
@@ -276,7 +346,7 @@ def test_check_of_an_app_that_is_right() -> None:
 
 
 def test_check_as_json() -> None:
-    result = invoke(check_command, f"{INSPECTED}:swallows", "--json")
+    result = invoke("check", f"{INSPECTED}:swallows", "--json")
     assert result.exit_code == 1
     report = json.loads(result.stdout)
     assert (report["app"], report["kind"], report["routes"]) == (f"{INSPECTED}:swallows", "WSGI", [])
@@ -287,7 +357,7 @@ def test_check_as_json() -> None:
 
 
 def test_check_runs_an_adapter_as_it_is_set() -> None:
-    report = json.loads(invoke(check_command, f"{INSPECTED}:adapted", "--json").stdout)
+    report = json.loads(invoke("check", f"{INSPECTED}:adapted", "--json").stdout)
     index = next(route for route in report["routes"] if route["rule"] == "/")
     assert index["why"]["GET"] == "async_views is thread"
     assert index["hops"] == []
@@ -311,7 +381,7 @@ def test_check_makes_no_more_than_50_requests_of_rules() -> None:
 
 
 def test_an_exception_of_the_app_is_no_violation() -> None:
-    result = invoke(check_command, f"{INSPECTED}:failing")
+    result = invoke("check", f"{INSPECTED}:failing")
     assert result.exit_code == 0
     assert "ZeroDivisionError: no luck (tests/server/apps/inspected.py:" in result.stdout
     assert "in fails)\n    raised in GET /, HEAD /" in result.stdout
@@ -355,7 +425,7 @@ def test_an_app_that_does_not_answer() -> None:
     ],
 )
 def test_check_says_what_it_cannot_check(target: str, error: str) -> None:
-    result = invoke(check_command, target)
+    result = invoke("check", target)
     assert (result.exit_code, result.stdout, result.stderr) == (3, "", f"bridge: {error}\n")
 
 
@@ -445,7 +515,7 @@ def test_a_violation_in_a_view_is_found_though_flask_answers_for_it() -> None:
 
 
 def test_violations_are_told_once_with_the_requests_that_showed_them() -> None:
-    result = invoke(check_command, f"{INSPECTED}:swallows")
+    result = invoke("check", f"{INSPECTED}:swallows")
     assert result.exit_code == 1
     assert result.stdout.endswith("PEP 3333: 1 violation in 5 requests\n")
     assert (

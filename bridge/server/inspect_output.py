@@ -1,75 +1,21 @@
-"""`bridge routes` and `bridge check`: what an app's routes are, and what is wrong with it."""
+"""What `bridge routes` and `bridge check` print: routes and reports, as text or as JSON."""
 
 import json
-import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeAlias, cast
 
 import click
 
-from bridge.errors import BridgeError
-from bridge.interfaces import Interface
-from bridge.server.app_errors import BrokenAppError
-from bridge.server.checking import Report, check_app
-from bridge.server.inspecting import Hook, Placement, Route, Runner, list_routes
-from bridge.server.loading import LoadedApp, load_app
-from bridge.server.naming import find_app_and_variables
-from bridge.server.serving import STARTUP_FAILURE
+from bridge.server.checking import Report
+from bridge.server.inspecting import Hook, Placement, Route
 
-__all__ = ["check_command", "routes_command"]
-
-_Function: TypeAlias = Callable[..., None]
-
-_HAS_VIOLATIONS = 1
+__all__ = ["print_report", "print_routes"]
 
 # Requests that are named with a finding; of others, only the number.
 _MAX_NAMED = 3
 
 
-def _options_of_an_app(function: _Function) -> _Function:
-    """The argument APP and its options, which mean what they mean to `bridge serve`."""
-    for decorate in (
-        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
-        click.option(
-            "--async-views",
-            type=click.Choice(["loop", "thread"]),
-            default="loop",
-            show_default=True,
-            help="Where `bridge serve` is told to run async views.",
-        ),
-        click.option(
-            "--interface",
-            type=click.Choice(["auto", "wsgi", "asgi"]),
-            envvar="UVICORN_INTERFACE",
-            default="auto",
-            show_default=True,
-            help="What the app speaks, if it cannot be told.",
-        ),
-        click.option(
-            "--app-dir",
-            envvar="UVICORN_APP_DIR",
-            default="",
-            help="Look for APP in this folder.  [default: the current one]",
-        ),
-        click.option("--factory", is_flag=True, envvar="UVICORN_FACTORY", help="APP is a factory."),
-        click.argument("app", required=False, envvar="UVICORN_APP"),
-    ):
-        function = decorate(function)
-    return function
-
-
-@click.command("routes")
-@_options_of_an_app
-def routes_command(app: str | None, as_json: bool, async_views: Runner, **options: Any) -> None:
-    """List the routes of a Flask APP, and where each runs: on the event loop or in a thread.
-
-    APP is what `bridge serve` takes.
-    """
-    try:
-        routes = list_routes(_load(app, **options), async_views=async_views)
-    except BridgeError as error:
-        sys.exit(_report_error(error))
+def print_routes(routes: Iterable[Route], *, as_json: bool) -> None:
+    """Print a line for each route: what it is, and where it runs."""
     if as_json:
         _print_json([_route_as_json(route) for route in routes])
         return
@@ -77,46 +23,12 @@ def routes_command(app: str | None, as_json: bool, async_views: Runner, **option
     _print_table(("Rule", "Methods", "Endpoint", "Runner"), rows)
 
 
-@click.command("check")
-@_options_of_an_app
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    default=10.0,
-    show_default=True,
-    help="Seconds to wait for each answer.",
-)
-def check_command(
-    app: str | None, as_json: bool, async_views: Runner, timeout: float, **options: Any
-) -> None:
-    """Send requests to a WSGI APP, and say what of PEP 3333 it breaks, and what runs where.
-
-    They are GET, HEAD, OPTIONS and POST of /, GET of a path that is not there, and GET of the rules of a
-    Flask app that have no arguments, 50 at most. The exit code is 1 if there are violations. APP is what
-    `bridge serve` takes.
-    """
-    try:
-        report = check_app(_load(app, **options), async_views=async_views, timeout=timeout)
-    except BridgeError as error:
-        sys.exit(_report_error(error))
+def print_report(report: Report, *, as_json: bool) -> None:
+    """Print what was found in an app."""
     if as_json:
         _print_json(_report_as_json(report))
     else:
         click.echo("\n".join(_report_as_lines(report)))
-    sys.exit(_HAS_VIOLATIONS if report.violations else 0)
-
-
-def _load(app: str | None, *, factory: bool, app_dir: str, interface: str) -> LoadedApp:
-    sys.path.insert(0, app_dir or os.getcwd())
-    said = None if interface == "auto" else cast(Interface, interface)
-    return load_app(app or find_app_and_variables(app_dir), factory=factory, interface=said)
-
-
-def _report_error(error: BridgeError) -> int:
-    if isinstance(error, BrokenAppError):
-        click.echo(error.report, nl=False, err=True)
-    click.echo(f"bridge: {error}", err=True)
-    return STARTUP_FAILURE
 
 
 # Plain text

@@ -3,6 +3,7 @@
 import importlib.metadata
 import inspect
 import json
+import logging
 import os
 import sys
 from typing import Any, cast
@@ -16,6 +17,7 @@ from bridge.errors import BridgeError
 from bridge.server.app_errors import AppError, BrokenAppError
 from bridge.server.application import AdapterName, AsyncViews, ServeSettings, make_adapter
 from bridge.server.checking import check_app
+from bridge.server.contradictions import find_contradictions
 from bridge.server.inspect_output import print_report, print_routes
 from bridge.server.inspecting import list_routes
 from bridge.server.limits import Limits
@@ -30,8 +32,11 @@ from bridge.server.options import (
     unknown_variables,
 )
 from bridge.server.serving import STARTUP_FAILURE, ServeConfig, default_log_config, serve
+from bridge.server.sockets import has_inherited
 
 __all__ = ["bridge", "make_config", "make_settings"]
+
+logger = logging.getLogger("bridge")
 
 # What has a part in serving an app. Not all of them need be installed.
 _PARTS = ("uvicorn", "httptools", "uvloop", "flask", "werkzeug", "asgiref", "greenlet")
@@ -102,13 +107,19 @@ def bridge() -> None:
 
 @bridge.command("serve", cls=SettingsCommand, params=setting_parameters(), epilog=_OTHER_WAYS)
 @_version_option
-def serve_command(app: str | None, **options: Any) -> None:
+@click.pass_context
+def serve_command(context: click.Context, /, app: str | None, **options: Any) -> None:
     """Serve APP: module:attribute, module:factory(), module, or a .py file.
 
     Without APP: FLASK_APP, wsgi.py or app.py, as Flask's own command does.
     """
     sys.path.insert(0, options["app_dir"] or os.getcwd())
-    sys.exit(serve(make_config(app, options)))
+    target = app or _find_app(options)  # may read .env, so it comes first
+    found = find_contradictions(settings_in_force(context), has_sockets=has_inherited(os.environ))
+    config = make_config(target, options)  # sets logging up
+    for contradiction in found:
+        logger.warning("%s", contradiction)
+    sys.exit(serve(config))
 
 
 @bridge.command(
@@ -168,18 +179,22 @@ def routes_command(app: str | None, as_json: bool, **options: Any) -> None:
     show_default=True,
     help="Seconds to wait for each answer.",
 )
-def check_command(app: str | None, as_json: bool, timeout: float, **options: Any) -> None:
+@click.pass_context
+def check_command(
+    context: click.Context, /, app: str | None, as_json: bool, timeout: float, **options: Any
+) -> None:
     """Send requests to a WSGI APP, and say what of PEP 3333 it breaks, and what runs where.
 
     They are GET, HEAD, OPTIONS and POST of /, GET of a path that is not there, and GET of the rules of a
-    Flask app that have no arguments, 50 at most. The exit code is 1 if there are violations. APP is what
-    `bridge serve` takes.
+    Flask app that have no arguments, 50 at most. Settings that contradict each other are said, too. The exit
+    code is 1 if there are any, or violations. APP is what `bridge serve` takes.
     """
-    settings = make_settings(app, options)
+    settings = make_settings(app, options)  # may read .env, so it comes first
+    contradictions = find_contradictions(settings_in_force(context))
     loaded = _load(settings, options)
     report = check_app(loaded, adapt=lambda wsgi_app: make_adapter(wsgi_app, settings), timeout=timeout)
-    print_report(report, as_json=as_json)
-    sys.exit(_HAS_FINDINGS if report.violations else 0)
+    print_report(report, contradictions, as_json=as_json)
+    sys.exit(_HAS_FINDINGS if report.violations or contradictions else 0)
 
 
 def make_config(app: str | None, options: dict[str, Any]) -> ServeConfig:
@@ -198,7 +213,7 @@ def make_config(app: str | None, options: dict[str, Any]) -> ServeConfig:
 def make_settings(app: str | None, options: dict[str, Any]) -> ServeSettings:
     """What of it is Bridge's own. Arguments and errors as for `make_config`."""
     return ServeSettings(
-        target=app or find_app_and_variables(options["app_dir"], options["env_file"]),
+        target=app or _find_app(options),
         factory=options["factory"],
         interface=INTERFACES[options["interface"]],
         adapter=cast(AdapterName, options["adapter"]),
@@ -246,6 +261,11 @@ def _config_options(options: dict[str, Any]) -> dict[str, Any]:
         taken["log_config"] = default_log_config(request_id=options["request_id"])
     if options["access_log_format"] is not None:
         taken["access_log"] = False  # uvicorn's own line
+    # What uvicorn would warn of is for `find_contradictions` to say.
+    if options["reload"]:
+        taken["workers"] = 1
+    else:
+        taken |= dict.fromkeys(("reload_dirs", "reload_includes", "reload_excludes"))
     return taken
 
 
@@ -257,10 +277,14 @@ def _load(settings: ServeSettings, options: dict[str, Any]) -> LoadedApp:
     return load_app(settings.target, factory=settings.factory, interface=settings.interface)
 
 
+def _find_app(options: dict[str, Any]) -> str:
+    return find_app_and_variables(options["app_dir"], options["env_file"])
+
+
 def _found_app(options: dict[str, Any]) -> InForce:
     """What is served where no setting says it."""
     try:
-        found = find_app_and_variables(options["app_dir"], options["env_file"])
+        found = _find_app(options)
     except AppError:
         return InForce("app", None, "default")
     return InForce("app", found, "FLASK_APP" if os.environ.get("FLASK_APP") else "found")

@@ -10,7 +10,7 @@ from typing import Any
 
 from bridge.errors import BridgeError
 
-__all__ = ["address_of", "bind", "bind_all", "inherited"]
+__all__ = ["address_of", "bind", "bind_all", "has_inherited", "inherited"]
 
 # The first descriptor that systemd hands over (sd_listen_fds(3)).
 _FIRST_INHERITED = 3
@@ -41,10 +41,15 @@ def inherited(environ: Mapping[str, str]) -> list[socket.socket]:
     Raises:
         BridgeError: what it has opened cannot listen.
     """
-    if environ.get("LISTEN_PID") != str(os.getpid()):
+    if not has_inherited(environ):
         return []
     numbers = range(_FIRST_INHERITED, _FIRST_INHERITED + int(environ.get("LISTEN_FDS", "0")))
     return bind_all([f"fd:{number}" for number in numbers])
+
+
+def has_inherited(environ: Mapping[str, str]) -> bool:
+    """Whether systemd has opened sockets for this very process."""
+    return environ.get("LISTEN_PID") == str(os.getpid())
 
 
 def bind(

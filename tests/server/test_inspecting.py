@@ -208,8 +208,8 @@ def test_help_is_short_and_the_other_settings_are_taken(command: str) -> None:
     shown = invoke(command, "--help").stdout
     assert "--async-views" in shown
     assert "--json" in shown
-    assert "--ssl-ciphers" not in shown
-    assert invoke(command, f"{INSPECTED}:app", "--ssl-ciphers=some").exit_code == 0
+    assert "--backlog" not in shown
+    assert invoke(command, f"{INSPECTED}:app", "--backlog=5").exit_code == 0
     assert invoke(command, f"{INSPECTED}:app", "--nosuch").exit_code == 2
 
 

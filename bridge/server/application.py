@@ -55,6 +55,7 @@ class ServeSettings:
     request_timeout: float | None = None
     supervise: bool | None = None
     worker_start_timeout: float = 60.0
+    clear_forwarded: bool = False
 
     @property
     def async_runner(self) -> AsyncViews:

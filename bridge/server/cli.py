@@ -236,6 +236,7 @@ def make_settings(app: str | None, options: dict[str, Any]) -> ServeSettings:
         request_timeout=options["timeout_request"] or None,
         supervise=options["supervise"],
         worker_start_timeout=options["timeout_worker_start"],
+        clear_forwarded=options["clear_forwarded"],
         limits=Limits(
             request_line=options["limit_request_line"],
             header_count=options["limit_request_fields"],

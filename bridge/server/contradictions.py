@@ -33,6 +33,7 @@ _OF_THE_ADAPTER = ("streams", "queue-length", "queue-timeout", "blocking-thresho
 _NOTHING: dict[str, object] = {
     "access-log": False,
     "blocking-threshold": 0,
+    "clear-forwarded": False,
     "health-live": "",
     "health-ready": "",
     "limit-max-requests-jitter": 0,
@@ -285,6 +286,9 @@ def _proxies(said: _Settings, *, only_paths: bool) -> Iterator[str]:
     elif only_paths and said.value("forwarded-allow-ips") != "*":
         why = "clients of a unix socket have no address, so that only * trusts them"
         yield from said.without_effect("forwarded-allow-ips", for_=why)
+    elif said.value("forwarded-allow-ips") == "*":
+        why = f"{said.spelled('forwarded-allow-ips', with_value=True)} trusts everybody"
+        yield from said.without_effect("clear-forwarded", for_=why, because_of="forwarded-allow-ips")
 
 
 def _websockets(said: _Settings) -> Iterator[str]:

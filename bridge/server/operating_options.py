@@ -100,6 +100,14 @@ def operating_options() -> list[click.Parameter]:
             show_default=True,
             help="Take each request's id from X-Request-ID, or make one, and answer with it.",
         ),
+        click.Option(
+            ["--clear-forwarded/--keep-forwarded"],
+            default=False,
+            show_default=True,
+            help="Keep Forwarded, X-Forwarded-For and the like from the app, unless the client is one of "
+            "--forwarded-allow-ips. An app that reads them itself, as with Werkzeug's ProxyFix, goes without "
+            "then if its proxy is not among those.",
+        ),
     ]
 
 

@@ -92,7 +92,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "request_id",
         "use_colors",
     ),
-    "Proxies": ("proxy_headers", "forwarded_allow_ips", "root_path"),
+    "Proxies": ("proxy_headers", "forwarded_allow_ips", "clear_forwarded", "root_path"),
     "Reload": ("reload", "reload_dirs", "reload_includes", "reload_excludes", "reload_delay"),
 }
 _OTHER = "Other"

@@ -19,11 +19,13 @@ from typing import Any
 import uvicorn
 from uvicorn.config import LOG_LEVELS, LOGGING_CONFIG, STARTUP_FAILURE
 from uvicorn.importer import ImportFromStringError
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from bridge.errors import BridgeError
 from bridge.server.app_errors import BrokenAppError
 from bridge.server.application import Application, ServeSettings, make_application
+from bridge.server.forwarded import ClearForwarded
 from bridge.server.garbage import settle
 from bridge.server.protocol import make_protocol
 from bridge.server.server import Server
@@ -91,6 +93,12 @@ class ServeConfig(uvicorn.Config):
         except (ValueError, ImportFromStringError) as error:
             sys.exit(_report(BridgeError(f"uvicorn cannot be set up as the options say: {error}")))
         self.http_protocol_class = self._protocol_class(self.http_protocol_class)
+        if self.settings.clear_forwarded:
+            # The one that says who is trusted; without it, nobody is.
+            proxies = self.loaded_app if isinstance(self.loaded_app, ProxyHeadersMiddleware) else None
+            self.loaded_app = ClearForwarded(
+                self.loaded_app, lambda host: proxies is not None and host in proxies.trusted_hosts
+            )
 
     def _protocol_class(self, uvicorns: type[asyncio.Protocol]) -> type[asyncio.Protocol]:
         """Bridge's protocol in the place of uvicorn's own."""

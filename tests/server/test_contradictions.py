@@ -172,6 +172,11 @@ CONTRADICTIONS = [
         "--bind unix:a --bind :80 --forwarded-allow-ips 127.0.0.1",
     ),
     (
+        "--clear-forwarded --forwarded-allow-ips *",
+        "--clear-forwarded has no effect: --forwarded-allow-ips * trusts everybody",
+        "--clear-forwarded --no-proxy-headers",
+    ),
+    (
         "--ws wsproto --ws-max-queue 3",
         "--ws-max-queue has no effect: --ws wsproto has no queue",
         "--ws websockets --ws-max-queue 3",

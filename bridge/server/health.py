@@ -57,8 +57,8 @@ class Health:
     async def __call__(self, scope: AnyScope, receive: AnyReceive, send: AnySend) -> None:
         """Answer, if it is one of the two paths; else have the app do it."""
         known = cast(Scope, scope)
-        if known["type"] == "http" and (known["path"] == self._live or known["path"] == self._ready):
-            await self._answer(known, cast(HTTPSend, send))
+        if known["type"] == "http" and (path := _path(known)) in (self._live, self._ready):
+            await self._answer(known, path, cast(HTTPSend, send))
         elif known["type"] == "lifespan":
             await self._app(scope, receive, self._watching(send))
         else:
@@ -74,10 +74,10 @@ class Health:
 
         return cast(AnySend, watch)
 
-    async def _answer(self, scope: HTTPScope, send: HTTPSend) -> None:
+    async def _answer(self, scope: HTTPScope, path: str, send: HTTPSend) -> None:
         if scope["method"] not in ("GET", "HEAD"):
             await _respond(send, 405, {"status": "method not allowed"}, extra=[(b"allow", b"GET, HEAD")])
-        elif scope["path"] == self._live:
+        elif path == self._live:
             await _respond(send, 200, {"status": "live"}, is_head=scope["method"] == "HEAD")
         else:
             status = await self._readiness()
@@ -99,6 +99,12 @@ class Health:
             logger.warning("not ready: the app's check raised %s: %s", type(error).__name__, error)
             return "failing"
         return "failing" if is_ready is False else "ready"
+
+
+def _path(scope: HTTPScope) -> str:
+    """The path without that of the app itself (`--root-path`), which hosts put before it."""
+    root = scope.get("root_path", "")
+    return scope["path"].removeprefix(root) if root else scope["path"]
 
 
 async def _call(check: ReadinessCheck) -> object:

@@ -70,15 +70,23 @@ def test_a_check_that_is_not_there() -> None:
     assert "Traceback" not in said
 
 
-def test_it_serves_on_for_a_while_when_it_is_to_stop() -> None:
-    with Serving("shop:app", *PORT, "--drain-delay", "1") as serving:
+def test_health_is_where_it_is_with_a_root_path() -> None:
+    """uvicorn puts it before the path that was asked for."""
+    with Serving("shop:app", *PORT, "--root-path", "/shop") as serving:
+        assert serving.get("/-/health/ready").status == 200
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_it_serves_on_for_a_while_when_it_is_to_stop(workers: str) -> None:
+    with Serving("shop:app", *PORT, "--drain-delay", "2", "--workers", workers) as serving:
+        serving.wait_for("Application startup complete", times=int(workers))
         before = time.monotonic()
         serving.signal(Signal.SIGTERM)
         wait_until(lambda: serving.get("/-/health/ready").status == 503, "not ready")
         assert serving.get("/").text == "Hello"
         assert serving.get("/-/health/live").status == 200
         assert serving.finish() == 0
-        assert time.monotonic() - before > 0.9
+        assert time.monotonic() - before > 1.9
 
 
 # Addresses

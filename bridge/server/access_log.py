@@ -33,25 +33,13 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from functools import partial
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 from urllib.parse import quote
 
-from bridge.server.request_id import REQUEST_ID
-from bridge.types import (
-    ASGI3Application,
-    ASGIReceiveCallable,
-    ASGISendCallable,
-    HTTPReceive,
-    HTTPRequestSideEvent,
-    HTTPResponseEvent,
-    HTTPScope,
-    HTTPSend,
-    Scope,
-)
-from bridge.wsgi_to_asgi.call_times import CallTimes
+from bridge.server.exchange import Exchange, Exchanges, Observer
+from bridge.types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
 
-__all__ = ["COMBINED", "JSON", "AccessLog", "check_format"]
+__all__ = ["COMBINED", "JSON", "AccessLog", "LogLines", "check_format"]
 
 COMBINED = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
 """The combined log format, which is gunicorn's default."""
@@ -82,22 +70,39 @@ class AccessLog:
         self, app: ASGI3Application, format: str = COMBINED, logger: logging.Logger | None = None
     ) -> None:
         self._app = cast(Any, app)  # asgiref's types know less events than are there
-        self._line_of = _compile(format)
-        self._logger = logger or logging.getLogger("bridge.access")
+        self._lines = LogLines(format, logger)
+        self._watched = Exchanges(app, [self._lines])
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Serve one ASGI scope; those other than `http` go to the app as they are."""
-        if scope["type"] != "http" or not self._logger.isEnabledFor(logging.INFO):
-            await self._app(scope, receive, send)
-            return
-        times = CallTimes()
-        exchange = _Exchange(scope, times, cast(HTTPReceive, receive), cast(HTTPSend, send), self._write)
-        try:
-            await self._app({**scope, "bridge.times": times}, exchange.receive, exchange.send)
-        finally:
-            exchange.finish()
+        is_logged = scope["type"] == "http" and self._lines.is_enabled
+        await (self._watched if is_logged else self._app)(scope, receive, send)
 
-    def _write(self, exchange: "_Exchange") -> None:
+
+class LogLines(Observer):
+    """Writes a line for every exchange.
+
+    Args:
+        format: as for `AccessLog`.
+        logger: as for `AccessLog`.
+
+    Raises:
+        ValueError: as `AccessLog`.
+    """
+
+    def __init__(self, format: str, logger: logging.Logger | None = None) -> None:
+        self._line_of = _compile(format)
+        self._logger = logger or logging.getLogger("bridge.access")
+
+    @property
+    def is_enabled(self) -> bool:
+        """Whether lines are written at all."""
+        return self._logger.isEnabledFor(logging.INFO)
+
+    def ended(self, exchange: Exchange) -> None:
+        """Write the line."""
+        if not self.is_enabled:
+            return
         # As Logger.info() does, without its search of the stack for the caller: that is a third of its time.
         logger = self._logger
         line = self._line_of(exchange)
@@ -111,152 +116,6 @@ def check_format(format: str) -> None:
         ValueError: it does not; the message names what is wrong, and what is known.
     """
     _compile(format)
-
-
-class _Exchange:
-    """A request and its response as they go by; what can be said about them in the log."""
-
-    __slots__ = (
-        "_begun",
-        "_connection",
-        "_ended",
-        "_is_head",
-        "_is_written",
-        "_receive",
-        "_send",
-        "_write",
-        "has_left",
-        "received",
-        "request_id",
-        "response_headers",
-        "scope",
-        "sent",
-        "status",
-        "times",
-    )
-
-    def __init__(
-        self,
-        scope: HTTPScope,
-        times: CallTimes,
-        receive: HTTPReceive,
-        send: HTTPSend,
-        write: Callable[["_Exchange"], None],
-    ) -> None:
-        self.scope = scope
-        self.times = times
-        self.request_id = REQUEST_ID.get()
-        self.status: int | None = None
-        self.response_headers: Iterable[tuple[bytes, bytes]] = ()
-        self.received = 0  # bytes of the body
-        self.sent = 0  # bytes of the body
-        self.has_left = False
-        self._receive = receive
-        self._send = send
-        self._connection = _connection_of(send)
-        self._write = write
-        self._is_head = scope["method"] == "HEAD"
-        self._is_written = False
-        self._ended = 0.0
-        self._begun = time.perf_counter()
-
-    @property
-    def seconds(self) -> float:
-        """From the request to the end of the response, or to when the client left."""
-        return self._ended - self._begun
-
-    async def receive(self) -> HTTPRequestSideEvent:
-        """The host's `receive`."""
-        try:
-            event = await self._receive()
-        except ConnectionError:
-            self._leave()
-            raise
-        if event["type"] == "http.request":
-            self.received += len(event.get("body", b""))
-        elif event["type"] == "http.disconnect":
-            self._leave()
-        return event
-
-    async def send(self, event: HTTPResponseEvent) -> None:
-        """The host's `send`. What it raises has not been sent."""
-        if event["type"] == "http.response.start":
-            headers = event.get("headers", ())
-            if not isinstance(headers, list | tuple):
-                headers = list(headers)  # an iterator can be read but once
-                event = {**event, "headers": headers}
-            self.response_headers = headers
-        try:
-            await self._send(event)
-        except OSError as error:
-            # A middleware may raise a TimeoutError for reasons of its own.
-            if not isinstance(error, TimeoutError):
-                self._leave()
-            raise
-        if self._connection is not None and self._connection.disconnected:
-            self._leave()
-        if self._ended:
-            return
-        if event["type"] == "http.response.body":
-            if not self._is_head:
-                self.sent += len(event.get("body", b""))
-            if not event.get("more_body", False):
-                self._end()
-        elif event["type"] == "http.response.start":
-            self.status = event["status"]
-        elif event["type"] == "http.response.pathsend":
-            if not self._is_head:
-                self.sent += _size_of_file(event["path"])
-            self._end()
-
-    def finish(self) -> None:
-        """The app's call has ended, one way or another."""
-        if self.status is None and not self.has_left:
-            self.status = 500  # the host's answer to an app that has failed, or forgotten to answer
-        if not self._ended:
-            self._ended = time.perf_counter()
-        self._write_once()
-
-    def _leave(self) -> None:
-        """The client has gone; after the response's end it may."""
-        if not self._ended:
-            self.has_left = True
-            self._end()
-
-    def _end(self) -> None:
-        self._ended = time.perf_counter()
-        # A call of WSGIToASGI is about to end, too, and its time is known only then. Other apps may go on
-        # with something else for as long as they like.
-        if self.times.waited is None:
-            self._write_once()
-
-    def _write_once(self) -> None:
-        if not self._is_written:
-            self._is_written = True
-            self._write(self)
-
-
-class _Connection(Protocol):
-    disconnected: bool
-
-
-def _connection_of(send: HTTPSend) -> _Connection | None:
-    """What knows whether the client has left, if the host is uvicorn: its `send` is a method of it.
-
-    ASGI tells it to those who receive. Apps that are busy do not, and to do it for them would take a task
-    for every request. On other hosts nothing is known of the clients of such apps.
-    """
-    if isinstance(send, partial):  # by RequestIds
-        send = send.args[0]
-    owner = getattr(send, "__self__", None)
-    return owner if isinstance(getattr(owner, "disconnected", None), bool) else None
-
-
-def _size_of_file(path: str) -> int:
-    try:
-        return os.path.getsize(path)
-    except OSError:
-        return 0
 
 
 # From what came to what may be in a line
@@ -285,19 +144,19 @@ def _escape(found: re.Match[str]) -> str:
 
 # What can be said, by its name in a format
 
-_Reader: TypeAlias = Callable[[_Exchange], object]
+_Reader: TypeAlias = Callable[[Exchange], object]
 
 
-def _client(exchange: _Exchange) -> str:
+def _client(exchange: Exchange) -> str:
     client = exchange.scope.get("client")
     return _word(client[0]) if client and client[0] else "-"
 
 
-def _user(exchange: _Exchange) -> str:
+def _user(exchange: Exchange) -> str:
     return _word(_basic_user(exchange) or "-")
 
 
-def _request_line(exchange: _Exchange) -> str:
+def _request_line(exchange: Exchange) -> str:
     scope = exchange.scope
     target = scope.get("raw_path") or quote(scope["path"], errors="surrogatepass").encode()
     query = scope.get("query_string")
@@ -312,7 +171,7 @@ def _header_of(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> bytes |
     return b", ".join(found) if found else None
 
 
-def _basic_user(exchange: _Exchange) -> str | None:
+def _basic_user(exchange: Exchange) -> str | None:
     """The user's name in `Authorization: Basic` (RFC 7617), which nobody has checked here."""
     value = _header_of(exchange.scope["headers"], b"authorization")
     if value is None or value[:6].lower() != b"basic ":
@@ -337,7 +196,7 @@ class _LogTime:
         self._second = -1
         self._text = ""
 
-    def __call__(self, exchange: _Exchange) -> str:
+    def __call__(self, exchange: Exchange) -> str:
         second = int(time.time())
         if second != self._second:
             now = time.localtime(second)
@@ -350,7 +209,7 @@ class _LogTime:
 def _request_header(name: str) -> _Reader:
     wanted = name.lower().encode("ascii")
 
-    def read(exchange: _Exchange) -> str:
+    def read(exchange: Exchange) -> str:
         return _text(_header_of(exchange.scope["headers"], wanted) or b"-")
 
     return read
@@ -359,7 +218,7 @@ def _request_header(name: str) -> _Reader:
 def _response_header(name: str) -> _Reader:
     wanted = name.lower().encode("ascii")
 
-    def read(exchange: _Exchange) -> str:
+    def read(exchange: Exchange) -> str:
         headers = ((name.lower(), value) for name, value in exchange.response_headers)
         return _text(_header_of(headers, wanted) or b"-")
 
@@ -390,8 +249,8 @@ _READERS: dict[str, _Reader] = {
     "D": lambda exchange: int(exchange.seconds * 1_000_000),
     "L": lambda exchange: f"{exchange.seconds:.6f}",
     "p": lambda exchange: os.getpid(),
-    "W": lambda exchange: _milliseconds(exchange.times.waited),
-    "A": lambda exchange: _milliseconds(exchange.times.ran),
+    "W": lambda exchange: _milliseconds(exchange.call.waited),
+    "A": lambda exchange: _milliseconds(exchange.call.ran),
     "I": lambda exchange: exchange.received,
     "x": lambda exchange: "left" if exchange.has_left else "-",
     "id": lambda exchange: exchange.request_id or "-",
@@ -410,7 +269,7 @@ _DIRECTIVE = re.compile(r"%(?:\((?P<name>[^)]*)\)(?P<size>-?[0-9]*(?:\.[0-9]+)?)
 _NAMED = re.compile(r"\{(?P<name>[^{}\x00-\x20\x7f-\U0010ffff]+)\}(?P<kind>[ioe])")
 
 
-def _compile(format: str) -> Callable[[_Exchange], str]:
+def _compile(format: str) -> Callable[[Exchange], str]:
     """The function that makes the lines of a format.
 
     Raises:
@@ -446,9 +305,9 @@ def _reader_of(name: str) -> _Reader:
     raise ValueError(f"the access log format has the name {name!r}, which is not known; known are {known}")
 
 
-def _json_line(exchange: _Exchange) -> str:
+def _json_line(exchange: Exchange) -> str:
     """The JSON object for a request; what is not there is null. Its escapes leave ASCII only."""
-    scope, times = exchange.scope, exchange.times
+    scope, call = exchange.scope, exchange.call
     headers = scope["headers"]
     client = scope.get("client")
     referer, user_agent = _header_of(headers, b"referer"), _header_of(headers, b"user-agent")
@@ -466,8 +325,8 @@ def _json_line(exchange: _Exchange) -> str:
             "bytes_sent": exchange.sent,
             "bytes_received": exchange.received,
             "duration_ms": round(exchange.seconds * 1000, 3),
-            "waited_ms": None if times.waited is None else round(times.waited * 1000, 3),
-            "app_ms": None if times.ran is None else round(times.ran * 1000, 3),
+            "waited_ms": None if call.waited is None else round(call.waited * 1000, 3),
+            "app_ms": None if call.ran is None else round(call.ran * 1000, 3),
             "client_left": exchange.has_left,
             "referer": None if referer is None else referer.decode("latin-1"),
             "user_agent": None if user_agent is None else user_agent.decode("latin-1"),

@@ -12,7 +12,6 @@ from contextlib import (
     nullcontext,
     suppress,
 )
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from bridge.blocking import BlockingWatch
@@ -32,8 +31,7 @@ from bridge.types import (
     WSGIApplication,
 )
 from bridge.wsgi_to_asgi.abandoned import describe
-from bridge.wsgi_to_asgi.call import run_call
-from bridge.wsgi_to_asgi.call_times import timed
+from bridge.wsgi_to_asgi.call_facts import call_of
 from bridge.wsgi_to_asgi.mailbox import Mailbox
 from bridge.wsgi_to_asgi.streams import Streams
 from bridge.wsgi_to_asgi.thread_link import ThreadLink
@@ -162,7 +160,7 @@ class WSGIToASGI:
                 ).serve()
                 return
             link = ThreadLink(
-                timed(partial(run_call, self.app, known, self._state), known),
+                call_of(self.app, known, self._state),
                 cast(HTTPReceive, receive),
                 cast(HTTPSend, send),
                 mailbox=mailbox,

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import Token
-from functools import partial
 from typing import Any, ParamSpec, TypeVar, cast
 
 from greenlet import GreenletExit, getcurrent
@@ -27,8 +26,8 @@ from bridge.types import (
     WSGIEnvironment,
 )
 from bridge.wsgi_to_asgi import reasons
-from bridge.wsgi_to_asgi.call import Link, request_name, run_call
-from bridge.wsgi_to_asgi.call_times import timed
+from bridge.wsgi_to_asgi.call import Link, request_name
+from bridge.wsgi_to_asgi.call_facts import call_of
 from bridge.wsgi_to_asgi.errands import Errand
 from bridge.wsgi_to_asgi.events import has_more, is_event_stream
 from bridge.wsgi_to_asgi.greenlets import CallGreenlet
@@ -331,7 +330,7 @@ class GreenletLink:
             self._waits_for_app = outer
 
     def _make_call(self) -> None:
-        timed(partial(run_call, self._call_app, self._scope, self._state), self._scope)(self)
+        call_of(self._call_app, self._scope, self._state)(self)
 
     def _call_app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         return self._within_app(self._app, environ, start_response)

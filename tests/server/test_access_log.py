@@ -252,21 +252,21 @@ async def test_durations(lines: Lines) -> None:
 
 
 async def test_times_in_the_app(lines: Lines) -> None:
-    """Who knows them writes them into `bridge.times`; the time in the app may come last."""
+    """Who knows them writes them into `bridge.call`; the time in the app may come last."""
     scopes = []
 
     async def measured(scope: Any, receive: Any, send: Any) -> None:
         scopes.append(scope)
-        scope["bridge.times"].waited = 0.0012
+        scope["bridge.call"].begun, scope["bridge.call"].waited = time.perf_counter(), 0.0012
         await hello(scope, receive, send)
         assert not lines()
-        scope["bridge.times"].ran = 1.5
+        scope["bridge.call"].ran = 1.5
 
     original = http_scope()
     host = ScriptedHost([body_event()])
     await AccessLog(measured, "%(W)s %(A)s")(original, host.receive, host.send)
     assert lines() == ["1.2 1500.0"]
-    assert "bridge.times" not in original
+    assert "bridge.call" not in original
     assert {name: scopes[0][name] for name in original} == dict(original)
 
 
@@ -449,7 +449,7 @@ async def test_json(lines: Lines) -> None:
 
 async def test_json_of_whatever_comes(lines: Lines) -> None:
     async def measured(scope: Any, receive: Any, send: Any) -> None:
-        scope["bridge.times"].waited, scope["bridge.times"].ran = 0.0012346, 0.5
+        scope["bridge.call"].waited, scope["bridge.call"].ran = 0.0012346, 0.5
         await receive()
 
     evil = EVIL.encode()

@@ -1,0 +1,274 @@
+"""Requests and their responses as they go by, watched once for all who want to know of them.
+
+`Exchanges` is an ASGI middleware that watches. What it sees it tells to its observers: the access log, the
+metrics.
+"""
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any, Protocol, cast
+
+from bridge.server.request_id import REQUEST_ID
+from bridge.types import (
+    ASGI3Application,
+    ASGIReceiveCallable,
+    ASGISendCallable,
+    ASGISendEvent,
+    HTTPReceive,
+    HTTPRequestSideEvent,
+    HTTPResponseEvent,
+    HTTPScope,
+    HTTPSend,
+    Scope,
+    WebSocketScope,
+)
+from bridge.wsgi_to_asgi.call_facts import CallFacts
+
+__all__ = ["Exchange", "Exchanges", "Observer"]
+
+
+class Observer:
+    """What wants to know of exchanges; here it does nothing about them. Called on the event loop."""
+
+    def begun(self, exchange: "Exchange") -> None:
+        """A request has come."""
+
+    def streaming(self, exchange: "Exchange") -> None:
+        """A part of its response has been sent, and more is to come."""
+
+    def ended(self, exchange: "Exchange") -> None:
+        """It is over, and all is known of it; comes once for each that has begun.
+
+        The response has ended, the client has left, or the app has failed. For what `WSGIToASGI` serves, the
+        call has ended, too.
+        """
+
+    def websocket_opened(self) -> None:
+        """The app has accepted a websocket."""
+
+    def websocket_closed(self) -> None:
+        """Such a one is over."""
+
+
+class Exchanges:
+    """ASGI middleware that watches what goes by.
+
+    Args:
+        app: the ASGI application.
+        observers: whom it tells.
+    """
+
+    def __init__(self, app: ASGI3Application, observers: Sequence[Observer]) -> None:
+        self._app = cast(Any, app)  # asgiref's types know less events than are there
+        self._observers = observers
+
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Serve one ASGI scope."""
+        if scope["type"] == "http":
+            await self._watch_http(scope, cast(HTTPReceive, receive), cast(HTTPSend, send))
+        elif scope["type"] == "websocket":
+            await self._watch_websocket(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _watch_http(self, scope: HTTPScope, receive: HTTPReceive, send: HTTPSend) -> None:
+        facts = cast(Any, scope).get("bridge.call")  # of somebody further out, who watches as well
+        if facts is None:
+            facts = CallFacts()
+            scope = cast(HTTPScope, {**scope, "bridge.call": facts})
+        exchange = Exchange(scope, facts, receive, send, self._observers)
+        for observer in self._observers:
+            observer.begun(exchange)
+        try:
+            await self._app(scope, exchange.receive, exchange.send)
+        finally:
+            exchange.finish()
+
+    async def _watch_websocket(
+        self, scope: WebSocketScope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        is_open = False
+
+        async def watch(event: ASGISendEvent) -> None:
+            nonlocal is_open
+            await send(event)
+            if event["type"] == "websocket.accept":
+                is_open = True
+                for observer in self._observers:
+                    observer.websocket_opened()
+
+        try:
+            await self._app(scope, receive, watch)
+        finally:
+            if is_open:
+                for observer in self._observers:
+                    observer.websocket_closed()
+
+
+class Exchange:
+    """A request and its response as they go by; what can be said about them."""
+
+    __slots__ = (
+        "_connection",
+        "_ended",
+        "_is_head",
+        "_is_told",
+        "_observers",
+        "_receive",
+        "_send",
+        "begun",
+        "call",
+        "has_left",
+        "is_streaming",
+        "received",
+        "request_id",
+        "response_headers",
+        "scope",
+        "sent",
+        "status",
+    )
+
+    def __init__(
+        self,
+        scope: HTTPScope,
+        call: CallFacts,
+        receive: HTTPReceive,
+        send: HTTPSend,
+        observers: Sequence[Observer],
+    ) -> None:
+        self.scope = scope
+        self.call = call
+        self.request_id = REQUEST_ID.get()
+        self.status: int | None = None
+        self.response_headers: Iterable[tuple[bytes, bytes]] = ()
+        self.received = 0  # bytes of the body
+        self.sent = 0  # bytes of the body
+        self.has_left = False
+        self.is_streaming = False  # a part of the response has been sent, and there was more to come
+        self._receive = receive
+        self._send = send
+        self._observers = observers
+        self._connection = _connection_of(send)
+        self._is_head = scope["method"] == "HEAD"
+        self._is_told = False
+        self._ended = 0.0
+        self.begun = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """From the request to the end of the response, or to when the client left."""
+        return self._ended - self.begun
+
+    @property
+    def route(self) -> str:
+        """What the request was routed by, such as `/user/<id>`; empty if it was by nothing, or none can say.
+
+        Flask's rule; for ASGI apps, the path of the route that Starlette or FastAPI leaves in the scope.
+        """
+        if self.call.route:
+            return self.call.route
+        path = getattr(cast(Any, self.scope).get("route"), "path", "")
+        return path if isinstance(path, str) else ""
+
+    async def receive(self) -> HTTPRequestSideEvent:
+        """The host's `receive`."""
+        try:
+            event = await self._receive()
+        except ConnectionError:
+            self._leave()
+            raise
+        if event["type"] == "http.request":
+            self.received += len(event.get("body", b""))
+        elif event["type"] == "http.disconnect":
+            self._leave()
+        return event
+
+    async def send(self, event: HTTPResponseEvent) -> None:
+        """The host's `send`. What it raises has not been sent."""
+        if event["type"] == "http.response.start":
+            headers = event.get("headers", ())
+            if not isinstance(headers, list | tuple):
+                headers = list(headers)  # an iterator can be read but once
+                event = {**event, "headers": headers}
+            self.response_headers = headers
+        try:
+            await self._send(event)
+        except OSError as error:
+            # A middleware may raise a TimeoutError for reasons of its own.
+            if not isinstance(error, TimeoutError):
+                self._leave()
+            raise
+        if self._connection is not None and self._connection.disconnected:
+            self._leave()
+        if self._ended:
+            return
+        if event["type"] == "http.response.body":
+            if not self._is_head:
+                self.sent += len(event.get("body", b""))
+            if not event.get("more_body", False):
+                self._end()
+            elif not self.is_streaming:
+                self._begin_to_stream()
+        elif event["type"] == "http.response.start":
+            self.status = event["status"]
+        elif event["type"] == "http.response.pathsend":
+            if not self._is_head:
+                self.sent += _size_of_file(event["path"])
+            self._end()
+
+    def finish(self) -> None:
+        """The app's call has ended, one way or another."""
+        if self.status is None and not self.has_left:
+            self.status = 500  # the host's answer to an app that has failed, or forgotten to answer
+        if not self._ended:
+            self._ended = time.perf_counter()
+        self._tell_once()
+
+    def _begin_to_stream(self) -> None:
+        self.is_streaming = True
+        for observer in self._observers:
+            observer.streaming(self)
+
+    def _leave(self) -> None:
+        """The client has gone; after the response's end it may."""
+        if not self._ended:
+            self.has_left = True
+            self._end()
+
+    def _end(self) -> None:
+        self._ended = time.perf_counter()
+        # A call of WSGIToASGI is about to end, too, and its time is known only then. Other apps may go on
+        # with something else for as long as they like.
+        if self.call.begun is None:
+            self._tell_once()
+
+    def _tell_once(self) -> None:
+        if not self._is_told:
+            self._is_told = True
+            for observer in self._observers:
+                observer.ended(self)
+
+
+class _Connection(Protocol):
+    disconnected: bool
+
+
+def _connection_of(send: HTTPSend) -> _Connection | None:
+    """What knows whether the client has left, if the host is uvicorn: its `send` is a method of it.
+
+    ASGI tells it to those who receive. Apps that are busy do not, and to do it for them would take a task
+    for every request. On other hosts nothing is known of the clients of such apps.
+    """
+    if isinstance(send, partial):  # by RequestIds
+        send = send.args[0]
+    owner = getattr(send, "__self__", None)
+    return owner if isinstance(getattr(owner, "disconnected", None), bool) else None
+
+
+def _size_of_file(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0

@@ -9,7 +9,8 @@ from asgiref.compatibility import double_to_single_callable
 
 from bridge.errors import BridgeError
 from bridge.interfaces import Interface, is_flask
-from bridge.server.access_log import AccessLog
+from bridge.server.access_log import AccessLog, LogLines
+from bridge.server.exchange import Exchanges
 from bridge.server.health import Health, ReadinessCheck
 from bridge.server.limits import Limits
 from bridge.server.loading import LoadedApp, load_app, load_function
@@ -20,6 +21,8 @@ from bridge.wsgi_to_asgi.adapter import WSGIToASGI
 
 if TYPE_CHECKING:
     from flask import Flask
+
+    from bridge.server.metrics import Metrics
 
 __all__ = ["AdapterName", "Application", "AsyncViews", "ServeSettings", "make_adapter", "make_application"]
 
@@ -56,6 +59,8 @@ class ServeSettings:
     supervise: bool | None = None
     worker_start_timeout: float = 60.0
     clear_forwarded: bool = False
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = None
 
     @property
     def async_runner(self) -> AsyncViews:
@@ -74,6 +79,9 @@ class Application:
 
     be_unready: Callable[[], None]
     """To be called when it is about to."""
+
+    metrics: "Metrics | None" = None
+    """What counts; the server is to let it report."""
 
 
 def make_application(settings: ServeSettings) -> Application:
@@ -95,7 +103,9 @@ def make_application(settings: ServeSettings) -> Application:
         limited = cast(ASGI3Application, RequestTimeout(adapted, settings.request_timeout, busy))
     else:
         limited = adapted
-    served = _with_log(limited, settings)
+    bridged = adapted if isinstance(adapted, WSGIToASGI) else None
+    metrics = _metrics(bridged) if settings.metrics_port is not None else None
+    served = _watched(limited, settings, metrics)
     health = Health(
         served,
         live=settings.health_live,
@@ -108,13 +118,24 @@ def make_application(settings: ServeSettings) -> Application:
         description=f"{_describe_app(loaded, settings)} · {details}",
         drain=adapted.end_streams if isinstance(adapted, WSGIToASGI) else _do_nothing,
         be_unready=health.drain,
+        metrics=metrics,
     )
 
 
-def _with_log(app: ASGI3Application, settings: ServeSettings) -> ASGI3Application:
-    """The app within what writes the access log, within what gives each request an id."""
-    if settings.access_log_format is not None:
-        app = cast(ASGI3Application, AccessLog(app, format=settings.access_log_format))
+def _metrics(adapter: WSGIToASGI | None) -> "Metrics":
+    from bridge.server.metrics import Metrics  # needs prometheus-client, and not too early
+
+    return Metrics(adapter)
+
+
+def _watched(app: ASGI3Application, settings: ServeSettings, metrics: "Metrics | None") -> ASGI3Application:
+    """The app within what logs and counts its requests, within what gives each of them an id."""
+    format = settings.access_log_format
+    if metrics is not None:
+        observers = [metrics] if format is None else [metrics, LogLines(format)]
+        app = cast(ASGI3Application, Exchanges(app, observers))
+    elif format is not None:
+        app = cast(ASGI3Application, AccessLog(app, format))
     if settings.request_id:
         app = cast(ASGI3Application, RequestIds(app))
     return app

@@ -237,6 +237,8 @@ def make_settings(app: str | None, options: dict[str, Any]) -> ServeSettings:
         supervise=options["supervise"],
         worker_start_timeout=options["timeout_worker_start"],
         clear_forwarded=options["clear_forwarded"],
+        metrics_host=options["metrics_host"],
+        metrics_port=options["metrics_port"],
         limits=Limits(
             request_line=options["limit_request_line"],
             header_count=options["limit_request_fields"],

@@ -108,6 +108,18 @@ def operating_options() -> list[click.Parameter]:
             "--forwarded-allow-ips. An app that reads them itself, as with Werkzeug's ProxyFix, goes without "
             "then if its proxy is not among those.",
         ),
+        click.Option(
+            ["--metrics-port"],
+            type=click.IntRange(0, 65535),
+            default=None,
+            help="Serve figures for Prometheus on this port; 0 for any free one.  [default: no figures]",
+        ),
+        click.Option(
+            ["--metrics-host"],
+            default="127.0.0.1",
+            show_default=True,
+            help="The address for them.",
+        ),
     ]
 
 

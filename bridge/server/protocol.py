@@ -58,6 +58,7 @@ class BridgeProtocol(HttpToolsProtocol):
     limits: Limits
     on_shutdown: Callable[[], None]
     is_stopping: bool
+    on_refusal: Callable[[int], None]
 
     # Beside uvicorn's attributes, in the object's dict, they would make each connection 1 KB larger.
     __slots__ = (
@@ -272,6 +273,7 @@ class BridgeProtocol(HttpToolsProtocol):
         logger.warning(
             "refused a request from %s: %d. %s", self._client_name(), refusal.status, refusal.reason
         )
+        self.on_refusal(refusal.status)
         if self._may_answer():
             self._answer_and_close(refusal)
 
@@ -323,17 +325,23 @@ class BridgeProtocol(HttpToolsProtocol):
         return self.client[0] if self.client else "a unix socket"
 
 
-def make_protocol(limits: Limits, on_shutdown: Callable[[], None]) -> type[BridgeProtocol]:
+def make_protocol(
+    limits: Limits,
+    on_shutdown: Callable[[], None],
+    on_refusal: Callable[[int], None] = lambda status: None,
+) -> type[BridgeProtocol]:
     """The class of a server's connections, for `uvicorn.Config.http_protocol_class`.
 
     Args:
         limits: what a request may be.
         on_shutdown: called for each connection when the server begins to stop.
+        on_refusal: called with the status of each request that is refused here, which no app sees.
     """
     members = {
         "__slots__": (),
         "limits": limits,
         "on_shutdown": staticmethod(on_shutdown),
         "is_stopping": False,
+        "on_refusal": staticmethod(on_refusal),
     }
     return type("BridgeProtocol", (BridgeProtocol,), members)

@@ -7,7 +7,7 @@ import random
 import socket
 import time
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import uvicorn
@@ -43,7 +43,7 @@ class Server(uvicorn.Server):
         self._has_supervisor = has_supervisor
         self._is_replaced = False
         self._notifier = Notifier({} if has_supervisor else os.environ)
-        self._heartbeat: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []  # beside those of requests
 
     @property
     def state(self) -> State:
@@ -76,7 +76,10 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         self._notifier.tell(READY=1)
         if self._notifier.watchdog_interval is not None:
-            self._heartbeat = asyncio.create_task(self._beat(self._notifier.watchdog_interval))
+            self._tasks.append(asyncio.create_task(self._beat(self._notifier.watchdog_interval)))
+        if self.config.metrics is not None:
+            reports = self.config.metrics.keep_reporting(partial(len, self.server_state.connections))
+            self._tasks.append(asyncio.create_task(reports))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop serving; see uvicorn."""
@@ -87,10 +90,10 @@ class Server(uvicorn.Server):
                 await self._be_unready_for(self.config.settings.drain_delay)
             await super().shutdown(sockets)
         finally:
-            if self._heartbeat is not None:
-                self._heartbeat.cancel()
+            for task in self._tasks:
+                task.cancel()
                 with suppress(asyncio.CancelledError):
-                    await self._heartbeat
+                    await task
 
     async def _be_unready_for(self, seconds: float) -> None:
         if not seconds:

@@ -14,7 +14,7 @@ import socket
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from uvicorn.config import LOG_LEVELS, LOGGING_CONFIG, STARTUP_FAILURE
@@ -27,10 +27,14 @@ from bridge.server.app_errors import BrokenAppError
 from bridge.server.application import Application, ServeSettings, make_application
 from bridge.server.forwarded import ClearForwarded
 from bridge.server.garbage import settle
+from bridge.server.metrics_endpoint import metrics_endpoint
 from bridge.server.protocol import make_protocol
 from bridge.server.server import Server
 from bridge.server.sockets import address_of, bind, bind_all, inherited
 from bridge.server.supervisors import Reloader, Workers, let_ctrl_c_through
+
+if TYPE_CHECKING:
+    from bridge.server.metrics import Metrics
 
 __all__ = ["STARTUP_FAILURE", "ServeConfig", "default_log_config", "serve"]
 
@@ -50,6 +54,7 @@ class ServeConfig(uvicorn.Config):
     def __init__(self, settings: ServeSettings, **options: Any) -> None:
         self.settings = settings
         self.addresses: list[str] = []
+        self.metrics_url: str | None = None
         self._made: Future[Application] | None = None
         super().__init__(settings.target, factory=True, interface="asgi3", **options)
 
@@ -103,7 +108,11 @@ class ServeConfig(uvicorn.Config):
     def _protocol_class(self, uvicorns: type[asyncio.Protocol]) -> type[asyncio.Protocol]:
         """Bridge's protocol in the place of uvicorn's own."""
         if uvicorns is HttpToolsProtocol:
-            return make_protocol(self.settings.limits, self._application.drain)
+            return make_protocol(
+                self.settings.limits,
+                self._application.drain,
+                _do_nothing if self.metrics is None else self.metrics.refused,
+            )
         logger.info(
             "%s has none of Bridge's limits and deadlines for requests; they come with --http httptools",
             f"--http {self.http}" if isinstance(self.http, str) else self.http.__name__,
@@ -122,6 +131,11 @@ class ServeConfig(uvicorn.Config):
         if not self.use_subprocess:
             self.log_addresses()
         return lambda: self._application.asgi
+
+    @property
+    def metrics(self) -> "Metrics | None":
+        """What counts in this process, when the app is loaded; None if nothing does."""
+        return self._application.metrics
 
     def be_unready(self) -> None:
         """Have the readiness path say no: the server is about to stop."""
@@ -146,7 +160,9 @@ class ServeConfig(uvicorn.Config):
         workers = "1 worker" if self.workers == 1 or self.reload else f"{self.workers} workers"
         health = self.settings.health_ready or self.settings.health_live
         about_health = f" · health at {health}" if health else ""
-        logger.info("%s · %s%s · Ctrl-C to stop", ", ".join(self.addresses), workers, about_health)
+        about_metrics = f" · metrics at {self.metrics_url}" if self.metrics_url else ""
+        addresses = ", ".join(self.addresses)
+        logger.info("%s · %s%s%s · Ctrl-C to stop", addresses, workers, about_health, about_metrics)
 
 
 def default_log_config(*, request_id: bool = False) -> dict[str, Any]:
@@ -176,7 +192,8 @@ def serve(config: ServeConfig) -> int:
     """Serve until a signal ends it; return the exit code.
 
     Raises:
-        BridgeError: the address cannot be listened on, or the options contradict each other.
+        BridgeError: an address cannot be listened on, or the options contradict each other, or ask for a
+            package that is not installed.
     """
     if config.ssl_keyfile and not config.ssl_certfile:
         raise BridgeError("--ssl-keyfile needs the certificate, too: --ssl-certfile")
@@ -189,7 +206,11 @@ def serve(config: ServeConfig) -> int:
     # would end the process before it can clean up.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return _run(config, sockets)
+        with metrics_endpoint(
+            config.settings.metrics_host, config.settings.metrics_port, has_workers=config.use_subprocess
+        ) as endpoint:
+            config.metrics_url = endpoint.url
+            return _run(config, sockets)
     except KeyboardInterrupt:
         return 0
     finally:
@@ -232,6 +253,10 @@ def _run(config: ServeConfig, sockets: list[socket.socket]) -> int:
     server = Server(config)
     server.run(sockets=sockets)
     return 0 if server.started else STARTUP_FAILURE
+
+
+def _do_nothing(status: int) -> None:
+    pass
 
 
 def _report(error: BridgeError) -> int:

@@ -222,6 +222,11 @@ class WSGIToASGI:
         """How many threads are at work, for requests or for what has outlived them."""
         return 0 if self._pool is None else self._pool.busy
 
+    @property
+    def waiting_calls(self) -> int:
+        """How many calls wait for a thread."""
+        return 0 if self._pool is None else self._pool.waiting
+
     def end_streams(self) -> None:
         """End the responses that have no end of their own: streams of server-sent events, open or to come.
 

@@ -117,6 +117,11 @@ class WorkerPool:
         with self._lock:
             return [worker.thread for worker in self._workers if worker.job is not None]
 
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait for a thread."""
+        return len(self._jobs)
+
     def submit(self, job: Job, room: int | None = None) -> bool:
         """Have a thread run the job, now or when one is free.
 

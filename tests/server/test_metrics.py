@@ -1,0 +1,467 @@
+"""Figures for Prometheus: what is counted, under which labels, and that nothing is lost between processes."""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+from wsproto import WSConnection
+from wsproto.connection import ConnectionType
+from wsproto.events import AcceptConnection, CloseConnection, Request
+
+from bridge import WSGIToASGI
+from bridge.errors import BridgeError
+from bridge.server.exchange import Exchanges
+from bridge.server.metrics import Metrics
+from bridge.server.metrics_endpoint import metrics_endpoint
+from bridge.testing import Client
+from tests.asgi import DISCONNECT, ScriptedHost, body_event, http_scope
+from tests.server.apps.measured import app as measured
+from tests.server.command import APPS, Serving, run, wait_until, without
+
+Figures = dict[str, float]
+
+METRICS = ("--port", "0", "--metrics-port", "0")
+
+
+def parsed(text: str) -> Figures:
+    """Figures by their name and labels, as they are written."""
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+
+def requests(figures: Figures) -> Figures:
+    """How many requests there were, by `method status route`."""
+    pattern = re.compile(r'bridge_requests_total{method="(.*)",route="(.*)",status="(.*)"}')
+    found = {pattern.fullmatch(name): value for name, value in figures.items()}
+    return {f"{match[1]} {match[3]} {match[2]}": value for match, value in found.items() if match}
+
+
+class Counting:
+    """An app in memory, and what is counted of it."""
+
+    def __init__(self, app: Any) -> None:
+        self._registry = CollectorRegistry()
+        self._metrics = Metrics(app if isinstance(app, WSGIToASGI) else None, self._registry)
+        self.app: Any = Exchanges(app, [self._metrics])
+
+    @property
+    def figures(self) -> Figures:
+        self._metrics.report(connections=3)
+        return parsed(generate_latest(self._registry).decode())
+
+
+async def counted(app: Any, method: str, path: str) -> Counting:
+    counting = Counting(app)
+    async with Client(counting.app, interface="asgi") as client:
+        await client.request(method, path)
+    return counting
+
+
+# Labels
+
+
+def wsgi(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [])
+    return [b"done"]
+
+
+def hello(request: Any) -> PlainTextResponse:
+    return PlainTextResponse("hello")
+
+
+starlette = Starlette(
+    routes=[
+        Route("/item/{number:int}", hello),
+        Mount("/admin", routes=[Route("/user/{name}", hello)]),
+    ]
+)
+
+FLASK = {
+    ("GET", "/user/7"): "GET 200 /user/<int:number>",
+    ("HEAD", "/user/7"): "HEAD 200 /user/<int:number>",
+    ("OPTIONS", "/user/7"): "OPTIONS 200 /user/<int:number>",
+    ("GET", "/async-user/eve"): "GET 200 /async-user/<name>",
+    ("GET", "/boom/x"): "GET 500 /boom/<name>",
+    ("GET", "/static/no.txt"): "GET 404 /static/<path:filename>",
+    ("GET", "/user/eve"): "GET 404 ",
+    ("GET", "/secret/1"): "GET 404 ",
+    ("POST", "/user/7"): "POST 405 ",
+    ("PROPFIND", "/user/7"): "other 405 ",
+}
+OTHERS = {
+    ("GET", "/item/7"): "GET 200 /item/{number:int}",
+    ("POST", "/item/7"): "POST 405 /item/{number:int}",
+    ("GET", "/admin/user/eve"): "GET 200 /user/{name}",
+    ("GET", "/secret/1"): "GET 404 ",
+}
+LABELS: list[tuple[Callable[[], Any], tuple[str, str], str]] = [
+    *((lambda: WSGIToASGI(measured), request, labels) for request, labels in FLASK.items()),
+    *((lambda: starlette, request, labels) for request, labels in OTHERS.items()),
+    (lambda: WSGIToASGI(wsgi), ("GET", "/secret/1"), "GET 200 "),
+]
+
+
+@pytest.mark.parametrize(("app", "request_", "labels"), LABELS)
+async def test_labels(app: Callable[[], Any], request_: tuple[str, str], labels: str) -> None:
+    counting = await counted(app(), *request_)
+    assert requests(counting.figures) == {labels: 1}
+    method, _, route = labels.split(" ", 2)
+    assert (
+        counting.figures[f'bridge_request_duration_seconds_count{{method="{method}",route="{route}"}}'] == 1
+    )
+
+
+async def test_routes_of_views_in_threads() -> None:
+    counting = await counted(WSGIToASGI(measured, async_views="thread"), "GET", "/async-user/eve")
+    assert requests(counting.figures) == {"GET 200 /async-user/<name>": 1}
+
+
+# What is counted
+
+
+async def test_counts_add_up() -> None:
+    counting = Counting(WSGIToASGI(measured))
+    async with Client(counting.app, interface="asgi") as client:
+        for expected in (3.0, 6.0):
+            for number in range(3):
+                await client.get(f"/user/{number}")
+                await client.get("/secret")
+            await client.post("/echo", content=b"x" * 10)
+            figures = counting.figures
+            assert requests(figures)["GET 200 /user/<int:number>"] == expected
+            assert requests(figures)["GET 404 "] == expected
+            assert figures["bridge_request_bytes_total"] == 10 * expected / 3
+            assert figures["bridge_thread_wait_seconds_count"] == 7 * expected / 3
+            assert figures["bridge_connections_open"] == 3
+            assert figures["bridge_requests_in_flight"] == 0
+
+
+async def test_views_on_the_loop_wait_for_no_thread() -> None:
+    counting = await counted(WSGIToASGI(measured), "GET", "/async-user/eve")
+    assert counting.figures["bridge_thread_wait_seconds_count"] == 0
+
+
+def test_durations_are_observed_as_prometheus_client_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many at once go by a way of ours."""
+    seconds = [0.0, 0.001, 0.0011, 0.3, 29.0, 30.0, 30.1, 4000.0, 0.3]
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    counting = Counting(app)
+    expected = CollectorRegistry()
+    name, labels = "bridge_request_duration_seconds", ("method", "route")
+    clock = iter([time for each in seconds for time in (1000.0, 1000.0 + each)])
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    for _ in seconds:
+        asyncio.run(counting.app(http_scope(), ScriptedHost().receive, ScriptedHost().send))
+    monkeypatch.undo()
+    figures = {key: value for key, value in counting.figures.items() if key.startswith(name)}
+    bounds = [float(bound) for key in figures for bound in re.findall(r'le="([^"]+)"', key)]
+    histogram = Histogram(name, "", labels, registry=expected, buckets=bounds).labels("GET", "")
+    for each in seconds:
+        histogram.observe(each)
+    wanted = parsed(generate_latest(expected).decode())
+    for key in wanted.keys() - {f'{name}_created{{method="GET",route=""}}'}:
+        assert figures[key] == pytest.approx(wanted[key])
+
+
+async def test_what_is_open() -> None:
+    """Requests in flight, those that stream, and what is left of both at the end."""
+    go_on = asyncio.Event()
+
+    async def streams(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"123", "more_body": True})
+        await go_on.wait()
+        await send({"type": "http.response.body", "body": b"45", "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    counting = Counting(streams)
+    hosts = [ScriptedHost(), ScriptedHost()]
+    async with asyncio.TaskGroup() as group:
+        for host in hosts:
+            group.create_task(counting.app(http_scope(), host.receive, host.send))
+        for host in hosts:
+            await host.until_sent(2)
+        await asyncio.sleep(0)
+        figures = counting.figures
+        assert (figures["bridge_requests_in_flight"], figures["bridge_streams_open"]) == (2, 2)
+        assert requests(figures) == {}
+        go_on.set()
+    figures = counting.figures
+    assert (figures["bridge_requests_in_flight"], figures["bridge_streams_open"]) == (0, 0)
+    assert figures["bridge_response_bytes_total"] == 10
+    assert requests(figures) == {"GET 200 ": 2}
+
+
+async def test_a_client_that_leaves() -> None:
+    async def reads(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    counting = Counting(reads)
+    host = ScriptedHost([body_event(b"abc", more=True), DISCONNECT])
+    await counting.app(http_scope(), host.receive, host.send)
+    assert requests(counting.figures) == {"GET  ": 1}
+    assert counting.figures["bridge_disconnects_total"] == 1
+    assert counting.figures["bridge_request_bytes_total"] == 3
+
+
+async def test_an_app_that_fails() -> None:
+    async def fails(scope: Any, receive: Any, send: Any) -> None:
+        raise RuntimeError
+
+    counting = Counting(fails)
+    with pytest.raises(RuntimeError):
+        await counting.app(http_scope(), ScriptedHost().receive, ScriptedHost().send)
+    assert requests(counting.figures) == {"GET 500 ": 1}
+    assert counting.figures["bridge_requests_in_flight"] == 0
+
+
+# One process, and several
+
+PROCESSES = {"one process": (), "two workers": ("--workers", "2")}
+
+
+def scrape(serving: Serving) -> Figures:
+    found = re.search(r" · metrics at (\S+) · ", serving.stderr)
+    assert found is not None
+    with urllib.request.urlopen(found[1], timeout=10) as answer:
+        return parsed(answer.read().decode())
+
+
+def until(serving: Serving, **expected: float) -> Figures:
+    """The figures, as soon as those with the names are as expected: they come ten times a second."""
+    wait_until(lambda: expected.items() <= scrape(serving).items(), str(expected))
+    return scrape(serving)
+
+
+def until_requests(serving: Serving, expected: Figures) -> Figures:
+    wait_until(lambda: requests(scrape(serving)) == expected, str(expected))
+    return scrape(serving)
+
+
+@pytest.mark.parametrize("options", PROCESSES.values(), ids=PROCESSES)
+def test_what_was_sent_is_what_is_counted(options: tuple[str, ...]) -> None:
+    with Serving("measured:app", *METRICS, *options, "--access-log-format", "%(U)s") as serving:
+        pids: set[str] = set()
+        count = 0
+        while len(pids) < (2 if options else 1) or count < 20:
+            pids.add(serving.get("/pid").text)
+            count += 1
+        for number in range(5):
+            serving.get(f"/user/{number}")
+            serving.get(f"/secret/{number}")
+        assert serving.get("/-/health/ready").status == 200
+        assert serving.get("/", {f"x-{number}": "x" for number in range(200)}).status == 431
+        expected: Figures = {"GET 200 /pid": count, "GET 200 /user/<int:number>": 5, "GET 404 ": 5}
+        figures = until_requests(serving, expected)
+        assert figures["bridge_thread_wait_seconds_count"] == count + 10
+        assert figures["shop_orders_total"] == 5
+        assert figures['bridge_refused_requests_total{status="431"}'] == 1
+        serving.wait_for_access_log("(?m)^/secret/4$")
+
+
+def pipe_in(folder: Path) -> Path:
+    pipe = folder / "pipe"
+    os.mkfifo(pipe)
+    return pipe
+
+
+@pytest.mark.parametrize("options", PROCESSES.values(), ids=PROCESSES)
+def test_threads_and_connections(options: tuple[str, ...], tmp_path: Path) -> None:
+    pipe = pipe_in(tmp_path)
+    with (
+        Serving("measured:app", *METRICS, *options, "--threads", "1") as serving,
+        serving.connection() as one,
+    ):
+        one.request("GET", f"/slow?pipe={pipe}")
+        until(serving, bridge_threads_busy=1, bridge_requests_in_flight=1, bridge_connections_open=1)
+        if not options:
+            with serving.connection() as two:
+                two.request("GET", "/pid")
+                until(serving, bridge_calls_waiting=1, bridge_connections_open=2)
+                pipe.write_text("done")
+                assert two.getresponse().status == 200
+        else:
+            pipe.write_text("done")
+        assert one.getresponse().read() == b"done"
+        until(serving, bridge_threads_busy=0, bridge_calls_waiting=0, bridge_requests_in_flight=0)
+
+
+def test_a_stream_that_its_client_leaves(tmp_path: Path) -> None:
+    pipe = pipe_in(tmp_path)
+    with Serving("measured:app", *METRICS) as serving:
+        with serving.connection() as connection:
+            connection.request("GET", f"/stream?pipe={pipe}")
+            with connection.getresponse() as response:
+                assert response.read(4) == b"part"
+                until(serving, bridge_streams_open=1, bridge_disconnects_total=0)
+        pipe.write_text("")
+        figures = until(serving, bridge_streams_open=0, bridge_disconnects_total=1)
+        assert requests(figures) == {"GET 200 /stream": 1}
+
+
+def test_websockets() -> None:
+    client = WSConnection(ConnectionType.CLIENT)
+    with (
+        Serving("measured:websockets", *METRICS, "--interface", "asgi") as serving,
+        serving.connect() as connection,
+    ):
+        connection.sendall(client.send(Request(host="localhost", target="/")))
+        client.receive_data(connection.recv(65536))
+        assert isinstance(next(client.events()), AcceptConnection)
+        until(serving, bridge_websockets_open=1)
+        connection.sendall(client.send(CloseConnection(code=1000)))
+        until(serving, bridge_websockets_open=0)
+
+
+def test_the_counts_of_a_worker_that_was_killed_stay() -> None:
+    with Serving("measured:app", *METRICS, "--workers", "2") as serving:
+        pids = [serving.get("/pid").text for _ in range(10)]
+        until_requests(serving, {"GET 200 /pid": 10})
+        os.kill(int(pids[0]), signal.SIGKILL)
+        serving.wait_for(r"Started server process", times=3)
+        wait_until(lambda: scrape(serving)["bridge_connections_open"] == 0, "no connections")
+        assert requests(scrape(serving)) == {"GET 200 /pid": 10}
+
+
+def test_reloading() -> None:
+    with Serving("measured:app", *METRICS, "--reload") as serving:
+        serving.get("/user/1")
+        until_requests(serving, {"GET 200 /user/<int:number>": 1})
+
+
+def test_nothing_is_left_behind() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        with Serving("measured:app", *METRICS, "--workers", "2", env={"TMPDIR": folder}) as serving:
+            assert len(os.listdir(folder)) == 1
+            serving.signal(signal.SIGTERM)
+            assert serving.finish() == 0
+        assert os.listdir(folder) == []
+
+
+def test_a_folder_of_the_operators(tmp_path: Path) -> None:
+    with Serving("measured:app", *METRICS, env={"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}) as serving:
+        serving.get("/user/1")
+        until_requests(serving, {"GET 200 /user/<int:number>": 1})
+        serving.signal(signal.SIGTERM)
+        assert serving.finish() == 0
+    assert list(tmp_path.glob("counter_*.db"))
+
+
+# What a supervisor says
+
+WORKER = """
+import os
+from prometheus_client import Counter, Gauge, Histogram, Summary
+Counter("orders", "", ["kind"]).labels("a").inc({number})
+Histogram("seconds", "", buckets=[1, 2]).observe({number})
+Summary("size", "").observe({number})
+Gauge("open", "", multiprocess_mode="livesum").set({number})
+print(os.getpid())
+"""
+
+
+def run_worker(number: int) -> int:
+    done = subprocess.run(
+        [sys.executable, "-c", WORKER.format(number=number)], check=True, capture_output=True, text=True
+    )
+    return int(done.stdout)
+
+
+def test_workers_that_are_gone() -> None:
+    with metrics_endpoint("127.0.0.1", 0, has_workers=True) as endpoint:
+        folder = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+        pids = [run_worker(number) for number in (1, 2, 3)]
+
+        def served() -> Figures:
+            assert endpoint.url is not None
+            with urllib.request.urlopen(endpoint.url, timeout=10) as answer:
+                return parsed(answer.read().decode())
+
+        before = served()
+        assert before['orders_total{kind="a"}'] == before["open"] == before["seconds_sum"] == 6
+        for left, pid in zip((5, 3, 0), pids, strict=True):
+            endpoint.worker_gone(pid)
+            endpoint.worker_restarted("died")
+            figures = served()
+            assert figures.get("open", 0) == left
+            del before["open"]
+            assert {name: figures[name] for name in before} == before
+            before["open"] = left
+        assert figures['bridge_worker_restarts_total{reason="died"}'] == 3
+        assert len(list(folder.iterdir())) == 3
+        endpoint.worker_gone(pids[0])  # what is not there any more does no harm
+    assert not folder.exists()
+    assert "PROMETHEUS_MULTIPROC_DIR" not in os.environ
+
+
+def test_without_metrics_a_supervisor_may_say_what_it_wants() -> None:
+    with metrics_endpoint("127.0.0.1", None, has_workers=True) as endpoint:
+        endpoint.worker_gone(1)
+        endpoint.worker_restarted("died")
+        assert endpoint.url is None
+
+
+# What is wrong
+
+
+def test_a_taken_port() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, _, said = run("serve", "measured:app", "--port", "0", "--metrics-port", str(port), cwd=APPS)
+    assert code != 0
+    assert said == (
+        f"bridge: cannot serve metrics on port {port} of 127.0.0.1: Address already in use; "
+        "give another with --metrics-port or --metrics-host\n"
+    )
+
+
+def test_a_host_that_is_none() -> None:
+    with (
+        pytest.raises(BridgeError, match=r"port 0 of 192\.0\.2\.1: "),
+        metrics_endpoint("192.0.2.1", 0, has_workers=False),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("options", PROCESSES.values(), ids=PROCESSES)
+def test_prometheus_client_is_not_installed(options: tuple[str, ...]) -> None:
+    python = without("prometheus_client")
+    code, _, said = run("serve", "shop:app", *METRICS, *options, cwd=APPS, python=python)
+    assert code != 0
+    assert said == (
+        "bridge: --metrics-port needs the package prometheus-client, which is not installed: "
+        "pip install 'bridge[metrics]'\n"
+    )
+
+
+def test_prometheus_client_is_not_needed_without() -> None:
+    with Serving("shop:app", "--port", "0", python=without("prometheus_client")) as serving:
+        assert serving.get("/").text == "Hello"
+        assert "metrics" not in serving.stderr
+
+
+def test_a_folder_that_is_not_there() -> None:
+    env = {"PROMETHEUS_MULTIPROC_DIR": "/nowhere"}
+    code, _, said = run("serve", "measured:app", *METRICS, cwd=APPS, env=env)
+    assert code != 0
+    assert said.startswith("bridge: PROMETHEUS_MULTIPROC_DIR names '/nowhere', which is no folder; ")
+    assert said.count("\n") == 1

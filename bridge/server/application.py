@@ -16,6 +16,7 @@ from bridge.server.limits import Limits
 from bridge.server.loading import LoadedApp, load_app, load_function
 from bridge.server.request_id import RequestIds
 from bridge.server.request_timeout import RequestTimeout
+from bridge.server.server_timing import ServerTiming
 from bridge.types import ASGI3Application, WSGIApplication
 from bridge.wsgi_to_asgi.adapter import WSGIToASGI
 
@@ -61,6 +62,7 @@ class ServeSettings:
     clear_forwarded: bool = False
     metrics_host: str = "127.0.0.1"
     metrics_port: int | None = None
+    server_timing: bool = False
 
     @property
     def async_runner(self) -> AsyncViews:
@@ -105,6 +107,8 @@ def make_application(settings: ServeSettings) -> Application:
         limited = adapted
     bridged = adapted if isinstance(adapted, WSGIToASGI) else None
     metrics = _metrics(bridged) if settings.metrics_port is not None else None
+    if settings.server_timing:
+        limited = cast(ASGI3Application, ServerTiming(limited, has_threads=bridged is not None))
     served = _watched(limited, settings, metrics)
     health = Health(
         served,

@@ -239,6 +239,7 @@ def make_settings(app: str | None, options: dict[str, Any]) -> ServeSettings:
         clear_forwarded=options["clear_forwarded"],
         metrics_host=options["metrics_host"],
         metrics_port=options["metrics_port"],
+        server_timing=options["server_timing"],
         limits=Limits(
             request_line=options["limit_request_line"],
             header_count=options["limit_request_fields"],

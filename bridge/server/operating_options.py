@@ -109,6 +109,12 @@ def operating_options() -> list[click.Parameter]:
             "then if its proxy is not among those.",
         ),
         click.Option(
+            ["--server-timing/--no-server-timing"],
+            default=False,
+            show_default=True,
+            help="Tell clients how long a request waited for a thread, and was in the app: Server-Timing.",
+        ),
+        click.Option(
             ["--metrics-port"],
             type=click.IntRange(0, 65535),
             default=None,

@@ -92,7 +92,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "request_id",
         "use_colors",
     ),
-    "Metrics": ("metrics_port", "metrics_host"),
+    "Metrics": ("metrics_port", "metrics_host", "server_timing"),
     "Proxies": ("proxy_headers", "forwarded_allow_ips", "clear_forwarded", "root_path"),
     "Reload": ("reload", "reload_dirs", "reload_includes", "reload_excludes", "reload_delay"),
 }

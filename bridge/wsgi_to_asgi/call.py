@@ -27,7 +27,7 @@ from bridge.wsgi_to_asgi.environ import build_environ
 from bridge.wsgi_to_asgi.file_wrapper import FileWrapper
 from bridge.wsgi_to_asgi.response import Response, State, internal_server_error
 
-__all__ = ["Link", "LoopIterable", "LoopLink", "request_name", "run_call"]
+__all__ = ["Link", "LoopIterable", "LoopLink", "comes_from_disconnect", "request_name", "run_call"]
 
 logger = logging.getLogger("bridge")
 
@@ -194,7 +194,7 @@ def _iterator(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 def _answer_failure(error: BaseException, scope: HTTPScope, link: Link, response: Response) -> None:
     """Log the failure of an app and answer it: a 500, or an ApplicationError for a cut connection."""
-    if _comes_from_disconnect(error):
+    if comes_from_disconnect(error):
         logger.debug("%s: the client left (%s)", request_name(scope), error)
         # Flask holds it in a frame that it holds in turn: the request would wait for the garbage collector.
         error.__traceback__ = None
@@ -223,7 +223,7 @@ def _answer_failure(error: BaseException, scope: HTTPScope, link: Link, response
         logger.debug("%s: the client left before its 500", request_name(scope))
 
 
-def _comes_from_disconnect(error: BaseException) -> bool:
+def comes_from_disconnect(error: BaseException) -> bool:
     """Whether an app failed because its client had left, also by an error that it raised from ours.
 
     One raised while it was ending, in a `finally`, is a failure of its own.

@@ -10,6 +10,7 @@ from asgiref.compatibility import double_to_single_callable
 from bridge.errors import BridgeError
 from bridge.interfaces import Interface, is_flask
 from bridge.server.access_log import AccessLog, LogLines
+from bridge.server.debugging import announce_debug_mode, debugged
 from bridge.server.exchange import Exchanges
 from bridge.server.health import Health, ReadinessCheck
 from bridge.server.limits import Limits
@@ -63,6 +64,7 @@ class ServeSettings:
     metrics_host: str = "127.0.0.1"
     metrics_port: int | None = None
     server_timing: bool = False
+    debug: bool = False
 
     @property
     def async_runner(self) -> AsyncViews:
@@ -91,9 +93,9 @@ def make_application(settings: ServeSettings) -> Application:
 
     Raises:
         AppError: the app cannot be loaded.
-        BridgeError: the adapter is not installed.
+        BridgeError: the adapter, or the debugger, is not installed.
     """
-    loaded = load_app(settings.target, factory=settings.factory, interface=settings.interface)
+    loaded = _load(settings)
     if loaded.interface == "wsgi":
         adapted = _ADAPTERS[settings.adapter](loaded.app, settings)
         details = _describe_adapter(settings)
@@ -124,6 +126,13 @@ def make_application(settings: ServeSettings) -> Application:
         be_unready=health.drain,
         metrics=metrics,
     )
+
+
+def _load(settings: ServeSettings) -> LoadedApp:
+    if settings.debug:
+        announce_debug_mode()
+    loaded = load_app(settings.target, factory=settings.factory, interface=settings.interface)
+    return debugged(loaded) if settings.debug else loaded
 
 
 def _metrics(adapter: WSGIToASGI | None) -> "Metrics":

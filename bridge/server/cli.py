@@ -18,6 +18,7 @@ from bridge.server.app_errors import AppError, BrokenAppError
 from bridge.server.application import AdapterName, AsyncViews, ServeSettings, make_adapter
 from bridge.server.checking import check_app
 from bridge.server.contradictions import find_contradictions
+from bridge.server.debugging import check_processes
 from bridge.server.inspect_output import print_report, print_routes
 from bridge.server.inspecting import list_routes
 from bridge.server.limits import Limits
@@ -206,7 +207,10 @@ def make_config(app: str | None, options: dict[str, Any]) -> ServeConfig:
 
     Raises:
         AppError: there is no app to be found.
+        BridgeError: options contradict each other.
     """
+    if options["debug"]:
+        check_processes(options["workers"] or 1)
     return ServeConfig(make_settings(app, options), **_config_options(options))
 
 
@@ -240,6 +244,7 @@ def make_settings(app: str | None, options: dict[str, Any]) -> ServeSettings:
         metrics_host=options["metrics_host"],
         metrics_port=options["metrics_port"],
         server_timing=options["server_timing"],
+        debug=options["debug"],
         limits=Limits(
             request_line=options["limit_request_line"],
             header_count=options["limit_request_fields"],
@@ -260,13 +265,14 @@ def _config_options(options: dict[str, Any]) -> dict[str, Any]:
     for name, value in taken.items():
         if isinstance(value, tuple):
             taken[name] = list(value) or None
+    taken["reload"] = options["reload"] or options["debug"]
     taken["headers"] = [tuple(header.split(":", 1)) for header in options["headers"]]
     if taken["log_config"] is None:
         taken["log_config"] = default_log_config(request_id=options["request_id"])
     if options["access_log_format"] is not None:
         taken["access_log"] = False  # uvicorn's own line
     # What uvicorn would warn of is for `find_contradictions` to say.
-    if options["reload"]:
+    if taken["reload"]:
         taken["workers"] = 1
     else:
         taken |= dict.fromkeys(("reload_dirs", "reload_includes", "reload_excludes"))

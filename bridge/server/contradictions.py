@@ -227,7 +227,7 @@ def _calls(said: _Settings) -> Iterator[str]:
 
 
 def _processes(said: _Settings) -> Iterator[str]:
-    if not said.value("reload"):
+    if not said.value("reload") and not said.value("debug"):
         # In a file they may wait for a --reload to be typed.
         typed = [key for key in said.keys if key.startswith("reload-") and said.strength(key) > 1]
         yield from said.without_effect(*typed, for_="without --reload no files are watched")

@@ -94,7 +94,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "Metrics": ("metrics_port", "metrics_host", "server_timing"),
     "Proxies": ("proxy_headers", "forwarded_allow_ips", "clear_forwarded", "root_path"),
-    "Reload": ("reload", "reload_dirs", "reload_includes", "reload_excludes", "reload_delay"),
+    "Development": ("debug", "reload", "reload_dirs", "reload_includes", "reload_excludes", "reload_delay"),
 }
 _OTHER = "Other"
 
@@ -306,6 +306,13 @@ def _own_options() -> list[click.Parameter]:
             default=None,
             help="Warn of code that holds the event loop for so many seconds; 0 for never.  "
             "[default: 0.1 for a Flask app in debug mode]",
+        ),
+        click.Option(
+            ["--debug/--no-debug"],
+            default=False,
+            show_default=True,
+            help="Reload, show errors in Werkzeug's debugger, and warn of code that holds the event loop; "
+            "on this machine alone.",
         ),
         click.Option(
             ["--settle-gc/--no-settle-gc"],

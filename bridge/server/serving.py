@@ -25,6 +25,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from bridge.errors import BridgeError
 from bridge.server.app_errors import BrokenAppError
 from bridge.server.application import Application, ServeSettings, make_application
+from bridge.server.debugging import check_addresses
 from bridge.server.forwarded import ClearForwarded
 from bridge.server.garbage import settle
 from bridge.server.metrics_endpoint import metrics_endpoint
@@ -160,9 +161,10 @@ class ServeConfig(uvicorn.Config):
         workers = "1 worker" if self.workers == 1 or self.reload else f"{self.workers} workers"
         health = self.settings.health_ready or self.settings.health_live
         about_health = f" · health at {health}" if health else ""
+        debug = " · debug mode" if self.settings.debug else ""
         about_metrics = f" · metrics at {self.metrics_url}" if self.metrics_url else ""
         addresses = ", ".join(self.addresses)
-        logger.info("%s · %s%s%s · Ctrl-C to stop", addresses, workers, about_health, about_metrics)
+        logger.info("%s · %s%s%s%s · Ctrl-C to stop", addresses, workers, debug, about_health, about_metrics)
 
 
 def default_log_config(*, request_id: bool = False) -> dict[str, Any]:
@@ -206,6 +208,8 @@ def serve(config: ServeConfig) -> int:
     # would end the process before it can clean up.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        if config.settings.debug:
+            check_addresses(sockets)
         with metrics_endpoint(
             config.settings.metrics_host, config.settings.metrics_port, has_workers=config.use_subprocess
         ) as endpoint:

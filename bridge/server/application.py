@@ -26,10 +26,19 @@ if TYPE_CHECKING:
 
     from bridge.server.metrics import Metrics
 
-__all__ = ["AdapterName", "Application", "AsyncViews", "ServeSettings", "make_adapter", "make_application"]
+__all__ = [
+    "AdapterName",
+    "Application",
+    "AsyncViews",
+    "ServeSettings",
+    "TLSVersionName",
+    "make_adapter",
+    "make_application",
+]
 
 AdapterName: TypeAlias = Literal["bridge", "a2wsgi", "asgiref"]
 AsyncViews: TypeAlias = Literal["loop", "thread"]
+TLSVersionName: TypeAlias = Literal["1.2", "1.3"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,7 @@ class ServeSettings:
     metrics_port: int | None = None
     server_timing: bool = False
     debug: bool = False
+    ssl_min_version: TLSVersionName = "1.2"
 
     @property
     def async_runner(self) -> AsyncViews:

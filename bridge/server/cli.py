@@ -15,7 +15,7 @@ from click.shell_completion import get_completion_class
 from bridge import __version__
 from bridge.errors import BridgeError
 from bridge.server.app_errors import AppError, BrokenAppError
-from bridge.server.application import AdapterName, AsyncViews, ServeSettings, make_adapter
+from bridge.server.application import AdapterName, AsyncViews, ServeSettings, TLSVersionName, make_adapter
 from bridge.server.checking import check_app
 from bridge.server.contradictions import find_contradictions
 from bridge.server.debugging import check_processes
@@ -245,6 +245,7 @@ def make_settings(app: str | None, options: dict[str, Any]) -> ServeSettings:
         metrics_port=options["metrics_port"],
         server_timing=options["server_timing"],
         debug=options["debug"],
+        ssl_min_version=cast(TLSVersionName, options["ssl_min_version"]),
         limits=Limits(
             request_line=options["limit_request_line"],
             header_count=options["limit_request_fields"],

@@ -80,6 +80,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "ssl_certfile",
         "ssl_keyfile_password",
         "ssl_version",
+        "ssl_min_version",
         "ssl_cert_reqs",
         "ssl_ca_certs",
         "ssl_ciphers",
@@ -313,6 +314,13 @@ def _own_options() -> list[click.Parameter]:
             show_default=True,
             help="Reload, show errors in Werkzeug's debugger, and warn of code that holds the event loop; "
             "on this machine alone.",
+        ),
+        click.Option(
+            ["--ssl-min-version"],
+            type=click.Choice(["1.2", "1.3"]),
+            default="1.2",
+            show_default=True,
+            help="The oldest version of TLS that is spoken.",
         ),
         click.Option(
             ["--settle-gc/--no-settle-gc"],

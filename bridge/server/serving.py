@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -24,7 +25,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from bridge.errors import BridgeError
 from bridge.server.app_errors import BrokenAppError
-from bridge.server.application import Application, ServeSettings, make_application
+from bridge.server.application import Application, ServeSettings, TLSVersionName, make_application
 from bridge.server.debugging import check_addresses
 from bridge.server.forwarded import ClearForwarded
 from bridge.server.garbage import settle
@@ -40,6 +41,11 @@ if TYPE_CHECKING:
 __all__ = ["STARTUP_FAILURE", "ServeConfig", "default_log_config", "serve"]
 
 logger = logging.getLogger("bridge")
+
+_TLS_VERSIONS: dict[TLSVersionName, ssl.TLSVersion] = {
+    "1.2": ssl.TLSVersion.TLSv1_2,
+    "1.3": ssl.TLSVersion.TLSv1_3,
+}
 
 
 class ServeConfig(uvicorn.Config):
@@ -98,6 +104,8 @@ class ServeConfig(uvicorn.Config):
             sys.exit(_report(_unusable_certificate(self, error)))
         except (ValueError, ImportFromStringError) as error:
             sys.exit(_report(BridgeError(f"uvicorn cannot be set up as the options say: {error}")))
+        if self.ssl is not None:
+            self._set_minimum_version(self.ssl)
         self.http_protocol_class = self._protocol_class(self.http_protocol_class)
         if self.settings.clear_forwarded:
             # The one that says who is trusted; without it, nobody is.
@@ -105,6 +113,12 @@ class ServeConfig(uvicorn.Config):
             self.loaded_app = ClearForwarded(
                 self.loaded_app, lambda host: proxies is not None and host in proxies.trusted_hosts
             )
+
+    def _set_minimum_version(self, context: ssl.SSLContext) -> None:
+        try:
+            context.minimum_version = _TLS_VERSIONS[self.settings.ssl_min_version]
+        except ValueError:
+            sys.exit(_report(_fixed_version(self)))
 
     def _protocol_class(self, uvicorns: type[asyncio.Protocol]) -> type[asyncio.Protocol]:
         """Bridge's protocol in the place of uvicorn's own."""
@@ -281,6 +295,13 @@ def _unusable_certificate(config: ServeConfig, error: OSError) -> BridgeError:
     return BridgeError(
         f"cannot use the certificate of --ssl-certfile ({', '.join(str(file) for file in files if file)}): "
         f"{error.strerror or error}"
+    )
+
+
+def _fixed_version(config: ServeConfig) -> BridgeError:
+    return BridgeError(
+        f"--ssl-version {config.ssl_version} is one version of TLS alone, which can have no minimum; "
+        f"leave it out: --ssl-min-version {config.settings.ssl_min_version} says what is spoken"
     )
 
 

@@ -381,6 +381,46 @@ def test_tls_is_spoken(certificate: tuple[Path, Path]) -> None:
         assert environ["wsgi.url_scheme"] == "https"
 
 
+@pytest.mark.parametrize(
+    ("typed", "offered", "spoken"),
+    [
+        ([], ssl.TLSVersion.TLSv1_2, "TLSv1.2"),
+        ([], ssl.TLSVersion.TLSv1_3, "TLSv1.3"),
+        (["--ssl-min-version", "1.2"], ssl.TLSVersion.TLSv1_2, "TLSv1.2"),
+        (["--ssl-min-version", "1.3"], ssl.TLSVersion.TLSv1_2, None),
+        (["--ssl-min-version", "1.3"], ssl.TLSVersion.TLSv1_3, "TLSv1.3"),
+    ],
+)
+def test_tls_is_not_older_than_is_allowed(
+    certificate: tuple[Path, Path], typed: list[str], offered: ssl.TLSVersion, spoken: str | None
+) -> None:
+    cert, key = map(str, certificate)
+    client = ssl.create_default_context(cafile=cert)
+    client.maximum_version = offered
+    with (
+        Serving("shop:app", *PORT, "--ssl-certfile", cert, "--ssl-keyfile", key, *typed) as serving,
+        serving.connect() as plain,
+    ):
+        if spoken is None:
+            with pytest.raises((ssl.SSLError, ConnectionResetError)):  # the loop may send no alert
+                client.wrap_socket(plain, server_hostname="127.0.0.1")
+        else:
+            with client.wrap_socket(plain, server_hostname="127.0.0.1") as secured:
+                assert secured.version() == spoken
+
+
+def test_one_version_of_tls_has_no_minimum(certificate: tuple[Path, Path]) -> None:
+    cert, key = map(str, certificate)
+    tls12 = "5"  # ssl.PROTOCOL_TLSv1_2, which Python deprecates
+    typed = ["--ssl-certfile", cert, "--ssl-keyfile", key, "--ssl-version", tls12]
+    code, _, err = run("serve", "shop:app", *PORT, *typed, cwd=APPS)
+    assert code == 3
+    assert err.endswith(
+        "bridge: --ssl-version 5 is one version of TLS alone, which can have no minimum; leave it out: "
+        "--ssl-min-version 1.2 says what is spoken\n"
+    )
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_unix_socket_is_served_and_removed(tmp_path: Path, workers: str) -> None:
     with Serving("shop:app", "--uds", str(tmp_path / "s"), "--workers", workers) as serving:

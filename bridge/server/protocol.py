@@ -56,7 +56,6 @@ class BridgeProtocol(HttpToolsProtocol):
     """
 
     limits: Limits
-    on_shutdown: Callable[[], None]
     is_stopping: bool
     on_refusal: Callable[[int], None]
 
@@ -129,12 +128,7 @@ class BridgeProtocol(HttpToolsProtocol):
             self._refuse(cause.refusal if isinstance(cause, _Refused) else BAD_REQUEST)
 
     def shutdown(self) -> None:
-        """Come to an end, as the server stops; the app is told, whose streams may have none.
-
-        It is the first that uvicorn lets anybody know of a shutdown; lifespan hears of it when all responses
-        have ended, and a stream without an end would wait for that for ever.
-        """
-        self.on_shutdown()
+        """Come to an end, as the server stops."""
         type(self).is_stopping = True
         if self._is_at_work():
             super().shutdown()
@@ -326,21 +320,17 @@ class BridgeProtocol(HttpToolsProtocol):
 
 
 def make_protocol(
-    limits: Limits,
-    on_shutdown: Callable[[], None],
-    on_refusal: Callable[[int], None] = lambda status: None,
+    limits: Limits, on_refusal: Callable[[int], None] = lambda status: None
 ) -> type[BridgeProtocol]:
     """The class of a server's connections, for `uvicorn.Config.http_protocol_class`.
 
     Args:
         limits: what a request may be.
-        on_shutdown: called for each connection when the server begins to stop.
         on_refusal: called with the status of each request that is refused here, which no app sees.
     """
     members = {
         "__slots__": (),
         "limits": limits,
-        "on_shutdown": staticmethod(on_shutdown),
         "is_stopping": False,
         "on_refusal": staticmethod(on_refusal),
     }

@@ -88,6 +88,8 @@ class Server(uvicorn.Server):
             self.config.be_unready()
             if not self._is_replaced:
                 await self._be_unready_for(self.config.settings.drain_delay)
+            # The lifespan hears of the end when all responses have ended, of which a stream may have none.
+            self.config.drain()
             await super().shutdown(sockets)
         finally:
             for task in self._tasks:

@@ -29,7 +29,7 @@ from bridge.server.application import Application, ServeSettings, TLSVersionName
 from bridge.server.debugging import check_addresses
 from bridge.server.forwarded import ClearForwarded
 from bridge.server.garbage import settle
-from bridge.server.metrics_endpoint import metrics_endpoint
+from bridge.server.metrics_endpoint import MetricsEndpoint, metrics_endpoint
 from bridge.server.protocol import make_protocol
 from bridge.server.server import Server
 from bridge.server.sockets import address_of, bind, bind_all, inherited
@@ -123,16 +123,13 @@ class ServeConfig(uvicorn.Config):
     def _protocol_class(self, uvicorns: type[asyncio.Protocol]) -> type[asyncio.Protocol]:
         """Bridge's protocol in the place of uvicorn's own."""
         if uvicorns is HttpToolsProtocol:
-            return make_protocol(
-                self.settings.limits,
-                self._application.drain,
-                _do_nothing if self.metrics is None else self.metrics.refused,
-            )
+            on_refusal = _do_nothing if self.metrics is None else self.metrics.refused
+            return make_protocol(self.settings.limits, on_refusal)
         logger.info(
             "%s has none of Bridge's limits and deadlines for requests; they come with --http httptools",
             f"--http {self.http}" if isinstance(self.http, str) else self.http.__name__,
         )
-        return _draining(uvicorns, self._application.drain)
+        return uvicorns
 
     def load_app(self) -> Callable[[], Any]:
         """Make the application; end the process with one line where that is impossible."""
@@ -155,6 +152,10 @@ class ServeConfig(uvicorn.Config):
     def be_unready(self) -> None:
         """Have the readiness path say no: the server is about to stop."""
         self._application.be_unready()
+
+    def drain(self) -> None:
+        """Have the app end what has no end of its own: the server stops."""
+        self._application.drain()
 
     def _make_application(self) -> "Future[Application]":
         """The application, or the error instead of it, which is for `load_app` to raise.
@@ -228,7 +229,7 @@ def serve(config: ServeConfig) -> int:
             config.settings.metrics_host, config.settings.metrics_port, has_workers=config.use_subprocess
         ) as endpoint:
             config.metrics_url = endpoint.url
-            return _run(config, sockets)
+            return _run(config, sockets, endpoint)
     except KeyboardInterrupt:
         return 0
     finally:
@@ -258,14 +259,14 @@ def _made_paths(config: ServeConfig) -> list[str]:
     return [config.uds] if config.uds is not None and config.fd is None else []
 
 
-def _run(config: ServeConfig, sockets: list[socket.socket]) -> int:
+def _run(config: ServeConfig, sockets: list[socket.socket], metrics: MetricsEndpoint) -> int:
     if config.use_subprocess:
         config.log_addresses()
     if config.should_reload:
-        Reloader(config, target=Server(config).run, sockets=sockets).run()
+        Reloader(config, sockets, metrics).run()
         return 0
     if config.has_supervisor:
-        supervisor = Workers(config, sockets=sockets)
+        supervisor = Workers(config, sockets, metrics)
         supervisor.run()
         return STARTUP_FAILURE if supervisor.has_failed else 0
     server = Server(config)
@@ -303,14 +304,3 @@ def _fixed_version(config: ServeConfig) -> BridgeError:
         f"--ssl-version {config.ssl_version} is one version of TLS alone, which can have no minimum; "
         f"leave it out: --ssl-min-version {config.settings.ssl_min_version} says what is spoken"
     )
-
-
-def _draining(protocol: type[asyncio.Protocol], on_shutdown: Callable[[], None]) -> type[asyncio.Protocol]:
-    """The class with a call of `on_shutdown`, for the reason that `BridgeProtocol.shutdown` has it."""
-
-    class DrainingProtocol(protocol):  # type: ignore[valid-type,misc]  # the class is known at run time only
-        def shutdown(self) -> None:
-            on_shutdown()
-            super().shutdown()
-
-    return DrainingProtocol

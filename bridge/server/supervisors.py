@@ -21,10 +21,12 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import ChangeReload, Multiprocess
 
 from bridge.server.backoff import Backoff
+from bridge.server.server import Server
 from bridge.server.systemd import Notifier
 from bridge.server.worker import Worker
 
 if TYPE_CHECKING:
+    from bridge.server.metrics_endpoint import MetricsEndpoint
     from bridge.server.serving import ServeConfig
 
 __all__ = ["Reloader", "Workers", "let_ctrl_c_through"]
@@ -70,12 +72,16 @@ class Workers(Multiprocess):
     Args:
         config: what they serve, and how.
         sockets: where they listen.
+        metrics: where it is counted that workers come and go.
     """
 
     config: "ServeConfig"
 
-    def __init__(self, config: "ServeConfig", sockets: list[socket.socket]) -> None:
+    def __init__(
+        self, config: "ServeConfig", sockets: list[socket.socket], metrics: "MetricsEndpoint"
+    ) -> None:
         super().__init__(config, sockets)
+        self._metrics = metrics
         self.has_failed = False
         """Whether it has ended because the app cannot be served."""
         self._workers: list[Worker] = []
@@ -169,6 +175,7 @@ class Workers(Multiprocess):
             self._bury(worker)
         elif worker.state == "stopping":
             logger.info("worker [%d] was told to stop by somebody else; starting another", worker.pid)
+            self._metrics.worker_restarted("stopped")
             self._workers.remove(worker)
             self._expect_end(worker, self.config.settings.drain_delay)
         elif worker.state != "starting":
@@ -180,7 +187,8 @@ class Workers(Multiprocess):
     def _bury(self, worker: Worker) -> None:
         """Deal with the death of a worker that nobody has told to stop."""
         self._workers.remove(worker)
-        what = worker.bury()
+        self._metrics.worker_restarted("hung" if worker.is_hung else "died")
+        what = self._end(worker)
         if worker.exitcode == STARTUP_FAILURE and not self._has_served:
             # It would be the same with every other: the app, a certificate or a setting is wrong.
             logger.error("worker [%d] %s; stopping", worker.pid, what)
@@ -210,6 +218,7 @@ class Workers(Multiprocess):
             old = self._to_replace.pop(0)
             self._workers[self._workers.index(old)] = new
             self._replacement = None
+            self._metrics.worker_restarted("spent" if old.state == "spent" else "hup")
             self._retire(old)
 
     def _begin_to_replace(self) -> None:
@@ -223,7 +232,7 @@ class Workers(Multiprocess):
     def _give_up_replacing(self, new: Worker) -> None:
         self._replacement = None
         self._to_replace.clear()
-        self._wait_after(new, f"new worker [{new.pid}] {new.bury()}; going on with the old ones")
+        self._wait_after(new, f"new worker [{new.pid}] {self._end(new)}; going on with the old ones")
         self._end_restart()
 
     def _end_restart(self) -> None:
@@ -265,14 +274,19 @@ class Workers(Multiprocess):
     def _see_off(self) -> None:
         """Forget those that have ended; kill those that should have."""
         for worker, deadline in list(self._leaving.items()):
-            if worker.has_ended:
-                worker.join()
-                del self._leaving[worker]
-            elif time.monotonic() > deadline:
+            is_late = time.monotonic() > deadline
+            if is_late and not worker.has_ended:
                 logger.error("worker [%d] has not stopped in time; killing it", worker.pid)
-                worker.kill()
-                worker.join()
+            if is_late or worker.has_ended:
+                self._end(worker)
                 del self._leaving[worker]
+
+    def _end(self, worker: Worker) -> str:
+        """Make sure that a worker has ended; say what became of it."""
+        what = worker.bury()
+        if worker.pid is not None:
+            self._metrics.worker_gone(worker.pid)
+        return what
 
     def _all(self) -> list[Worker]:
         replacement = [] if self._replacement is None else [self._replacement]
@@ -286,7 +300,19 @@ class Workers(Multiprocess):
 
 
 class Reloader(ChangeReload):  # type: ignore[misc,valid-type]  # one of two classes, by what is installed
-    """Keeps a process serving, and replaces it when a file changes. Signals wait until it has done so."""
+    """Keeps a process serving, and replaces it when a file changes. Signals wait until it has done so.
+
+    Args:
+        config: what it serves, and how.
+        sockets: where it listens.
+        metrics: where it is counted that processes come and go.
+    """
+
+    def __init__(
+        self, config: "ServeConfig", sockets: list[socket.socket], metrics: "MetricsEndpoint"
+    ) -> None:
+        super().__init__(config, Server(config).run, sockets)
+        self._metrics = metrics
 
     def startup(self) -> None:
         """Start it."""
@@ -295,5 +321,9 @@ class Reloader(ChangeReload):  # type: ignore[misc,valid-type]  # one of two cla
 
     def restart(self) -> None:
         """Replace it."""
+        old = self.process.pid
         with _ctrl_c_held_back():
             super().restart()
+        if old is not None:
+            self._metrics.worker_gone(old)
+        self._metrics.worker_restarted("reload")

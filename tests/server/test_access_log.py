@@ -609,7 +609,7 @@ def test_a_client_that_leaves(host: Host, path: str, lines: Lines) -> None:
     assert lines() == [f"{path} left"]
 
 
-PROTOCOLS = {"httptools": "httptools", "h11": "h11", "bridge": make_protocol(Limits(), lambda: None)}
+PROTOCOLS = {"httptools": "httptools", "h11": "h11", "bridge": make_protocol(Limits())}
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)

@@ -64,7 +64,7 @@ class App:
 @contextmanager
 def served(app: App, limits: Limits = LIMITS) -> Iterator[Callable[[], socket.socket]]:
     """A function that connects to the app, served with these limits."""
-    protocol = make_protocol(limits, lambda: None)
+    protocol = make_protocol(limits)
     with UVICORN(app, http=protocol, lifespan="off") as host:
         yield host.connect
 
@@ -250,7 +250,7 @@ def test_two_requests_at_once() -> None:
 def test_requests_are_limited_and_idle_connections_are_not() -> None:
     app = App()
     app.waits = 1.0
-    protocol = make_protocol(Limits(), lambda: None)
+    protocol = make_protocol(Limits())
     with (
         UVICORN(app, http=protocol, lifespan="off", limit_concurrency=1) as host,
         host.connect() as kept,

@@ -3,7 +3,7 @@
 import asyncio
 import contextvars
 from collections.abc import Callable, Coroutine
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 __all__ = ["CallContext"]
 
@@ -11,19 +11,26 @@ _UNSET: Any = object()
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
+# The only way to unset a variable is the token of who has set it when it was not.
+_Tokens: TypeAlias = dict[contextvars.ContextVar[Any], contextvars.Token[Any]]
+
 
 class CallContext:
     """A copy of the current context, in which a call runs; what it sets there can be made visible here.
 
     The copy is why nothing leaks from one request to the next on a reused thread.
+
+    Args:
+        context: what to run in, in the place of a copy.
     """
 
-    __slots__ = ("_carried", "_context", "_seen")
+    __slots__ = ("_brought", "_carried", "_context", "_seen")
 
-    def __init__(self) -> None:
-        self._context = contextvars.copy_context()
+    def __init__(self, context: contextvars.Context | None = None) -> None:
+        self._context = contextvars.copy_context() if context is None else context
         self._seen = self._context.copy()
-        self._carried: dict[contextvars.ContextVar[Any], contextvars.Token[Any]] | None = None
+        self._carried: _Tokens = {}
+        self._brought: _Tokens = {}
 
     def run(self, function: Callable[_P, None], *args: _P.args, **kwargs: _P.kwargs) -> None:
         """Call the function in the copy."""
@@ -35,19 +42,40 @@ class CallContext:
         """Run a coroutine in the copy, on a loop; called in the loop's thread."""
         return loop.create_task(coroutine, context=self._context)
 
+    def carry_in(self) -> None:
+        """Have the same variables set in the copy as here, to run one more function in it.
+
+        One `ContextVar.reset` takes only tokens of its own context: functions that run in the same copy, one
+        after the other, may undo what the others have set.
+        """
+        self._context.run(_carry, contextvars.copy_context(), self._context.copy(), self._brought)
+        self._seen = self._context.copy()
+
     def carry_back(self) -> None:
         """Set here what the call has set since the last time, and unset what it has unset.
 
         What the host has set meanwhile stays, unless the call has set it, too.
         """
         now = self._context.copy()
-        for variable, value in now.items():
-            if self._seen.get(variable, _UNSET) is not value:
-                token = variable.set(value)
-                if self._carried is None:
-                    self._carried = {}
-                self._carried.setdefault(variable, token)
-        if self._carried is not None:
-            for variable in [variable for variable in self._carried if variable not in now]:
-                variable.reset(self._carried.pop(variable))
+        _carry(now, self._seen, self._carried)
         self._seen = now
+
+
+def _carry(there: contextvars.Context, known: contextvars.Context, tokens: _Tokens) -> None:
+    """Set in the current context what is not as it was known to be, and unset what is gone.
+
+    Args:
+        there: a context whose variables are wanted here.
+        known: the values that need not be carried.
+        tokens: those of variables that this has set where they were not; it keeps them up.
+    """
+    for variable, value in there.items():
+        if known.get(variable, _UNSET) is not value:
+            token = variable.set(value)
+            if token.old_value is contextvars.Token.MISSING:
+                tokens[variable] = token
+    if tokens:
+        for variable in [variable for variable in tokens if variable not in there]:
+            token = tokens.pop(variable)
+            if variable.get(_UNSET) is not _UNSET:
+                variable.reset(token)

@@ -12,20 +12,26 @@ __all__ = ["Errand"]
 
 
 class Errand:
-    """One function call in a worker thread, in a copy of the context, which is carried back.
+    """One function call in a worker thread; context variables go there and back.
 
     Args:
         function: called without arguments.
         mailbox: that of the running loop.
+        context: that of the call's errands, none of which is being done.
     """
 
-    def __init__(self, function: Callable[[], object], mailbox: Mailbox) -> None:
+    def __init__(self, function: Callable[[], object], mailbox: Mailbox, context: CallContext) -> None:
         self._function = function
         self._mailbox = mailbox
-        self._context = CallContext()
+        self._context = context
         self._done: asyncio.Future[None] = mailbox.loop.create_future()
         self._result: object = None
         self._failure: BaseException | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the function has been called, and no thread is busy with it."""
+        return self._done.done() and not self._done.cancelled()
 
     async def done_by(self, pool: WorkerPool) -> object:
         """Have a thread of the pool do it; wait, and return what the function has returned.
@@ -33,6 +39,7 @@ class Errand:
         Raises:
             BaseException: what the function raised.
         """
+        self._context.carry_in()
         pool.submit(self)
         await self._done
         self._context.carry_back()

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from contextvars import Token
+from contextvars import Context, Token
 from typing import Any, ParamSpec, TypeVar, cast
 
 from greenlet import GreenletExit, getcurrent
@@ -27,6 +27,7 @@ from bridge.types import (
 )
 from bridge.wsgi_to_asgi import reasons
 from bridge.wsgi_to_asgi.call import Link, request_name
+from bridge.wsgi_to_asgi.call_context import CallContext
 from bridge.wsgi_to_asgi.call_facts import call_of
 from bridge.wsgi_to_asgi.errands import Errand
 from bridge.wsgi_to_asgi.events import has_more, is_event_stream
@@ -125,6 +126,7 @@ class GreenletLink:
         "_app",
         "_buffer_size",
         "_complete",
+        "_errands",
         "_gone",
         "_greenlet",
         "_greenlets",
@@ -176,6 +178,7 @@ class GreenletLink:
         self.answers_on_loop = False
         """Whether iterating over the app's response does not block the loop; else a thread does it."""
 
+        self._errands: CallContext | None = None  # for the next of them, if there was one before
         self._task: asyncio.Task[Any] | None = None
         self._gone: str | None = None  # why there is nobody left to talk to
         self._waits_for_app = False  # the task waits for something of the app's, which may be cancelled
@@ -246,6 +249,9 @@ class GreenletLink:
             # quarter of the processor at 1,000 connections.
             self._handle = None
         self._task = None
+        if self._errands is not None:
+            self._errands.carry_in()  # the app has unset what holds the request, which holds this
+            self._errands = None
         self._greenlets.give_back(self._greenlet)
         if not self._receiver.stop():
             await self._receiver.stopped(reasons.LAST_MOMENT)
@@ -324,10 +330,14 @@ class GreenletLink:
     def run_in_thread(self, function: Callable[[], _T]) -> _T:
         """Call a function that might block in a worker thread, and wait for it."""
         outer, self._waits_for_app = self._waits_for_app, False
+        context, self._errands = self._errands or CallContext(Context()), None
+        errand = Errand(function, self._mailbox, context)
         try:
-            return cast(_T, self._greenlet.wait(Errand(function, self._mailbox).done_by(self._pool)))
+            return cast(_T, self._greenlet.wait(errand.done_by(self._pool)))
         finally:
             self._waits_for_app = outer
+            if errand.is_done:  # else the host has given the call up, and a thread is still in that context
+                self._errands = context
 
     def _make_call(self) -> None:
         call_of(self._call_app, self._scope, self._state)(self)

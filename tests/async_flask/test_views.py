@@ -385,6 +385,40 @@ async def test_context_variables_go_to_plain_hooks_and_back() -> None:
     assert response.headers["X-Variable"] == "by the view"
 
 
+@pytest.mark.parametrize("refuses", [False, True], ids=["answered by the view", "refused by another hook"])
+async def test_a_plain_hook_may_undo_what_another_has_set(refuses: bool) -> None:
+    """A token is good for the context it was made in, and instrumentations keep theirs until teardown."""
+    app = make_app()
+    tokens = []
+    seen = []
+
+    @app.before_request
+    def begin() -> None:
+        tokens.append(variable.set("by before_request"))
+
+    @app.before_request
+    def refuse() -> None:
+        if refuses:
+            abort(401)
+
+    @app.get("/")
+    async def view() -> str:
+        variable.set("by the view")
+        return "x"
+
+    @app.teardown_request
+    def end(error: BaseException | None) -> None:
+        seen.append(variable.get())
+        variable.reset(tokens.pop())
+
+    @app.teardown_appcontext
+    async def after(error: BaseException | None) -> None:
+        seen.append(variable.get())
+
+    assert (await get(app, "/")).status_code == (401 if refuses else 200)
+    assert seen == ["by before_request" if refuses else "by the view", "unset"]
+
+
 async def test_sessions_and_g() -> None:
     app = make_app()
 

@@ -16,6 +16,9 @@ __all__ = ["Background"]
 
 logger = logging.getLogger("bridge")
 
+# How Flask names the variables of its contexts.
+_FLASKS = "flask."
+
 
 class Background:
     """The background work of an app that is not done yet."""
@@ -32,12 +35,13 @@ class Background:
         access = CURRENT_LOOP.get(None)
         if access is None:
             return lambda: _call_here(app, function, args, kwargs)
+        context = _context_for(access)
 
         def begin() -> None:
             with self._lock:
                 self._begun += 1
             try:
-                access.loop.call_soon_threadsafe(self._start, access, app, function, args, kwargs)
+                access.loop.call_soon_threadsafe(self._start, access, context, app, function, args, kwargs)
             except RuntimeError:
                 with self._lock:
                     self._begun -= 1
@@ -67,6 +71,7 @@ class Background:
     def _start(
         self,
         access: LoopAccess,
+        context: contextvars.Context,
         app: Flask,
         function: Callable[..., object],
         args: tuple[Any, ...],
@@ -74,12 +79,22 @@ class Background:
     ) -> None:
         with self._lock:
             self._begun -= 1
-        # Without the context of the call that is over; an app context is entered anew.
-        context = contextvars.Context()
-        context.run(CURRENT_LOOP.set, access)
         task = access.loop.create_task(_run(app, function, args, kwargs), context=context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _context_for(access: LoopAccess) -> contextvars.Context:
+    """The context variables of who asks for the work, less Flask's: what those stand for will be over.
+
+    So its log lines have the id of the request, and its spans are part of the request's trace.
+    """
+    context = contextvars.Context()
+    for variable, value in contextvars.copy_context().items():
+        if not variable.name.startswith(_FLASKS):
+            context.run(variable.set, value)
+    context.run(CURRENT_LOOP.set, access)
+    return context
 
 
 async def _run(

@@ -1,6 +1,7 @@
 """`bridge.flask.Bridge`: lifespans, state, and work after the response."""
 
 import asyncio
+import contextvars
 import logging
 import threading
 from collections.abc import AsyncIterator
@@ -8,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from flask import Flask, current_app, g
+from flask import Flask, current_app, g, has_request_context
 
 from bridge import BridgeError, WSGIToASGI, run_on_loop
 from bridge.flask import Bridge, State
@@ -333,6 +334,31 @@ async def test_background_work_may_use_the_loop() -> None:
     async with Client(app) as client:
         await client.get("/")
     assert results == ["x"]
+
+
+@pytest.mark.parametrize("asynchronous", [True, False], ids=["async function", "plain function"])
+async def test_background_work_has_the_context_variables_of_who_asked_for_it(asynchronous: bool) -> None:
+    """Those by which log lines and traces say what request they belong to."""
+    app, bridge = make_app()
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
+    seen = []
+
+    def plain() -> None:
+        seen.append((variable.get(), has_request_context()))
+
+    async def waiting() -> None:
+        plain()
+
+    @app.get("/")
+    def view() -> str:
+        variable.set("by the view")
+        bridge.background(waiting if asynchronous else plain)
+        variable.set("by the view, later")
+        return "x"
+
+    async with Client(app) as client:
+        await client.get("/")
+    assert seen == [("by the view", False)]
 
 
 async def test_background_work_does_not_see_the_request() -> None:

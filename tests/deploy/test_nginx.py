@@ -40,7 +40,7 @@ http {{
 @contextlib.contextmanager
 def nginx(folder: Path, upstream: Path) -> Iterator[int]:
     """nginx on a free port, in front of a unix socket."""
-    path = find_program("nginx", package="Debian's nginx-light")
+    path = find_program("nginx", package="Debian's nginx")
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
         configuration = text("nginx/bridge.conf")

@@ -88,9 +88,6 @@ class Application:
 
     asgi: ASGI3Application
     description: str
-    drain: Callable[[], None]
-    """To be called when the server begins to stop."""
-
     be_unready: Callable[[], None]
     """To be called when it is about to."""
 
@@ -132,7 +129,6 @@ def make_application(settings: ServeSettings) -> Application:
     return Application(
         cast(ASGI3Application, health) if has_health else served,
         description=f"{_describe_app(loaded, settings)} · {details}",
-        drain=adapted.end_streams if isinstance(adapted, WSGIToASGI) else _do_nothing,
         be_unready=health.drain,
         metrics=metrics,
     )
@@ -178,10 +174,6 @@ def _as_asgi3(loaded: LoadedApp) -> ASGI3Application:
     if loaded.interface == "asgi2":
         return cast(ASGI3Application, cast(Any, double_to_single_callable)(loaded.app))
     return cast(ASGI3Application, loaded.app)
-
-
-def _do_nothing() -> None:
-    pass
 
 
 def _describe_app(loaded: LoadedApp, settings: ServeSettings) -> str:

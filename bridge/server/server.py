@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
+from weakref import WeakSet
 
 import uvicorn
 
@@ -16,6 +17,7 @@ from bridge.server.systemd import Notifier
 
 if TYPE_CHECKING:
     from bridge.server.serving import ServeConfig
+    from bridge.wsgi_to_asgi.adapter import WSGIToASGI
 
 __all__ = ["Server", "State"]
 
@@ -73,6 +75,9 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start serving; see uvicorn."""
+        # In every scope, as its `state`. Not made before: a server is pickled to reach its process.
+        self._adapters: WeakSet[WSGIToASGI] = WeakSet()
+        self.lifespan.state["bridge.adapters"] = self._adapters
         await super().startup(sockets)
         self._notifier.tell(READY=1)
         if self._notifier.watchdog_interval is not None:
@@ -89,7 +94,8 @@ class Server(uvicorn.Server):
             if not self._is_replaced:
                 await self._be_unready_for(self.config.settings.drain_delay)
             # The lifespan hears of the end when all responses have ended, of which a stream may have none.
-            self.config.drain()
+            for adapter in self._adapters:
+                adapter.end_streams()
             await super().shutdown(sockets)
         finally:
             for task in self._tasks:

@@ -153,10 +153,6 @@ class ServeConfig(uvicorn.Config):
         """Have the readiness path say no: the server is about to stop."""
         self._application.be_unready()
 
-    def drain(self) -> None:
-        """Have the app end what has no end of its own: the server stops."""
-        self._application.drain()
-
     def _make_application(self) -> "Future[Application]":
         """The application, or the error instead of it, which is for `load_app` to raise.
 

@@ -43,7 +43,6 @@ async def test_every_kind_of_app_is_served(
     async with Client(cast(Any, application.asgi), interface="asgi") as client:
         expected = "wsgi" if attribute == "anything" else attribute
         assert (await client.get("/")).text == expected
-    application.drain()
 
 
 async def test_async_views_may_run_in_threads() -> None:

@@ -612,6 +612,19 @@ def test_it_ends_cleanly(tmp_path: Path, pipe: Path, end: str, processes: str) -
     assert not uds.exists()
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_streams_of_an_adapter_within_another_app_end(tmp_path: Path, workers: str) -> None:
+    closing = tmp_path / "closing"
+    with Serving("shop:wrapped", *PORT, "--workers", workers) as serving, serving.connection() as stream:
+        stream.request("GET", f"/stream?type=text/event-stream&note={closing}")
+        events = stream.getresponse()
+        assert events.readline() == b"data: tick\n"
+        serving.signal(Signal.SIGTERM)
+        assert re.fullmatch(rb"\n(data: tick\n\n)*", events.read())
+        assert_ended_cleanly(serving)
+    assert closing.read_text() == "closed\n"
+
+
 @pytest.mark.parametrize("before", [0, 1], ids=["the first request", "the second"])
 def test_a_request_that_crosses_the_end_is_served(before: int) -> None:
     """Its client could not tell whether it was (RFC 9112, 9.5); the answer says that it is the last (9.6)."""

@@ -5,6 +5,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from flask import Flask, Response, request
 
@@ -91,6 +92,20 @@ async def lifespan(app: Flask) -> AsyncIterator[None]:
 
 
 with_lifespan = WSGIToASGI(app, lifespan=lifespan)
+
+
+_within = WSGIToASGI(app)
+
+
+async def wrapped(scope: Any, receive: Any, send: Any) -> None:
+    """An ASGI app with the adapter inside; it keeps lifespan to itself, as a mount does."""
+    if scope["type"] == "http":
+        await _within(scope, receive, send)
+    else:
+        assert (await receive())["type"] == "lifespan.startup"
+        await send({"type": "lifespan.startup.complete"})
+        assert (await receive())["type"] == "lifespan.shutdown"
+        await send({"type": "lifespan.shutdown.complete"})
 
 
 def make_app(name: str = "made") -> Flask:

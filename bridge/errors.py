@@ -4,7 +4,7 @@ Each message says who broke what, what came, what was expected, and what to do a
 with arguments that make no sense is a `TypeError` or a `ValueError`, as everywhere.
 """
 
-__all__ = ["ApplicationError", "BridgeError", "ClientDisconnected", "Overloaded"]
+__all__ = ["ApplicationError", "BridgeError", "ClientDisconnected", "Overloaded", "WebSocketDisconnect"]
 
 
 class BridgeError(Exception):
@@ -25,3 +25,17 @@ class ClientDisconnected(BridgeError, ConnectionError):
 
 class ApplicationError(BridgeError):
     """The application broke PEP 3333, or HTTP by way of it; the message names the clause."""
+
+
+class WebSocketDisconnect(ClientDisconnected):
+    """A websocket has been closed, by the client or from here, or the client is gone.
+
+    Args:
+        code: why, by RFC 6455, 7.4; 1005 if nothing was said, 1006 if the connection broke.
+        reason: what was said about it.
+    """
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        super().__init__(f"the websocket is closed: {code}{f' {reason}' if reason else ''}")
+        self.code = code
+        self.reason = reason

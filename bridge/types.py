@@ -25,7 +25,15 @@ from asgiref.typing import (
     HTTPScope,
     LifespanScope,
     Scope,
+    WebSocketAcceptEvent,
+    WebSocketCloseEvent,
+    WebSocketConnectEvent,
+    WebSocketDisconnectEvent,
+    WebSocketReceiveEvent,
+    WebSocketResponseBodyEvent,
+    WebSocketResponseStartEvent,
     WebSocketScope,
+    WebSocketSendEvent,
     WWWScope,
 )
 
@@ -56,7 +64,11 @@ __all__ = [
     "WSGIApplication",
     "WSGIEnvironment",
     "WWWScope",
+    "WebSocketAppEvent",
+    "WebSocketHostEvent",
+    "WebSocketReceive",
     "WebSocketScope",
+    "WebSocketSend",
 ]
 
 AnyScope: TypeAlias = Scope | MutableMapping[str, Any]
@@ -71,6 +83,21 @@ HTTPRequestSideEvent: TypeAlias = HTTPRequestEvent | HTTPDisconnectEvent
 
 HTTPReceive: TypeAlias = Callable[[], Awaitable[HTTPRequestSideEvent]]
 HTTPSend: TypeAlias = Callable[[HTTPResponseEvent], Awaitable[None]]
+
+WebSocketHostEvent: TypeAlias = WebSocketConnectEvent | WebSocketReceiveEvent | WebSocketDisconnectEvent
+"""The events a host has for a websocket."""
+
+WebSocketAppEvent: TypeAlias = (
+    WebSocketAcceptEvent
+    | WebSocketSendEvent
+    | WebSocketCloseEvent
+    | WebSocketResponseStartEvent
+    | WebSocketResponseBodyEvent
+)
+"""The events an app may send on a websocket."""
+
+WebSocketReceive: TypeAlias = Callable[[], Awaitable[WebSocketHostEvent]]
+WebSocketSend: TypeAlias = Callable[[WebSocketAppEvent], Awaitable[None]]
 
 ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 """What `sys.exc_info()` returns, the third argument of `start_response`."""

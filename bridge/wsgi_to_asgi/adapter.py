@@ -15,7 +15,7 @@ from contextlib import (
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from bridge.blocking import BlockingWatch
-from bridge.errors import BridgeError
+from bridge.errors import BridgeError, WebSocketDisconnect
 from bridge.interfaces import is_async_callable, is_flask
 from bridge.lifespan import entered, serve_lifespan
 from bridge.types import (
@@ -29,6 +29,8 @@ from bridge.types import (
     HTTPSend,
     LifespanFactory,
     Scope,
+    WebSocketReceive,
+    WebSocketSend,
     WSGIApplication,
 )
 from bridge.wsgi_to_asgi.abandoned import describe
@@ -38,6 +40,7 @@ from bridge.wsgi_to_asgi.streams import Streams
 from bridge.wsgi_to_asgi.thread_link import ThreadLink
 from bridge.wsgi_to_asgi.thread_queue import ThreadQueue
 from bridge.wsgi_to_asgi.threads import WorkerPool
+from bridge.wsgi_to_asgi.websocket import HostWebSocket
 
 if TYPE_CHECKING:
     from bridge.flask.extension import Bridge
@@ -135,7 +138,7 @@ class WSGIToASGI:
         self._set_up()
 
     async def __call__(self, scope: AnyScope, receive: AnyReceive, send: AnySend) -> None:
-        """Serve one ASGI scope: `http` or `lifespan`. A `websocket` is refused.
+        """Serve one ASGI scope: `http`, `websocket` or `lifespan`.
 
         Raises:
             ApplicationError: a response was cut short; the host must close the connection.
@@ -179,9 +182,38 @@ class WSGIToASGI:
                 self.lifespan_context(),
             )
         elif known["type"] == "websocket":
-            await _refuse_websocket(cast(ASGIReceiveCallable, receive), cast(ASGISendCallable, send))
+            websocket = HostWebSocket(known, cast(WebSocketReceive, receive), cast(WebSocketSend, send))
+            with suppress(WebSocketDisconnect):
+                await websocket.connect()
+                await self._serve_websocket(websocket)
+                await websocket.finish()
         else:
-            raise ValueError(f"WSGIToASGI serves http and lifespan, not scopes of type {scope['type']!r}")
+            raise ValueError(
+                f"WSGIToASGI serves http, websocket and lifespan, not scopes of type {scope['type']!r}"
+            )
+
+    async def _serve_websocket(self, websocket: HostWebSocket) -> None:
+        """Have the app answer the handshake, or do with the websocket what it likes meanwhile."""
+        request = websocket.request
+        pool = self._pool
+        if pool is None or not pool.is_usable:
+            pool = self._new_pool()
+            self._tell_server(request)
+        views = self._find_views() if self._views is None else self._views
+        if views and views.runs_on_loop(request):
+            await views.new_link(
+                request,
+                self._state,
+                websocket.receive_request,
+                websocket.send_response,
+                mailbox=self._mailbox_of_running_loop(),
+                pool=pool,
+                streams=self._streams,
+                buffer_size=self.buffer_size,
+            ).serve()
+        else:
+            logger.info("refused a websocket: no async view of the app is for it")
+            await websocket.close()
 
     @asynccontextmanager
     async def lifespan_context(self) -> AsyncIterator[dict[str, Any]]:
@@ -340,10 +372,3 @@ def _check_app(app: object) -> None:
 def _check_number(name: str, value: int, least: int) -> None:
     if value < least:
         raise ValueError(f"{name} must be at least {least}, got {value}")
-
-
-async def _refuse_websocket(receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-    """Close before accepting, which hosts turn into a 403 (ASGI spec, websocket "Close")."""
-    await receive()
-    logger.info("refused a websocket: a WSGI app cannot serve one")
-    await send({"type": "websocket.close", "code": 1000, "reason": ""})

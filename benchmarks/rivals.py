@@ -119,6 +119,13 @@ RIVALS: dict[str, Rival] = {
         version="quart",
         holds_threads=False,
     ),
+    "starlette": Rival(
+        "Starlette in uvicorn",
+        f"uvicorn benchmarks.apps.starlette_app:app {_UVICORN} --loop uvloop",
+        kinds=(),
+        version="starlette",
+        holds_threads=False,
+    ),
     # asyncio's transport copies what a socket does not take at once, uvloop's does not: it tells with large
     # bodies, and only there.
     "bridge-asyncio": Rival(

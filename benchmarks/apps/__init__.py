@@ -20,6 +20,7 @@ APPS: dict[str, str] = {
     "flask": "flask_app:app",
     "async_flask": "async_flask_app:app",
     "bare": "bare_wsgi:app",
+    "sock": "sock_app:app",
     "wsgi": "layers:wsgi",
     "response": "layers:response",
     "request": "layers:request",

@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator
 from flask import Flask, Response, request
 
 from benchmarks.apps.events import due_times, event_text
-from bridge.flask import stream
+from bridge.flask import Bridge, WebSocket, stream
 
 __all__ = ["app"]
 
 app = Flask(__name__)
+_bridge = Bridge(app)
 
 
 @app.get("/")
@@ -44,6 +45,13 @@ async def _events(interval: float) -> AsyncIterator[str]:
     for due in due_times(interval):
         await asyncio.sleep(max(0.0, due - time.monotonic()))
         yield event_text(due)
+
+
+@_bridge.websocket("/echo")
+async def echo(websocket: WebSocket) -> None:
+    """Send back whatever comes."""
+    async for message in websocket:
+        await websocket.send(message)
 
 
 @app.get("/counts")

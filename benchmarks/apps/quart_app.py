@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 
-from quart import Quart, Response, request
+from quart import Quart, Response, request, websocket
 
 from benchmarks.apps.events import due_times, event_text
 
@@ -38,3 +38,10 @@ async def _events(interval: float) -> AsyncIterator[str]:
     for due in due_times(interval):
         await asyncio.sleep(max(0.0, due - time.monotonic()))
         yield event_text(due)
+
+
+@app.websocket("/echo")
+async def echo() -> None:
+    """Send back whatever comes."""
+    while True:
+        await websocket.send(await websocket.receive())

@@ -16,6 +16,7 @@ from benchmarks.experiments.long_bodies import long_bodies
 from benchmarks.experiments.open_streams import open_streams
 from benchmarks.experiments.stalled_client import stalled_client
 from benchmarks.experiments.vanishing_clients import vanishing_clients
+from benchmarks.experiments.websockets import websockets
 from benchmarks.machine import describe_machine
 from benchmarks.processes import end_children
 
@@ -27,6 +28,7 @@ EXPERIMENTS: dict[str, Callable[[Scale], Experiment]] = {
     "vanishing-clients": vanishing_clients,
     "open-streams": open_streams,
     "detection": detection,
+    "websockets": websockets,
 }
 
 _VERDICTS = {True: "met", False: "MISSED", None: "not judged"}
@@ -36,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Make the experiments asked for and print what they found; 1 if a limit is not kept, else 0."""
     let_sigterm_interrupt()
     options = _parser().parse_args(arguments)
-    scale = Scale(64 * MIB, 1_000, 500) if options.quick else Scale(1024 * MIB, 10_000, 10_000)
+    scale = Scale(64 * MIB, 1_000, 500, 500) if options.quick else Scale(1024 * MIB, 10_000, 10_000, 5_000)
     made = {}
     for name in options.only or EXPERIMENTS:
         print(f"\n{name}", flush=True)

@@ -12,6 +12,7 @@ class Scale:
     body_size: int
     clients: int
     streams: int
+    websockets: int
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,9 @@ def test_a_server_listens_where_nobody_else_can_reach_it(name: str) -> None:
 
 @pytest.mark.parametrize("name", SERVERS)
 def test_a_server_is_told_what_to_serve(name: str) -> None:
-    # Two serve one app each, which has the routes of all of them that it is measured with.
-    own = {"quart": "benchmarks.apps.quart_app:app", "bare-asgi": "benchmarks.apps.bare_asgi:app"}
+    # Three serve one app each, which has the routes of all of them that it is measured with.
+    names = {"quart": "quart_app", "bare-asgi": "bare_asgi", "starlette": "starlette_app"}
+    own = {name: f"benchmarks.apps.{module}:app" for name, module in names.items()}
     command = " ".join(RIVALS[name].command("bare", 8765))
     named = own.get(name, ":bare" if "benchmarks.apps.on_" in command or name == "inline" else None)
     assert (named or import_string("bare")) in command

@@ -1,0 +1,189 @@
+"""A chat room, twice: with Flask-Sock, a thread for each visitor, and async, on the server's own event loop.
+
+Run it:    bridge serve demos.chat:app
+Look at:   http://127.0.0.1:8000/threads and http://127.0.0.1:8000/loop in two windows: it is the same room
+It shows:  Flask-Sock unmodified on an ASGI server; the same as an async handler, without a thread; what was said
+           before, out of SQLite; and how threads and the loop reach one another.
+
+What is said is kept in the file that CHAT_DATABASE names, or else in one in the folder for temporary files.
+"""
+
+import asyncio
+import json
+import os
+import sqlite3
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+from flask import Flask, render_template_string
+from flask_sock import Sock  # type: ignore[import-untyped]  # it has no types
+from simple_websocket import ConnectionClosed, Server  # type: ignore[import-untyped]  # neither has this
+from werkzeug.wrappers import Response
+
+from bridge.flask import Bridge, WebSocket
+
+app = Flask(__name__)
+bridge = Bridge(app)
+sock = Sock(app)
+
+DATABASE = Path(os.environ.get("CHAT_DATABASE") or Path(tempfile.gettempdir(), "bridge-chat.sqlite"))
+
+
+class Room:
+    """Who is here, and what is said. Threads and the loop may call it, one after the other."""
+
+    def __init__(self) -> None:
+        self._listeners: set[Callable[[str], object]] = set()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def visit(self, listener: Callable[[str], object]) -> Iterator[list[str]]:
+        """Be told of each message from here on; gives those before."""
+        with self._lock:
+            self._listeners.add(listener)
+        try:
+            yield self._last_messages()
+        finally:
+            with self._lock:
+                self._listeners.discard(listener)
+
+    def say(self, said: str | bytes) -> str | None:
+        """Keep what a visitor says, and tell all of it; or return what is wrong with it."""
+        try:
+            words = json.loads(said)
+            name, text = words["name"].strip(), words["text"].strip()
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return json.dumps({"error": 'a message is {"name": …, "text": …}'})
+        if not (0 < len(name) <= 40 and 0 < len(text) <= 500):
+            return json.dumps({"error": "a name has 1 to 40 characters, a text 1 to 500"})
+        message = json.dumps({"name": name, "text": text, "time": time.strftime("%H:%M")})
+        with self._lock:
+            with closing(_database()) as database, database:
+                database.execute("INSERT INTO messages (message) VALUES (?)", (message,))
+            listeners = list(self._listeners)
+        for listener in listeners:
+            with suppress(ConnectionClosed):  # one who is just leaving
+                listener(message)
+        return None
+
+    def _last_messages(self) -> list[str]:
+        with closing(_database()) as database:
+            rows = database.execute("SELECT message FROM messages ORDER BY id DESC LIMIT 50").fetchall()
+        return [message for (message,) in reversed(rows)]
+
+
+def _database() -> sqlite3.Connection:
+    database = sqlite3.connect(DATABASE)
+    database.execute("CREATE TABLE IF NOT EXISTS messages (id INTEGER PRIMARY KEY, message TEXT NOT NULL)")
+    return database
+
+
+room = Room()
+
+
+# The page
+
+
+@app.get("/")
+def index() -> Response:
+    return app.redirect("/loop")
+
+
+@app.get("/<any(threads, loop):version>")
+def page(version: str) -> str:
+    return render_template_string(PAGE, version=version)
+
+
+# With Flask-Sock: a plain function, in a thread of its own that waits for the next message
+
+
+@sock.route("/threads/ws")  # type: ignore[untyped-decorator]
+def chat_in_a_thread(ws: Server) -> None:
+    with room.visit(ws.send) as messages:
+        for message in messages:
+            ws.send(message)
+        while True:
+            wrong = room.say(ws.receive())
+            if wrong:
+                ws.send(wrong)
+
+
+# Async: the same on the loop. What might block it, here SQLite, is left to a thread
+
+
+@bridge.websocket("/loop/ws")
+async def chat_on_the_loop(ws: WebSocket) -> None:
+    loop = asyncio.get_running_loop()
+
+    def tell(message: str) -> None:  # called in whatever thread somebody speaks
+        asyncio.run_coroutine_threadsafe(ws.send(message), loop)
+
+    with room.visit(tell) as messages:
+        for message in messages:
+            await ws.send(message)
+        async for said in ws:
+            wrong = await asyncio.to_thread(room.say, said)
+            if wrong:
+                await ws.send(wrong)
+
+
+PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Chat</title>
+<style>
+  :root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif; }
+  body { display: flex; flex-direction: column; box-sizing: border-box; height: 100dvh; max-width: 40rem; margin: auto;
+         padding: 1rem; gap: 1rem; }
+  ol { flex: 1; overflow: auto; margin: 0; padding: 0; list-style: none; }
+  form { display: flex; flex-wrap: wrap; gap: .5rem; }
+  [name=text] { flex: 1; }
+  time { opacity: .6; }
+  h1, p { margin: 0; }
+</style>
+<h1>Chat</h1>
+<p>{% if version == "threads" %}With Flask-Sock, in a thread. <a href="/loop">On the loop</a>
+   {%- else %}Async, on the loop. <a href="/threads">In a thread</a>{% endif %}.
+   <span id="state" role="status">connecting …</span></p>
+<ol role="log" aria-label="Messages"></ol>
+<form>
+  <input name="name" aria-label="Your name" placeholder="Your name" maxlength="40" size="12" required>
+  <input name="text" aria-label="Message" placeholder="Message" maxlength="500" autocomplete="off" required>
+  <button>Send</button>
+</form>
+<script>
+  const [form, list, state] = ["form", "ol", "#state"].map(each => document.querySelector(each));
+  let socket;
+
+  function connect() {
+    socket = new WebSocket(location.origin.replace("http", "ws") + "/{{ version }}/ws");
+    socket.onopen = () => { list.replaceChildren(); state.textContent = "connected"; };
+    socket.onmessage = event => show(JSON.parse(event.data));
+    socket.onclose = () => { state.textContent = "disconnected; trying again …"; setTimeout(connect, 1000); };
+  }
+
+  function show({name, text, time, error}) {
+    if (error) { state.textContent = error; return; }
+    const line = document.createElement("li");
+    const when = document.createElement("time");
+    when.textContent = time;
+    line.append(when, ` ${name}: ${text}`);  // as text, whatever it is
+    list.append(line);
+    line.scrollIntoView();
+  }
+
+  form.onsubmit = event => {
+    event.preventDefault();
+    if (socket.readyState !== WebSocket.OPEN) return;
+    socket.send(JSON.stringify({name: form.elements.name.value, text: form.elements.text.value}));
+    form.elements.text.value = "";
+  };
+
+  connect();
+</script>
+"""

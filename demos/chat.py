@@ -2,8 +2,8 @@
 
 Run it:    bridge serve demos.chat:app
 Look at:   http://127.0.0.1:8000/threads and http://127.0.0.1:8000/loop in two windows: it is the same room
-It shows:  Flask-Sock unmodified on an ASGI server; the same as an async handler, without a thread; what was said
-           before, out of SQLite; and how threads and the loop reach one another.
+It shows:  Flask-Sock unmodified on an ASGI server; the same as an async handler, without a thread; messages of
+           earlier, out of SQLite; and how threads and the loop reach one another.
 
 What is said is kept in the file that CHAT_DATABASE names, or else in one in the folder for temporary files.
 """
@@ -138,8 +138,8 @@ PAGE = """<!doctype html>
 <title>Chat</title>
 <style>
   :root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif; }
-  body { display: flex; flex-direction: column; box-sizing: border-box; height: 100dvh; max-width: 40rem; margin: auto;
-         padding: 1rem; gap: 1rem; }
+  body { display: flex; flex-direction: column; gap: 1rem; box-sizing: border-box; height: 100dvh;
+         max-width: 40rem; margin: auto; padding: 1rem; }
   ol { flex: 1; overflow: auto; margin: 0; padding: 0; list-style: none; }
   form { display: flex; flex-wrap: wrap; gap: .5rem; }
   [name=text] { flex: 1; }

@@ -51,6 +51,7 @@ class ServeSettings:
     adapter: AdapterName = "bridge"
     threads: int = 40
     streams: int = 1000
+    websockets: int = 1000
     async_views: AsyncViews = "loop"
     blocking_threshold: float | None = None
     graceful_timeout: float | None = 25.0
@@ -206,6 +207,7 @@ def make_adapter(app: WSGIApplication, settings: ServeSettings) -> WSGIToASGI:
         queue_length=settings.queue_length,
         queue_timeout=settings.queue_timeout,
         streams=settings.streams,
+        websockets=settings.websockets,
         async_views=settings.async_runner,
         blocking_threshold=settings.blocking_threshold,
         graceful_timeout=math.inf if settings.graceful_timeout is None else settings.graceful_timeout,

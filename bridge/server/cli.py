@@ -223,6 +223,7 @@ def make_settings(app: str | None, options: dict[str, Any]) -> ServeSettings:
         adapter=cast(AdapterName, options["adapter"]),
         threads=options["threads"],
         streams=options["streams"],
+        websockets=options["websockets"],
         async_views=cast(AsyncViews, options["async_views"]),
         blocking_threshold=options["blocking_threshold"],
         graceful_timeout=options["timeout_graceful_shutdown"],

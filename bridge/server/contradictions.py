@@ -27,7 +27,7 @@ _LIMITS_OF_REQUESTS = (
 )
 
 # What only Bridge's own adapter has.
-_OF_THE_ADAPTER = ("streams", "queue-length", "queue-timeout", "blocking-threshold")
+_OF_THE_ADAPTER = ("streams", "websockets", "queue-length", "queue-timeout", "blocking-threshold")
 
 # Values that ask for nothing, and so for nothing that could be in vain.
 _NOTHING: dict[str, object] = {

@@ -46,6 +46,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "workers",
         "threads",
         "streams",
+        "websockets",
         "queue_length",
         "queue_timeout",
         "blocking_threshold",
@@ -293,6 +294,13 @@ def _own_options() -> list[click.Parameter]:
             default=1000,
             show_default=True,
             help="How many responses more may be streaming for over a second.",
+        ),
+        click.Option(
+            ["--websockets"],
+            type=click.IntRange(min=0),
+            default=1000,
+            show_default=True,
+            help="How many websockets a library may serve at once, such as Flask-Sock, each in a thread more.",
         ),
         click.Option(
             ["--async-views"],

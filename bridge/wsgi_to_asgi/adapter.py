@@ -4,7 +4,7 @@ import asyncio
 import logging
 import sys
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
@@ -36,6 +36,7 @@ from bridge.types import (
 from bridge.wsgi_to_asgi.abandoned import describe
 from bridge.wsgi_to_asgi.call_facts import call_of
 from bridge.wsgi_to_asgi.mailbox import Mailbox
+from bridge.wsgi_to_asgi.response import plain_answer
 from bridge.wsgi_to_asgi.streams import Streams
 from bridge.wsgi_to_asgi.thread_link import ThreadLink
 from bridge.wsgi_to_asgi.thread_queue import ThreadQueue
@@ -67,6 +68,8 @@ class WSGIToASGI:
         queue_timeout: how many seconds each may wait for a thread, before it is answered 503; None for ever.
         streams: how many calls more may run for responses that have been streaming for over a second; they
             no longer count as `threads`, so that open streams do not keep short requests waiting.
+        websockets: how many calls more may run for websockets that a library serves, such as Flask-Sock or
+            Flask-SocketIO, each in a thread of its own. More are answered 503, at once. They need wsproto.
         lifespan: called with `app` when the host starts; returns an async context manager that lives as
             long as the server. What it yields, a mapping or None, is the ASGI lifespan state and in the
             environ as `asgi.state`.
@@ -94,6 +97,7 @@ class WSGIToASGI:
         queue_length: int | None = None,
         queue_timeout: float | None = None,
         streams: int = 1000,
+        websockets: int = 1000,
         lifespan: LifespanFactory | None = None,
         buffer_size: int = 65536,
         async_views: Literal["loop", "thread"] = "loop",
@@ -103,6 +107,7 @@ class WSGIToASGI:
         _check_app(app)
         _check_number("threads", threads, 1)
         _check_number("streams", streams, 0)
+        _check_number("websockets", websockets, 0)
         if queue_length is not None:
             _check_number("queue_length", queue_length, 0)
         _check_number("buffer_size", buffer_size, 1)
@@ -116,6 +121,7 @@ class WSGIToASGI:
         self.queue_length = queue_length
         self.queue_timeout = queue_timeout
         self.streams = streams
+        self.websockets = websockets
         self.lifespan = lifespan
         self.buffer_size = buffer_size
         self._set_up()
@@ -124,10 +130,12 @@ class WSGIToASGI:
         self._state: dict[str, Any] = {}
         self._entered = False
         self._pool: WorkerPool | None = None
+        self._websocket_pool: WorkerPool | None = None
         self._mailbox: Mailbox | None = None
         self._finalizer: weakref.finalize[..., WSGIToASGI] | None = None
         self._streams = Streams()
         self._queue = ThreadQueue(self.queue_length, self.queue_timeout)
+        self._websocket_queue = ThreadQueue(0, None, "`websockets` is how many there may be at once")
         self._views: FlaskViews | Literal[False] | None = None  # None: not looked for yet
 
     def __getstate__(self) -> dict[str, Any]:
@@ -183,10 +191,15 @@ class WSGIToASGI:
             )
         elif known["type"] == "websocket":
             websocket = HostWebSocket(known, cast(WebSocketReceive, receive), cast(WebSocketSend, send))
-            with suppress(WebSocketDisconnect):
-                await websocket.connect()
-                await self._serve_websocket(websocket)
-                await websocket.finish()
+            streams = self._streams
+            streams.add(websocket)
+            try:
+                with suppress(WebSocketDisconnect):
+                    await websocket.connect()
+                    await self._serve_websocket(websocket)
+                    await websocket.finish()
+            finally:
+                streams.websockets.discard(websocket)
         else:
             raise ValueError(
                 f"WSGIToASGI serves http, websocket and lifespan, not scopes of type {scope['type']!r}"
@@ -212,8 +225,39 @@ class WSGIToASGI:
                 buffer_size=self.buffer_size,
             ).serve()
         else:
-            logger.info("refused a websocket: no async view of the app is for it")
-            await websocket.close()
+            await self._serve_library(websocket, request)
+
+    async def _serve_library(self, websocket: HostWebSocket, request: HTTPScope) -> None:
+        """Have a thread call the app, with a socket for a library that looks for one."""
+        try:
+            # Not before: an app without websockets needs no wsproto.
+            from bridge.wsgi_to_asgi.websocket_socket import WebSocketCall, foreign_async_mode
+        except ModuleNotFoundError as error:
+            if error.name != "wsproto":
+                raise
+            await _refuse(
+                websocket, "a websocket needs the package wsproto: pip install 'bridge[websockets]'"
+            )
+            return
+        mode = foreign_async_mode(self.app)
+        if mode is not None:
+            await _refuse(
+                websocket,
+                f'Socket.IO in async_mode="{mode}" needs a server of {mode}\'s own; '
+                'here it is SocketIO(app, async_mode="threading")',
+            )
+            return
+        assert self._websocket_pool is not None
+        mailbox = self._mailbox_of_running_loop()
+        await WebSocketCall(self.app, websocket, mailbox.loop).serve(
+            request,
+            self._state,
+            mailbox=mailbox,
+            pool=self._websocket_pool,
+            queue=self._websocket_queue,
+            streams=self._streams,
+            buffer_size=self.buffer_size,
+        )
 
     @asynccontextmanager
     async def lifespan_context(self) -> AsyncIterator[dict[str, Any]]:
@@ -243,9 +287,10 @@ class WSGIToASGI:
                     patience = 0  # the host is in a hurry: Ctrl-C was pressed again
                     raise
                 finally:
+                    self._streams.end()
                     if self._views:
                         await self._views.close(patience)
-                    await self._close_pool(patience)
+                    await self._close_pools(patience)
         finally:
             self._entered = False
             self._state = {}
@@ -262,10 +307,11 @@ class WSGIToASGI:
         return 0 if self._pool is None else self._pool.waiting
 
     def end_streams(self) -> None:
-        """End the responses that have no end of their own: streams of server-sent events, open or to come.
+        """End what has no end of its own, open or to come: streams of server-sent events, and websockets.
 
         For a server that is about to stop, on the event loop: such a stream would hold it until its client
         leaves. The client sees a complete response; the app's iterable is closed as after a disconnect.
+        Websockets are closed with 1001, in the loop's next step; their handlers see that, too.
         """
         self._streams.end()
 
@@ -308,9 +354,10 @@ class WSGIToASGI:
         return mailbox
 
     def _new_pool(self) -> WorkerPool:
-        self._forget_pool()
+        self._forget_pools()
         self._pool = pool = WorkerPool(self.threads, self.streams)
-        self._finalizer = weakref.finalize(self, pool.close, _do_nothing)
+        self._websocket_pool = WorkerPool(self.websockets, 0, idle=0)
+        self._finalizer = weakref.finalize(self, _close_all, (pool, self._websocket_pool))
         self._finalizer.atexit = False  # the threads are daemons, and end with the process
         return pool
 
@@ -323,40 +370,58 @@ class WSGIToASGI:
         if adapters is not None:
             adapters.add(self)
 
-    def _forget_pool(self) -> WorkerPool | None:
-        pool, self._pool = self._pool, None
+    def _forget_pools(self) -> list[WorkerPool]:
+        pools = [pool for pool in (self._pool, self._websocket_pool) if pool is not None]
+        self._pool = self._websocket_pool = None
         if self._finalizer is not None:
             self._finalizer.detach()
-        return pool
+        return pools
 
-    async def _close_pool(self, patience: float) -> None:
-        """End the worker threads; wait for those that are busy, at most `patience` seconds."""
-        pool = self._forget_pool()
-        if pool is None or not pool.is_usable:
-            return
+    async def _close_pools(self, patience: float) -> None:
+        """End the worker threads; wait for those that are busy, at most `patience` seconds in all."""
         loop = asyncio.get_running_loop()
-        empty = asyncio.Event()
+        end = loop.time() + patience
+        for pool in self._forget_pools():
+            if pool.is_usable:
+                await _close_pool(pool, end - loop.time())
 
-        def tell() -> None:
-            with suppress(RuntimeError):  # the loop is closed, for nobody had the patience
-                loop.call_soon_threadsafe(empty.set)
 
-        threads = pool.close(tell)
-        try:
-            async with asyncio.timeout(patience):
-                await empty.wait()
-        except TimeoutError:
-            for busy in pool.busy_threads:
-                logger.warning(
-                    "going on without a thread that is busy with a request given up: %s", describe(busy)
-                )
-            return
-        for thread in threads:
-            thread.join()  # each has nothing left to do but to return
+async def _close_pool(pool: WorkerPool, patience: float) -> None:
+    loop = asyncio.get_running_loop()
+    empty = asyncio.Event()
+
+    def tell() -> None:
+        with suppress(RuntimeError):  # the loop is closed, for nobody had the patience
+            loop.call_soon_threadsafe(empty.set)
+
+    threads = pool.close(tell)
+    try:
+        async with asyncio.timeout(patience):
+            await empty.wait()
+    except TimeoutError:
+        for busy in pool.busy_threads:
+            logger.warning(
+                "going on without a thread that is busy with a request given up: %s", describe(busy)
+            )
+        return
+    for thread in threads:
+        thread.join()  # each has nothing left to do but to return
+
+
+def _close_all(pools: Iterable[WorkerPool]) -> None:
+    for pool in pools:
+        pool.close(_do_nothing)
 
 
 def _do_nothing() -> None:
     pass
+
+
+async def _refuse(websocket: HostWebSocket, why: str) -> None:
+    """Answer 501, and say why in the log."""
+    logger.error("%s", why)
+    for event in plain_answer(501, b"Not Implemented: see the server's log.", "GET"):
+        await websocket.send_response(event)
 
 
 def _check_app(app: object) -> None:

@@ -32,11 +32,18 @@ class ThreadQueue:
     Args:
         length: how many may wait; None for any number.
         seconds: how long each may wait; None for as long as it takes.
+        advice: what could be done about it, for the log.
     """
 
-    def __init__(self, length: int | None, seconds: float | None) -> None:
+    def __init__(
+        self,
+        length: int | None,
+        seconds: float | None,
+        advice: str = "More threads, more workers, or async views can serve them",
+    ) -> None:
         self._length = length
         self._seconds = seconds
+        self._advice = advice
         self._refused = 0
         self._next_log = 0.0
 
@@ -64,9 +71,9 @@ class ThreadQueue:
         if now >= self._next_log:
             self._next_log = now + _LOG_INTERVAL
             logger.warning(
-                "all threads are busy: %d request(s) answered 503 since this was said last. More threads, "
-                "more workers, or async views can serve them",
+                "all threads are busy: %d request(s) answered 503 since this was said last. %s",
                 self._refused,
+                self._advice,
             )
             self._refused = 0
         for event in plain_answer(503, _BODY, method, _RETRY_AFTER):

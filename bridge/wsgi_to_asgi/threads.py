@@ -82,12 +82,15 @@ class WorkerPool:
     Args:
         threads: how many calls may run at once.
         streams: how many calls, beyond those, may be moved off the count.
+        idle: how many threads are kept when they have nothing to do; None for all. A call that lasts does
+            not mind the start of a thread.
 
     It belongs to the process that made it: see `is_usable`.
     """
 
-    def __init__(self, threads: int, streams: int) -> None:
+    def __init__(self, threads: int, streams: int, *, idle: int | None = None) -> None:
         self._max_counted = threads
+        self._max_idle = threads if idle is None else idle
         self._max_streaming = streams
         self._process = _Process.current
         # Reentrant, as the garbage collector may close the pool in the middle of anything.
@@ -169,7 +172,7 @@ class WorkerPool:
             else:
                 worker.job = job = None
                 if not self._closing and worker.counted:
-                    self._idle.append(worker)
+                    self._be_idle(worker)
         if following is not None:
             self._rouse(following, None)
         return job
@@ -264,6 +267,14 @@ class WorkerPool:
                 return True
             self._jobs.remove(job)
             return False
+
+    def _be_idle(self, worker: Worker) -> None:
+        """Keep a worker that has nothing to do, or let it end; the lock is held."""
+        if len(self._idle) < self._max_idle:
+            self._idle.append(worker)
+        else:
+            worker.counted = False
+            self._counted -= 1
 
     def _count_again(self, worker: Worker) -> None:
         """Count a worker whose stream has ended, if there is room; the lock is held."""

@@ -17,6 +17,7 @@ The states, and what may be sent in each (ASGI spec, "WebSocket"):
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Literal, TypeAlias, cast
 
 from bridge.errors import BridgeError, WebSocketDisconnect
@@ -78,6 +79,9 @@ class HostWebSocket:
         self._receive = receive
         self._send = send
         self._ended = asyncio.Event()
+        self._receiving: asyncio.Timeout | None = None
+        self._is_going_away = False
+        self._leaving: asyncio.Task[None] | None = None
         self._has_body = True
         self._has_failed = False
 
@@ -126,16 +130,29 @@ class HostWebSocket:
         self._expect("handshake", "accepted")
         self.state = "open"
         await self._pass_on({"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers})
+        if self._is_going_away:
+            await self.close(GOING_AWAY)
 
     async def receive(self) -> str | bytes:
         """The next message.
 
         Raises:
-            WebSocketDisconnect: the client has closed the websocket, or is gone.
+            WebSocketDisconnect: the client has closed the websocket, or is gone; or it was closed from here
+                meanwhile, for which the host's word may take a while.
         """
         if self.state == "closed":
             raise WebSocketDisconnect(self.close_code, self.close_reason)
-        event = await self._receive()
+        try:
+            async with asyncio.timeout(None) as self._receiving:
+                event = await self._receive()
+        except TimeoutError:
+            if not self._ended.is_set():
+                raise  # the host's own
+            raise WebSocketDisconnect(self.close_code, self.close_reason) from None
+        except ConnectionError as error:
+            raise self._end_by(ABNORMAL, "") from error
+        finally:
+            self._receiving = None
         if event["type"] == "websocket.receive":
             text = event.get("text")
             return text if text is not None else event.get("bytes") or b""
@@ -161,7 +178,14 @@ class HostWebSocket:
         if self.state in ("handshake", "open"):
             self.close_code, self.close_reason = code, reason
             self._end()
-            await self._send({"type": "websocket.close", "code": code, "reason": reason})
+            with suppress(OSError):  # the client has left by itself
+                await self._send({"type": "websocket.close", "code": code, "reason": reason})
+
+    def go_away(self) -> None:
+        """Close it with 1001, as the server stops; as soon as it is open, if the app has not answered yet."""
+        self._is_going_away = True
+        if self.state == "open" and self._leaving is None:
+            self._leaving = asyncio.get_running_loop().create_task(self.close(GOING_AWAY))
 
     # The request: in the place of a host's `receive` and `send`
 
@@ -190,6 +214,8 @@ class HostWebSocket:
     async def finish(self) -> None:
         """The app's call has ended: close what is still open, by how it went."""
         await self.close(INTERNAL_ERROR if self._has_failed else NORMAL)
+        if self._leaving is not None:
+            await self._leaving
 
     async def _answer(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         if "websocket.http.response" in (self.scope.get("extensions") or {}):
@@ -222,3 +248,5 @@ class HostWebSocket:
     def _end(self) -> None:
         self.state = "closed"
         self._ended.set()
+        if self._receiving is not None:
+            self._receiving.reschedule(asyncio.get_running_loop().time())

@@ -143,6 +143,8 @@ def test_without_options_it_is_configured_as_uvicorn() -> None:
         (["--threads", "3"], "threads", 3),
         ([], "streams", 1000),
         (["--streams", "0"], "streams", 0),
+        ([], "websockets", 1000),
+        (["--websockets", "0"], "websockets", 0),
     ],
 )
 def test_our_own_settings_arrive(typed: list[str], name: str, value: object) -> None:
@@ -235,6 +237,7 @@ def test_help_has_every_option_and_its_default() -> None:
         "--adapter [bridge|a2wsgi|asgiref]",
         "--threads INTEGER RANGE",
         "--streams INTEGER RANGE",
+        "--websockets INTEGER RANGE",
         "Maximum number of seconds to wait for graceful shutdown. [default: 25]",
     ):
         assert ours in shown

@@ -72,8 +72,8 @@ CONTRADICTIONS = [
         "--interface wsgi --threads 3 --async-views thread",
     ),
     (
-        "--adapter a2wsgi --streams 3 --async-views loop",
-        "--async-views and --streams have no effect: --adapter a2wsgi has none of it",
+        "--adapter a2wsgi --streams 3 --websockets 3 --async-views loop",
+        "--async-views, --streams and --websockets have no effect: --adapter a2wsgi has none of it",
         "--adapter a2wsgi --threads 3 --async-views thread",
     ),
     (

@@ -1,0 +1,183 @@
+"""What a library for WSGI servers writes on its socket → what it wants of a websocket, and back. Pure.
+
+Such a library takes the socket of a request, and is a websocket server on it (RFC 6455). So here is the
+client: it reads the library's 101 and its frames, answers its pings, and speaks in masked frames. wsproto
+does the framing; what is added is that messages are whole, up to a bound, and that the library's own Close is
+told from what it has done wrong.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from wsproto import ConnectionType, WSConnection
+from wsproto.connection import ConnectionState
+from wsproto.events import (
+    AcceptConnection,
+    BytesMessage,
+    CloseConnection,
+    Event,
+    Ping,
+    RejectConnection,
+    Request,
+    TextMessage,
+)
+from wsproto.frame_protocol import CloseReason
+from wsproto.utilities import RemoteProtocolError
+
+__all__ = [
+    "MAX_MESSAGE",
+    "Accepted",
+    "Broken",
+    "Closed",
+    "LibraryConnection",
+    "LibraryEvent",
+    "Received",
+    "Reply",
+]
+
+MAX_MESSAGE = 128 * 1024 * 1024
+"""Bytes, or characters, of one message: ASGI has whole ones, so an endless one would fill the memory."""
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # what a subprotocol is (RFC 6455, 4.1)
+_KEY = re.compile(rb"\r\nSec-WebSocket-Key: ([^\r]*)\r\n", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """It accepts the websocket."""
+
+    subprotocol: str | None
+    headers: list[tuple[bytes, bytes]]
+    """Those of its 101 that are not of the handshake itself, such as cookies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A whole message, for the client."""
+
+    data: str | bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Bytes that are to go back to it: a Pong, or a Close."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """It has closed the websocket."""
+
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """It has broken the protocol, and is not listened to any more; a Reply with the code comes before."""
+
+    code: int
+    what: str
+
+
+LibraryEvent: TypeAlias = Accepted | Received | Reply | Closed | Broken
+
+
+class LibraryConnection:
+    """One websocket of a library, from its 101 on.
+
+    Args:
+        subprotocols: those the client has offered.
+        max_message: how many bytes, or characters, a message may have.
+    """
+
+    def __init__(self, subprotocols: Iterable[str] = (), max_message: int = MAX_MESSAGE) -> None:
+        self._connection = WSConnection(ConnectionType.CLIENT)
+        offered = [each for each in subprotocols if _TOKEN.fullmatch(each)]
+        head = self._connection.send(Request(host="localhost", target="/", subprotocols=offered))
+        found = _KEY.search(head)
+        assert found is not None
+        self.key = found[1].decode("ascii")
+        """The Sec-WebSocket-Key that the library must see, as its 101 is checked against it."""
+
+        self._parts: list[Any] = []  # of one message, so all str or all bytes
+        self._size = 0
+        self._max_message = max_message
+        self._is_broken = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether messages, or a Close, can be sent to it."""
+        return self._connection.state is ConnectionState.OPEN
+
+    def receive(self, data: bytes) -> Iterator[LibraryEvent]:
+        """Take what it has written; iterate, for nothing is done before."""
+        if self._is_broken or self._connection.state is ConnectionState.CLOSED:
+            return
+        try:
+            self._connection.receive_data(data)
+            for event in self._connection.events():
+                for taken in self._take(event):
+                    yield taken
+                    if isinstance(taken, Broken):
+                        return
+        except RemoteProtocolError as error:
+            yield from self._break(CloseReason.PROTOCOL_ERROR, str(error))
+
+    def send(self, data: str | bytes) -> bytes:
+        """A message as the frame that brings it there."""
+        message = TextMessage(data=data) if isinstance(data, str) else BytesMessage(data=data)
+        return bytes(self._connection.send(message))
+
+    def close(self, code: int, reason: str = "") -> bytes:
+        """The Close frame; it has no code for 1005, which says that none was given."""
+        if code == CloseReason.NO_STATUS_RCVD:
+            return bytes(self._connection.send(CloseConnection(code=CloseReason.NO_STATUS_RCVD)))
+        return bytes(self._connection.send(CloseConnection(code=code, reason=reason)))
+
+    def _take(self, event: Event) -> Iterator[LibraryEvent]:
+        if isinstance(event, TextMessage | BytesMessage):
+            yield from self._take_part(event)
+        elif isinstance(event, Ping):
+            if self.is_open:
+                yield Reply(bytes(self._connection.send(event.response())))
+        elif isinstance(event, AcceptConnection):
+            headers = [(bytes(name), bytes(value)) for name, value in event.extra_headers]
+            yield Accepted(event.subprotocol, headers)
+        elif isinstance(event, RejectConnection):
+            what = f"its handshake has the status {event.status_code}, not 101"
+            yield from self._break(CloseReason.PROTOCOL_ERROR, what)
+        elif isinstance(event, CloseConnection):
+            yield from self._take_close(event)
+
+    def _take_part(self, event: "TextMessage | BytesMessage") -> Iterator[LibraryEvent]:
+        self._parts.append(event.data if isinstance(event, TextMessage) else bytes(event.data))
+        self._size += len(event.data)
+        if self._size > self._max_message:
+            yield from self._break(
+                CloseReason.MESSAGE_TOO_BIG, f"a message has more than {self._max_message} bytes"
+            )
+        elif event.message_finished:
+            empty: Any = "" if isinstance(event, TextMessage) else b""
+            parts, self._parts, self._size = self._parts, [], 0
+            yield Received(empty.join(parts))
+
+    def _take_close(self, event: CloseConnection) -> Iterator[LibraryEvent]:
+        state = self._connection.state
+        if state not in (ConnectionState.REMOTE_CLOSING, ConnectionState.CLOSED):
+            # wsproto makes a CloseConnection also of what it cannot parse, but no Close has come then.
+            yield from self._break(int(event.code), event.reason or "")
+            return
+        yield Closed(int(event.code), event.reason or "")
+        if state is ConnectionState.REMOTE_CLOSING:
+            yield Reply(bytes(self._connection.send(event.response())))
+
+    def _break(self, code: int, what: str) -> Iterator[LibraryEvent]:
+        self._is_broken = True
+        self._parts = []
+        if self.is_open:
+            yield Reply(self.close(code, what))
+        yield Broken(int(code), what)

@@ -1,0 +1,293 @@
+"""The call of a WSGI app that answers a websocket through a library: Flask-Sock, Flask-SocketIO, others.
+
+Such a library takes the socket of the request out of the environ, where Werkzeug's server has put it, and
+writes its 101 and its frames there. So it gets a socket: one end of a pair, blocking as it expects.
+
+    the app's thread(s)                  the event loop
+    library ──► theirs ═══ socket pair ═══ ours ──► LibraryConnection ──► HostWebSocket ──► client
+            ◄──                                 ◄──                   ◄──               ◄──
+
+Each way has a task, which takes a message only when the one before it has been taken from it. Behind a client
+that does not read, the library's `send()` waits as soon as the pair's buffers are full; behind a library that
+does not read, the host waits, and with it the client.
+
+The endings, and who hears what:
+
+| what happens | the library | the client |
+| --- | --- | --- |
+| the library closes it | the Close in return | the library's code and reason |
+| the client closes it | its code and reason | |
+| the client is gone | the end of the connection | |
+| the server stops | 1001 | 1001 |
+| the call ends | the end of the connection | 1000; 1011 if it has failed |
+| the library breaks the protocol, or its socket ends without a Close | 1002, 1007 or 1009 | 1011 |
+"""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from bridge.errors import WebSocketDisconnect
+from bridge.interfaces import is_flask
+from bridge.types import HTTPResponseEvent, HTTPScope, StartResponse, WSGIApplication, WSGIEnvironment
+from bridge.wsgi_to_asgi.call_facts import call_of
+from bridge.wsgi_to_asgi.mailbox import Mailbox
+from bridge.wsgi_to_asgi.streams import Streams
+from bridge.wsgi_to_asgi.thread_link import ThreadLink
+from bridge.wsgi_to_asgi.thread_queue import ThreadQueue
+from bridge.wsgi_to_asgi.threads import WorkerPool
+from bridge.wsgi_to_asgi.websocket import (
+    ABNORMAL,
+    INTERNAL_ERROR,
+    NO_STATUS,
+    NORMAL,
+    HostWebSocket,
+)
+from bridge.wsgi_to_asgi.websocket_protocol import (
+    Accepted,
+    Broken,
+    Closed,
+    LibraryConnection,
+    LibraryEvent,
+    Received,
+    Reply,
+)
+
+__all__ = ["WebSocketCall", "foreign_async_mode"]
+
+logger = logging.getLogger("bridge")
+
+_READ_SIZE = 65536
+
+
+class WebSocketCall:
+    """One call of the app, in a thread, for one websocket.
+
+    Args:
+        app: the WSGI application.
+        websocket: the websocket, whose `websocket.connect` has been received.
+        loop: the running loop.
+    """
+
+    def __init__(
+        self, app: WSGIApplication, websocket: HostWebSocket, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._app = app
+        self._websocket = websocket
+        self._loop = loop
+        self._library = LibraryConnection(websocket.scope.get("subprotocols") or ())
+        self._ours, self._theirs = _socket_pair()
+        self._is_over = False  # what the library has written is read to its end, and no more
+        self._readable: asyncio.Future[None] | None = None
+        self._is_writing = False
+        self._replies = bytearray()  # not yet written
+        self._from_library: asyncio.Task[None] | None = None
+        self._from_host: asyncio.Task[None] | None = None
+
+    async def serve(
+        self,
+        request: HTTPScope,
+        state: Mapping[str, Any],
+        *,
+        mailbox: Mailbox,
+        pool: WorkerPool,
+        queue: ThreadQueue,
+        streams: Streams,
+        buffer_size: int,
+    ) -> None:
+        """Make the call; returns when it has ended, and what the library has sent is with the host.
+
+        Raises:
+            ApplicationError: the app's response, in place of a 101, was cut short.
+            Exception: what the host's `send` or `receive` raised.
+        """
+        link = ThreadLink(
+            call_of(self._call, request, state),
+            self._websocket.receive_request,
+            self._send_response,
+            mailbox=mailbox,
+            pool=pool,
+            streams=streams,
+            buffer_size=buffer_size,
+        )
+        self._from_library = self._loop.create_task(self._read())
+        try:
+            await queue.serve(link, pool, self._send_response, request["method"])
+            await self._read_to_the_end()
+            if self._from_host is None:
+                self._theirs.close()  # no library has it
+        finally:
+            await self._close()
+
+    # In the thread
+
+    def _call(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        environ["werkzeug.socket"] = self._theirs
+        environ["HTTP_SEC_WEBSOCKET_KEY"] = self._library.key
+        try:
+            return self._app(environ, start_response)
+        except ConnectionError:
+            # How engineio ends each call, so that Werkzeug's server does not answer.
+            if self._websocket.state == "handshake":
+                raise
+            raise WebSocketDisconnect(NORMAL) from None
+
+    # On the loop: what the app answers
+
+    async def _send_response(self, event: HTTPResponseEvent) -> None:
+        """As `HostWebSocket.send_response`; but what came before the answer, such as a 101, is read first."""
+        if event["type"] == "http.response.start":
+            await self._read_to_the_end()
+        await self._websocket.send_response(event)
+
+    async def _read_to_the_end(self) -> None:
+        self._is_over = True
+        self._look()
+        if self._from_library is not None:
+            await self._from_library
+
+    # From the library to the host
+
+    async def _read(self) -> None:
+        try:
+            while data := await self._receive():
+                if self._websocket.state != "closed":  # else nobody is there, but it is not to wait for that
+                    for event in self._library.receive(data):
+                        await self._take(event)
+            if not self._is_over:
+                await self._websocket.close(INTERNAL_ERROR)
+        except WebSocketDisconnect as end:
+            self._leave(end.code, end.reason)
+            await self._read()
+        except BaseException:
+            self._ours.shutdown(
+                socket.SHUT_RDWR
+            )  # so that the app does not wait for ever, nor the host for it
+            raise
+
+    async def _receive(self) -> bytes:
+        """What the library has written; nothing, if there is no more to come."""
+        while True:
+            try:
+                return self._ours.recv(_READ_SIZE)
+            except BlockingIOError:
+                if self._is_over:
+                    return b""
+            except ConnectionError:
+                return b""  # it has closed its end, and left something unread
+            self._readable = self._loop.create_future()
+            self._loop.add_reader(self._ours, self._look)
+            try:
+                await self._readable
+            finally:
+                self._loop.remove_reader(self._ours)
+                self._readable = None
+
+    def _look(self) -> None:
+        """Have `_receive` look again."""
+        if self._readable is not None and not self._readable.done():
+            self._readable.set_result(None)
+
+    async def _take(self, event: LibraryEvent) -> None:
+        if isinstance(event, Received):
+            await self._websocket.send(event.data)
+        elif isinstance(event, Reply):
+            self._reply(event.data)
+        elif isinstance(event, Accepted):
+            await self._websocket.accept(event.subprotocol, event.headers)
+            self._from_host = self._loop.create_task(self._write())
+        elif isinstance(event, Closed):
+            await self._websocket.close(NORMAL if event.code == NO_STATUS else event.code, event.reason)
+        elif isinstance(event, Broken):
+            logger.error(
+                "%s: the app's websocket library has broken the protocol (RFC 6455): %s; closing with 1011",
+                ascii(self._websocket.scope["path"])[1:-1],
+                event.what,
+            )
+            await self._websocket.close(INTERNAL_ERROR)
+
+    # From the host to the library
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                data = await self._websocket.receive()
+                if self._library.is_open:
+                    await self._send(self._library.send(data))
+        except WebSocketDisconnect as end:
+            self._leave(end.code, end.reason)
+        except ConnectionError:
+            pass  # the library has closed its end, which `_read` hears, too
+        except BaseException:
+            self._ours.shutdown(socket.SHUT_RDWR)
+            raise
+
+    async def _send(self, frame: bytes) -> None:
+        self._is_writing = True
+        try:
+            await self._loop.sock_sendall(self._ours, frame)
+        finally:
+            self._is_writing = False
+        self._reply(b"")
+
+    def _reply(self, data: bytes) -> None:
+        """Write something short, between messages.
+
+        Not awaited: the reading that asks for it is not to depend on the library's reading. While that is so
+        far behind that the buffer is full, it stays here.
+        """
+        self._replies += data
+        if not self._is_writing and self._replies:
+            with suppress(BlockingIOError, ConnectionError):
+                del self._replies[: self._ours.send(self._replies)]
+
+    def _leave(self, code: int, reason: str) -> None:
+        """Tell the library that the websocket is closed; for 1006 it sees what a server would have seen."""
+        if self._library.is_open and code != ABNORMAL:
+            self._reply(self._library.close(code, reason))
+        with suppress(OSError):
+            self._ours.shutdown(socket.SHUT_WR)
+
+    async def _close(self) -> None:
+        tasks = [task for task in (self._from_library, self._from_host) if task is not None]
+        for task in tasks:
+            task.cancel()
+        try:
+            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            self._ours.close()
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+
+
+class _LibrarySocket(socket.socket):
+    """The library's end, which is closed when nobody has it any more.
+
+    Libraries that use it close it, in a thread that may still be in `recv()` or `select()` when the call has
+    ended: closed from here, it could wait there for ever.
+    """
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _socket_pair() -> tuple[socket.socket, socket.socket]:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.setblocking(True)  # whatever the default timeout: libraries expect to wait
+    return ours, _LibrarySocket(fileno=theirs.detach())
+
+
+def foreign_async_mode(app: WSGIApplication) -> str | None:
+    """The async mode of the app's Socket.IO server, if it is one that needs a server of its own.
+
+    eventlet's and gevent's run on their own loops, and take their websockets from their own servers.
+    """
+    extension = app.extensions.get("socketio") if is_flask(app) else None
+    server = getattr(extension, "server", None) or getattr(app, "engineio_app", None)
+    mode = getattr(server, "async_mode", None)
+    return mode if isinstance(mode, str) and mode != "threading" else None

@@ -30,6 +30,7 @@ PURE = [
     "wsgi_to_asgi/file_wrapper.py",
     "wsgi_to_asgi/pieces.py",
     "wsgi_to_asgi/response.py",
+    "wsgi_to_asgi/websocket_states.py",
 ]
 IMPURE = {"asyncio", "concurrent", "contextvars", "selectors", "socket", "threading", "queue", "subprocess"}
 

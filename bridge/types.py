@@ -67,6 +67,7 @@ __all__ = [
     "WebSocketAppEvent",
     "WebSocketHostEvent",
     "WebSocketReceive",
+    "WebSocketReceiveEvent",
     "WebSocketScope",
     "WebSocketSend",
 ]

@@ -2,8 +2,8 @@
 
 Run it:    bridge serve demos.chat:app
 Look at:   http://127.0.0.1:8000/threads and http://127.0.0.1:8000/loop in two windows: it is the same room
-It shows:  Flask-Sock unmodified on an ASGI server; the same as an async handler, without a thread; messages of
-           earlier, out of SQLite; and how threads and the loop reach one another.
+It shows:  Flask-Sock unmodified on an ASGI server; the same as an async handler, without a thread; what was
+           said before, out of SQLite; and how threads and the loop reach one another.
 
 What is said is kept in the file that CHAT_DATABASE names, or else in one in the folder for temporary files.
 """

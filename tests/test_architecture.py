@@ -31,6 +31,7 @@ PURE = [
     "wsgi_to_asgi/pieces.py",
     "wsgi_to_asgi/response.py",
     "wsgi_to_asgi/websocket_protocol.py",
+    "wsgi_to_asgi/websocket_states.py",
 ]
 IMPURE = {"asyncio", "concurrent", "contextvars", "selectors", "socket", "threading", "queue", "subprocess"}
 

@@ -7,11 +7,13 @@
 
 All of it works wherever Bridge serves the app. Elsewhere, such as in Flask's test client, under `flask run`
 or gunicorn, the app behaves as Flask apps do there: `stream` and `EventSource` run their iterable on an event
-loop of their own, `background` calls its function when the response is closed, and there is no `state`.
+loop of their own, `background` calls its function when the response is closed, there is no `state`, and a
+websocket is answered by an error that says what it needs.
 """
 
 from bridge.flask.events import EventSource, ServerSentEvent
 from bridge.flask.extension import Bridge, State
 from bridge.flask.streams import stream
+from bridge.flask.websockets import WebSocket
 
-__all__ = ["Bridge", "EventSource", "ServerSentEvent", "State", "stream"]
+__all__ = ["Bridge", "EventSource", "ServerSentEvent", "State", "WebSocket", "stream"]

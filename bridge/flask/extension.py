@@ -6,10 +6,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, TypeAlias, TypeVar
 
-from flask import Flask, Response, after_this_request, current_app, has_app_context, has_request_context
+from flask import (
+    Blueprint,
+    Flask,
+    Response,
+    after_this_request,
+    current_app,
+    has_app_context,
+    has_request_context,
+)
 
 from bridge.errors import BridgeError
 from bridge.flask.background import Background
+from bridge.flask.websockets import Handler, WebSocketView, ask_for_upgrade
 from bridge.lifespan import entered
 
 __all__ = ["Bridge", "State"]
@@ -21,6 +30,7 @@ _Lifespan: TypeAlias = (
 _LifespanT = TypeVar("_LifespanT", bound=_Lifespan)
 _Hook: TypeAlias = Callable[[], Awaitable[object] | object]
 _HookT = TypeVar("_HookT", bound=_Hook)
+_HandlerT = TypeVar("_HandlerT", bound=Handler)
 
 _NAME = "bridge"
 
@@ -63,6 +73,8 @@ class Bridge:
         self._lifespans: list[Callable[[Flask], AbstractAsyncContextManager[Mapping[str, Any] | None]]] = []
         self._states: dict[Flask, State] = {}
         self._background = Background()
+        self._apps: list[Flask] = []
+        self._websockets: list[tuple[str, WebSocketView, dict[str, Any]]] = []  # for apps to come
         self.readiness_check: Callable[..., object] | None = None
         """Asked by the server whether the app can serve; see `readiness`."""
 
@@ -77,7 +89,13 @@ class Bridge:
         """
         if app.extensions.get(_NAME, self) is not self:
             raise RuntimeError(f"the app {app.name!r} has a Bridge extension already; make one for each app")
+        if app.extensions.get(_NAME) is self:
+            return
         app.extensions[_NAME] = self
+        self._apps.append(app)
+        ask_for_upgrade(app)
+        for rule, view, options in self._websockets:
+            app.add_url_rule(rule, view_func=view, websocket=True, **options)
 
     def lifespan(self, function: _LifespanT) -> _LifespanT:
         """Decorate what is to live as long as the server: an async generator function that yields once.
@@ -148,6 +166,42 @@ class Bridge:
         """
         self.readiness_check = function
         return function
+
+    def websocket(
+        self, rule: str, *, blueprint: Blueprint | None = None, **options: Any
+    ) -> Callable[[_HandlerT], _HandlerT]:
+        """Decorate `async def handler(ws, **arguments)`, which is to serve the websockets of a URL rule.
+
+            @bridge.websocket("/chat/<room>")
+            async def chat(ws, room):
+                async for message in ws:
+                    await ws.send(f"{room}: {message}")
+
+        It runs on the server's event loop, and holds no thread. `request`, `session` and `g` work in it, and
+        the app's hooks and error handlers as for a view. Until the websocket is accepted, by the first send
+        or receive if not before, `abort(401)` and the like answer the handshake. `ws` is a
+        `bridge.flask.WebSocket`.
+
+        Args:
+            rule: the URL rule, as for `Flask.route`.
+            blueprint: where it belongs, if not to the app itself.
+            options: those of `Flask.add_url_rule`, such as `endpoint` and `defaults`.
+
+        Raises:
+            TypeError: the handler is not async.
+        """
+
+        def decorate(handler: _HandlerT) -> _HandlerT:
+            view = WebSocketView(handler)
+            if blueprint is not None:
+                blueprint.add_url_rule(rule, view_func=view, websocket=True, **options)
+                return handler
+            self._websockets.append((rule, view, options))
+            for app in self._apps:
+                app.add_url_rule(rule, view_func=view, websocket=True, **options)
+            return handler
+
+        return decorate
 
     def background(self, function: Callable[..., object], *args: Any, **kwargs: Any) -> None:
         """Call a function, async or not, after the response of the current request.

@@ -191,15 +191,10 @@ class WSGIToASGI:
             )
         elif known["type"] == "websocket":
             websocket = HostWebSocket(known, cast(WebSocketReceive, receive), cast(WebSocketSend, send))
-            streams = self._streams
-            streams.add(websocket)
-            try:
-                with suppress(WebSocketDisconnect):
-                    await websocket.connect()
-                    await self._serve_websocket(websocket)
-                    await websocket.finish()
-            finally:
-                streams.websockets.discard(websocket)
+            with suppress(WebSocketDisconnect):
+                await websocket.connect()
+                await self._serve_websocket(websocket)
+                await websocket.finish()
         else:
             raise ValueError(
                 f"WSGIToASGI serves http, websocket and lifespan, not scopes of type {scope['type']!r}"

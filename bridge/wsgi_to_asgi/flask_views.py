@@ -10,6 +10,7 @@ This module imports Flask, and is imported only where there is a Flask app.
 """
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial, wraps
 from typing import Any
@@ -29,12 +30,17 @@ from bridge.wsgi_to_asgi.loop_access import CURRENT_LOOP, run_on_loop
 from bridge.wsgi_to_asgi.mailbox import Mailbox
 from bridge.wsgi_to_asgi.streams import Streams
 from bridge.wsgi_to_asgi.threads import WorkerPool
+from bridge.wsgi_to_asgi.websocket import WEBSOCKET
+from bridge.wsgi_to_asgi.websocket_link import WebSocketLink
 
-__all__ = ["FlaskLoopIterable", "FlaskViews", "async_rules", "is_async_view", "is_flasks_own"]
+__all__ = ["FlaskLoopIterable", "FlaskViews", "LoopView", "async_rules", "is_async_view", "is_flasks_own"]
 
 # Paths whose runner is remembered. Clients choose them, so they are bounded in number and in length.
 _MAX_PATHS = 4096
 _MAX_PATH_LENGTH = 256
+
+# In the place of a method in what is remembered; hosts pass methods on in upper case.
+_WEBSOCKET = "websocket"
 
 _View = Callable[..., Any]
 
@@ -48,12 +54,20 @@ class FlaskLoopIterable(LoopIterable):
     """Has the response closed, which closes this in turn."""
 
 
+class LoopView(ABC):
+    """A view for websockets that is called on the loop, and there waits for coroutines by itself."""
+
+    @abstractmethod
+    def __call__(self, **arguments: Any) -> Any:
+        """Answer the handshake."""
+
+
 class FlaskViews:
     """The views of a Flask app, as far as it matters where they run.
 
     Args:
         app: the app; its `ensure_sync` and `async_to_sync` are replaced here, once.
-        on_loop: whether requests of async views are to run on the loop at all.
+        on_loop: whether requests of async views are to run on the loop; a `LoopView` does in any case.
     """
 
     def __init__(self, app: Flask, *, on_loop: bool) -> None:
@@ -61,7 +75,11 @@ class FlaskViews:
         self._app = app
         self._mailbox: Mailbox | None = None
         self._greenlets = Greenlets()
-        self._async_endpoints = {rule.endpoint for rule in async_rules(app)} if on_loop else set()
+        self._async_endpoints = {
+            rule.endpoint
+            for rule in async_rules(app)
+            if on_loop or isinstance(app.view_functions[rule.endpoint], LoopView)
+        }
         self._adapter: MapAdapter | None = None
         self._goes_by_host = app.url_map.host_matching or app.subdomain_matching
         self._known: dict[tuple[str, str, str], bool] = {}
@@ -82,7 +100,8 @@ class FlaskViews:
         if self._mailbox is not mailbox:  # another loop, perhaps in another thread, to which greenlets belong
             self._mailbox = mailbox
             self._greenlets = Greenlets()
-        return GreenletLink(
+        link = WebSocketLink if WEBSOCKET in scope else GreenletLink
+        return link(
             self._app,
             self._greenlets,
             scope,
@@ -110,10 +129,11 @@ class FlaskViews:
             return False
         path = _path(scope)
         host = _host(scope) if self._goes_by_host else ""
-        key = (scope["method"], path, host)
+        method = _WEBSOCKET if WEBSOCKET in scope else scope["method"]
+        key = (method, path, host)
         found = self._known.get(key)
         if found is None:
-            found = self._matches_async_view(scope["method"], path, host)
+            found = self._matches_async_view(method, path, host)
             if len(path) + len(host) <= _MAX_PATH_LENGTH:
                 if len(self._known) >= _MAX_PATHS:
                     self._known.clear()
@@ -121,12 +141,19 @@ class FlaskViews:
         return found
 
     def _matches_async_view(self, method: str, path: str, host: str) -> bool:
+        is_websocket = method == _WEBSOCKET
+        http_method = "GET" if is_websocket else method
         try:
-            rule, _ = self._adapter_for(host).match(path, method, return_rule=True)
+            rule, _ = self._adapter_for(host).match(
+                path, http_method, return_rule=True, websocket=is_websocket
+            )
         except (HTTPException, RequestRedirect):
             return False
         view = self._app.view_functions.get(rule.endpoint)
-        return rule.endpoint in self._async_endpoints and view is not None and is_async_view(view, method)
+        if rule.endpoint not in self._async_endpoints or view is None:
+            return False
+        # Other views for websockets, such as Flask-Sock's, block.
+        return isinstance(view, LoopView) if is_websocket else is_async_view(view, method)
 
     def _adapter_for(self, host: str) -> MapAdapter:
         """The one that Flask would match a request with; one for all, if hosts do not matter to the app."""
@@ -148,7 +175,7 @@ class FlaskViews:
 
 
 def async_rules(app: Flask) -> list[Rule]:
-    """The rules whose view is async for one of their methods at least."""
+    """The rules whose view is async for one of their methods at least, those for websockets among them."""
     return [
         rule
         for rule in app.url_map.iter_rules()
@@ -170,6 +197,8 @@ def _host(scope: HTTPScope) -> str:
 
 def is_async_view(view: _View, method: str) -> bool:
     """Whether a view function is async, or Flask's own for a class whose method is."""
+    if isinstance(view, LoopView):
+        return True
     if inspect.iscoroutinefunction(view):
         return True
     view_class = getattr(view, "view_class", None)
@@ -205,7 +234,7 @@ def _adopt(app: Flask) -> None:
         link = current_greenlet_link()
         if link is None or inspect.iscoroutinefunction(function):
             return plain_ensure_sync(function)
-        if is_flasks_own(function):
+        if isinstance(function, LoopView) or is_flasks_own(function):
             return function
         return partial(_run_in_thread, link, function)
 

@@ -25,7 +25,7 @@ from typing import Any
 from bridge.errors import ApplicationError
 from bridge.types import ExcInfo, HTTPResponseBodyEvent, HTTPResponseEvent, HTTPResponseStartEvent
 
-__all__ = ["Response", "State", "internal_server_error", "plain_answer"]
+__all__ = ["Response", "State", "encode_header", "internal_server_error", "plain_answer"]
 
 State = enum.Enum("State", "IDLE READY BODY COMPLETE")
 
@@ -95,7 +95,7 @@ class Response:
         code = _STATUSES.get(status) if type(status) is str else None
         if code is None:
             code = _parse_status(status)
-        encoded, length = self._parse_headers(headers)
+        encoded, length = self._parse_headers(headers, code)
         self._bodiless = self._method == "HEAD" or code == 204 or code == 304
         if length is not None and (code == 204 or code == 304):
             # Forbidden with 204 (RFC 9110, 8.6). With 304 it is allowed, but hosts count bytes against it.
@@ -222,13 +222,14 @@ class Response:
                 exc_info = None  # PEP 3333 asks for it: a traceback holds this frame, and so itself
 
     def _parse_headers(
-        self, headers: Iterable[tuple[str, str]]
+        self, headers: Iterable[tuple[str, str]], code: int
     ) -> tuple[list[tuple[bytes, bytes]], int | None]:
         encoded = []
         length = None
         for pair in headers:
-            name, value = _parse_header(pair)
-            if name in _HOP_BY_HOP:
+            name, value = encode_header(pair)
+            # A 426 has to say to what the client is to upgrade (RFC 9110, 15.5.22).
+            if name in _HOP_BY_HOP and not (code == 426 and name == b"upgrade"):
                 self._warn(
                     f"removed the app's header {name.decode()!r}: it is hop-by-hop, for the server to set "
                     '(PEP 3333, "Other HTTP Features")'
@@ -297,8 +298,13 @@ def _parse_status(status: Any) -> int:
     return code
 
 
-def _parse_header(pair: Any) -> tuple[bytes, bytes]:
-    """Check and encode one header. Errors name the header, never its value, which may be a secret."""
+def encode_header(pair: Any) -> tuple[bytes, bytes]:
+    """Check and encode one header.
+
+    Raises:
+        ApplicationError: it is no pair of str, or ill-formed. It names the header, never its value, which may
+            be a secret.
+    """
     try:
         name, value = pair
     except (TypeError, ValueError):

@@ -4,21 +4,13 @@ The handshake of a websocket is a GET request (RFC 6455, 4.1), and to a WSGI app
 hooks run, and it may be answered like any other, with a 401 or a 404. Or the websocket is accepted meanwhile;
 then the app's response has nobody left to go to, and its end is the end of the websocket.
 
-The states, and what may be sent in each (ASGI spec, "WebSocket"):
-
-| state | may be sent | leads to |
-| --- | --- | --- |
-| connecting: nothing was received | nothing | handshake, when `websocket.connect` has come; closed |
-| handshake | `accept`, a response, `close` | open, answered, closed |
-| answered: the app's response is on its way | its body | closed |
-| open | messages, `close` | closed |
-| closed | nothing | |
+The states of both sides are in `websocket_states`.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Literal, TypeAlias, cast
+from typing import cast
 
 from bridge.errors import BridgeError, WebSocketDisconnect
 from bridge.types import (
@@ -27,9 +19,11 @@ from bridge.types import (
     HTTPScope,
     WebSocketAppEvent,
     WebSocketReceive,
+    WebSocketReceiveEvent,
     WebSocketScope,
     WebSocketSend,
 )
+from bridge.wsgi_to_asgi.websocket_states import WebSocketState, WebSocketStates
 
 __all__ = [
     "ABNORMAL",
@@ -39,10 +33,7 @@ __all__ = [
     "NO_STATUS",
     "WEBSOCKET",
     "HostWebSocket",
-    "WebSocketState",
 ]
-
-WebSocketState: TypeAlias = Literal["connecting", "handshake", "answered", "open", "closed"]
 
 WEBSOCKET = "bridge.websocket"
 
@@ -71,19 +62,46 @@ class HostWebSocket:
         send: the host's `send`.
     """
 
+    __slots__ = (
+        "_ended",
+        "_has_body",
+        "_has_failed",
+        "_receive",
+        "_send",
+        "_states",
+        "close_code",
+        "close_reason",
+        "on_disconnect",
+        "scope",
+    )
+
     def __init__(self, scope: WebSocketScope, receive: WebSocketReceive, send: WebSocketSend) -> None:
         self.scope = scope
-        self.state: WebSocketState = "connecting"
         self.close_code = NO_STATUS
         self.close_reason = ""
+        self.on_disconnect: Callable[[], object] | None = None
+        """Called where somebody is about to hear of the end by a `WebSocketDisconnect`."""
+        self._states = WebSocketStates()
         self._receive = receive
         self._send = send
-        self._ended = asyncio.Event()
-        self._receiving: asyncio.Timeout | None = None
-        self._is_going_away = False
-        self._leaving: asyncio.Task[None] | None = None
+        self._ended: asyncio.Event | None = None  # made by who waits for it
         self._has_body = True
         self._has_failed = False
+
+    @property
+    def state(self) -> WebSocketState:
+        """Where it is, both sides in one word."""
+        return self._states.combined
+
+    @property
+    def is_closed_from_here(self) -> bool:
+        """Whether it was the app, or the server, that has closed or answered it."""
+        return self._states.application == "closed"
+
+    @property
+    def can_be_answered(self) -> bool:
+        """Whether the host can send a response in the place of an accept; else it answers 403 itself."""
+        return "websocket.http.response" in (self.scope.get("extensions") or {})
 
     @property
     def request(self) -> HTTPScope:
@@ -114,9 +132,9 @@ class HostWebSocket:
             WebSocketDisconnect: the client has left already.
         """
         event = await self._receive()
-        if event["type"] != "websocket.connect":
+        if event["type"] == "websocket.disconnect":
             raise self._end_by(ABNORMAL, "")
-        self.state = "handshake"
+        self._states.received(event["type"])
 
     async def accept(
         self, subprotocol: str | None = None, headers: Iterable[tuple[bytes, bytes]] = ()
@@ -126,48 +144,45 @@ class HostWebSocket:
         Args:
             subprotocol: one of those that the client has offered.
             headers: fields of the response, such as cookies.
+
+        Raises:
+            WebSocketDisconnect: the client has left already.
+            BridgeError: it was accepted or answered before.
         """
-        self._expect("handshake", "accepted")
-        self.state = "open"
+        self._begin_to_send("websocket.accept")
         await self._pass_on({"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers})
-        if self._is_going_away:
-            await self.close(GOING_AWAY)
 
     async def receive(self) -> str | bytes:
         """The next message.
 
         Raises:
-            WebSocketDisconnect: the client has closed the websocket, or is gone; or it was closed from here
-                meanwhile, for which the host's word may take a while.
+            WebSocketDisconnect: the client has closed the websocket, or is gone.
+            BridgeError: it was not accepted yet, or the host sent what it may not send.
         """
         if self.state == "closed":
-            raise WebSocketDisconnect(self.close_code, self.close_reason)
+            raise self._disconnect()
+        if self.state != "open":
+            raise BridgeError(f"a message was to be received, but the websocket is {self.state}; accept it")
         try:
-            async with asyncio.timeout(None) as self._receiving:
-                event = await self._receive()
-        except TimeoutError:
-            if not self._ended.is_set():
-                raise  # the host's own
-            raise WebSocketDisconnect(self.close_code, self.close_reason) from None
-        except ConnectionError as error:
+            event = await self._receive()
+        except OSError as error:
             raise self._end_by(ABNORMAL, "") from error
-        finally:
-            self._receiving = None
-        if event["type"] == "websocket.receive":
-            text = event.get("text")
-            return text if text is not None else event.get("bytes") or b""
-        if event["type"] != "websocket.disconnect":
-            raise BridgeError(f"the host sent {event['type']} on a websocket that is {self.state}")
-        code = event.get("code")
-        raise self._end_by(NO_STATUS if code is None else code, event.get("reason") or "")
+        if event["type"] == "websocket.disconnect":
+            code = event.get("code")
+            raise self._end_by(NO_STATUS if code is None else code, event.get("reason") or "")
+        self._states.received(event["type"])
+        message = cast(WebSocketReceiveEvent, event)
+        text = message.get("text")
+        return text if text is not None else message.get("bytes") or b""
 
     async def send(self, data: str | bytes) -> None:
         """Send a message; waits while the client is behind.
 
         Raises:
             WebSocketDisconnect: it cannot reach the client any more.
+            BridgeError: it was not accepted yet.
         """
-        self._expect("open", "sent on")
+        self._begin_to_send("websocket.send")
         if isinstance(data, str):
             await self._pass_on({"type": "websocket.send", "bytes": None, "text": data})
         else:
@@ -176,16 +191,11 @@ class HostWebSocket:
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Close it; before it was accepted, that is a refusal, for which hosts answer 403. Twice is once."""
         if self.state in ("handshake", "open"):
+            self._states.sending("websocket.close")
             self.close_code, self.close_reason = code, reason
-            self._end()
-            with suppress(OSError):  # the client has left by itself
+            self._tell_ended()
+            with suppress(OSError, RuntimeError):  # as in `_pass_on`
                 await self._send({"type": "websocket.close", "code": code, "reason": reason})
-
-    def go_away(self) -> None:
-        """Close it with 1001, as the server stops; as soon as it is open, if the app has not answered yet."""
-        self._is_going_away = True
-        if self.state == "open" and self._leaving is None:
-            self._leaving = asyncio.get_running_loop().create_task(self.close(GOING_AWAY))
 
     # The request: in the place of a host's `receive` and `send`
 
@@ -194,7 +204,9 @@ class HostWebSocket:
         if self._has_body:
             self._has_body = False
             return {"type": "http.request", "body": b"", "more_body": False}
-        await self._ended.wait()
+        if self.state != "closed":
+            self._ended = asyncio.Event()
+            await self._ended.wait()
         return {"type": "http.disconnect"}
 
     async def send_response(self, event: HTTPResponseEvent) -> None:
@@ -205,8 +217,9 @@ class HostWebSocket:
                 await self._answer(event["status"], event["headers"])
         elif event["type"] == "http.response.body" and self.state == "answered":
             more = event["more_body"]
+            self._states.sending("websocket.http.response.body", more=more)
             if not more:
-                self._end()
+                self._tell_ended()
             await self._pass_on(
                 {"type": "websocket.http.response.body", "body": event["body"], "more_body": more}
             )
@@ -214,39 +227,44 @@ class HostWebSocket:
     async def finish(self) -> None:
         """The app's call has ended: close what is still open, by how it went."""
         await self.close(INTERNAL_ERROR if self._has_failed else NORMAL)
-        if self._leaving is not None:
-            await self._leaving
 
     async def _answer(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        if "websocket.http.response" in (self.scope.get("extensions") or {}):
-            self.state = "answered"
-            await self._pass_on(
-                {"type": "websocket.http.response.start", "status": status, "headers": headers}
-            )
-        else:
+        if not self.can_be_answered:
             await self.close()
+            return
+        self._states.sending("websocket.http.response.start")
+        await self._pass_on({"type": "websocket.http.response.start", "status": status, "headers": headers})
+
+    def _begin_to_send(self, event: str) -> None:
+        if self.state == "closed":
+            raise self._disconnect()
+        self._states.sending(event)
 
     async def _pass_on(self, event: WebSocketAppEvent) -> None:
         try:
             await self._send(event)
         except OSError as error:
             raise self._end_by(ABNORMAL, "") from error
-
-    def _expect(self, state: WebSocketState, what: str) -> None:
-        if self.state == "closed":
-            raise WebSocketDisconnect(self.close_code, self.close_reason)
-        if self.state != state:
-            raise BridgeError(f"a websocket can be {what} when it is {state}; it is {self.state}")
+        except RuntimeError as error:
+            # From uvicorn, between a ping that was not answered and the end of the connection. That the order
+            # is right has been seen to, so it cannot be the app's fault.
+            if event["type"] != "websocket.send":
+                raise
+            raise self._end_by(ABNORMAL, "") from error
 
     def _end_by(self, code: int, reason: str) -> WebSocketDisconnect:
-        """Take note of the end, which did not come from here."""
+        """Take note of the end, if it did not come from here."""
         if self.state != "closed":
             self.close_code, self.close_reason = code, reason
-            self._end()
+            self._states.lost()
+            self._tell_ended()
+        return self._disconnect()
+
+    def _disconnect(self) -> WebSocketDisconnect:
+        if self.on_disconnect is not None:
+            self.on_disconnect()
         return WebSocketDisconnect(self.close_code, self.close_reason)
 
-    def _end(self) -> None:
-        self.state = "closed"
-        self._ended.set()
-        if self._receiving is not None:
-            self._receiving.reschedule(asyncio.get_running_loop().time())
+    def _tell_ended(self) -> None:
+        if self._ended is not None:
+            self._ended.set()

@@ -41,6 +41,7 @@ from bridge.wsgi_to_asgi.thread_queue import ThreadQueue
 from bridge.wsgi_to_asgi.threads import WorkerPool
 from bridge.wsgi_to_asgi.websocket import (
     ABNORMAL,
+    GOING_AWAY,
     INTERNAL_ERROR,
     NO_STATUS,
     NORMAL,
@@ -86,6 +87,8 @@ class WebSocketCall:
         self._replies = bytearray()  # not yet written
         self._from_library: asyncio.Task[None] | None = None
         self._from_host: asyncio.Task[None] | None = None
+        self._is_stopping = False
+        self._closing: asyncio.Task[None] | None = None
 
     async def serve(
         self,
@@ -113,6 +116,12 @@ class WebSocketCall:
             streams=streams,
             buffer_size=buffer_size,
         )
+        if streams.are_ending:
+            await self._websocket.close(GOING_AWAY)
+            self._theirs.close()
+            self._ours.close()
+            return
+        streams.links.add(self)
         self._from_library = self._loop.create_task(self._read())
         try:
             await queue.serve(link, pool, self._send_response, request["method"])
@@ -120,7 +129,14 @@ class WebSocketCall:
             if self._from_host is None:
                 self._theirs.close()  # no library has it
         finally:
+            streams.links.discard(self)
             await self._close()
+
+    def end_event_stream(self) -> None:
+        """The server stops: close the websocket with 1001, as soon as it is open, and tell the library."""
+        self._is_stopping = True
+        if self._websocket.state == "open" and self._closing is None:
+            self._closing = self._loop.create_task(self._end(GOING_AWAY, ""))
 
     # In the thread
 
@@ -199,15 +215,24 @@ class WebSocketCall:
         elif isinstance(event, Accepted):
             await self._websocket.accept(event.subprotocol, event.headers)
             self._from_host = self._loop.create_task(self._write())
+            if self._is_stopping:
+                await self._end(GOING_AWAY, "")
         elif isinstance(event, Closed):
-            await self._websocket.close(NORMAL if event.code == NO_STATUS else event.code, event.reason)
+            await self._end(NORMAL if event.code == NO_STATUS else event.code, event.reason)
         elif isinstance(event, Broken):
             logger.error(
                 "%s: the app's websocket library has broken the protocol (RFC 6455): %s; closing with 1011",
                 ascii(self._websocket.scope["path"])[1:-1],
                 event.what,
             )
-            await self._websocket.close(INTERNAL_ERROR)
+            await self._end(INTERNAL_ERROR, "")
+
+    async def _end(self, code: int, reason: str) -> None:
+        """Close the websocket from here; the library is told, and nothing more is taken from the host."""
+        await self._websocket.close(code, reason)
+        self._leave(self._websocket.close_code, self._websocket.close_reason)
+        if self._from_host is not None:
+            self._from_host.cancel()  # it may take the host a while to say that it has ended
 
     # From the host to the library
 
@@ -221,7 +246,7 @@ class WebSocketCall:
             self._leave(end.code, end.reason)
         except ConnectionError:
             pass  # the library has closed its end, which `_read` hears, too
-        except BaseException:
+        except Exception:
             self._ours.shutdown(socket.SHUT_RDWR)
             raise
 
@@ -252,7 +277,7 @@ class WebSocketCall:
             self._ours.shutdown(socket.SHUT_WR)
 
     async def _close(self) -> None:
-        tasks = [task for task in (self._from_library, self._from_host) if task is not None]
+        tasks = [task for task in (self._from_library, self._from_host, self._closing) if task is not None]
         for task in tasks:
             task.cancel()
         try:

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.server.command import Serving
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 ROOT = Path(__file__).parent.parent.parent
 CHROMIUM = shutil.which("chromium")
@@ -22,8 +21,8 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator["playwright.Browser"]:
-    with playwright.sync_playwright() as started:
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as started:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         browser.close()
@@ -39,13 +38,13 @@ def serving(tmp_path: Path) -> Iterator[Serving]:
 class Visitor:
     """A person with a page of the room."""
 
-    def __init__(self, browser: "playwright.Browser", serving: Serving, version: str, name: str) -> None:
+    def __init__(self, browser: Browser, serving: Serving, version: str, name: str) -> None:
         self.errors: list[str] = []
         self._page = browser.new_page()
         self._page.on("pageerror", lambda error: self.errors.append(str(error)))
         self._page.goto(f"{serving.address}/{version}")
         self._page.get_by_label("Your name").fill(name)
-        playwright.expect(self._page.get_by_role("status")).to_have_text("connected")
+        expect(self._page.get_by_role("status")).to_have_text("connected")
 
     def say(self, text: str) -> None:
         self._page.get_by_label("Message", exact=True).fill(text)
@@ -54,9 +53,7 @@ class Visitor:
     def sees(self, *lines: str) -> None:
         """Wait until these are the last lines of the room."""
         items = self._page.get_by_role("log").get_by_role("listitem")
-        playwright.expect(items).to_have_text(
-            [re.compile(rf"^\d\d:\d\d {re.escape(line)}$") for line in lines]
-        )
+        expect(items).to_have_text([re.compile(rf"^\d\d:\d\d {re.escape(line)}$") for line in lines])
 
     def close(self) -> None:
         self._page.close()
@@ -64,7 +61,7 @@ class Visitor:
 
 @pytest.mark.parametrize("second", VERSIONS)
 @pytest.mark.parametrize("first", VERSIONS)
-def test_two_people_talk(browser: "playwright.Browser", serving: Serving, first: str, second: str) -> None:
+def test_two_people_talk(browser: Browser, serving: Serving, first: str, second: str) -> None:
     ada = Visitor(browser, serving, first, "Ada")
     ada.say("Is anybody here?")
     ada.sees("Ada: Is anybody here?")

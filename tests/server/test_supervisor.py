@@ -185,6 +185,15 @@ def test_a_killed_worker_is_replaced_and_only_its_connections_are_lost() -> None
         assert spared in {pid for tally in clients.tallies for pid in tally.pids}
 
 
+def test_a_worker_can_be_killed_by_a_signal_without_a_name() -> None:
+    with Serving("shop:app", *PORT, *ONE) as serving:
+        serving.wait_for("Application startup complete")
+        (pid,) = pids_of(serving, 1)
+        os.kill(pid, signal.SIGRTMIN + 1)
+        serving.wait_for(rf"worker \[{pid}\] was killed by signal {signal.SIGRTMIN + 1}; starting another$")
+        assert serving.get("/").text == "Hello"
+
+
 def test_workers_that_die_again_and_again_are_started_less_and_less_often(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text("import os; os._exit(7)")
     with Command("serve", "app:app", *PORT, *ONE, cwd=tmp_path) as command:

@@ -96,6 +96,18 @@ class Workers(Multiprocess):
         self._notifier = Notifier(os.environ)
         self._watchdog_told = 0.0
 
+    def run(self) -> None:
+        """Keep them serving until a signal ends it.
+
+        An error in here ends them as well: there would be nobody to watch them, or to hear of a signal.
+        """
+        try:
+            super().run()
+        except BaseException:
+            self.terminate_all()
+            self.join_all()
+            raise
+
     # Called by uvicorn's loop
 
     def init_processes(self) -> None:

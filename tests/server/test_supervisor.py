@@ -1,5 +1,6 @@
 """Workers that are replaced, die, hang or become more, while clients are at it."""
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -8,7 +9,7 @@ from signal import Signals as Signal
 import pytest
 
 from bridge.server.backoff import Backoff
-from tests.server.command import Command, Serving, run, wait_until
+from tests.server.command import APPS, Command, Serving, run, wait_until
 from tests.server.steady import SteadyClients
 
 # Without an access log: nobody reads it while clients are at work, and at some length it would have to wait.
@@ -243,6 +244,37 @@ def test_a_worker_that_somebody_else_stops_is_replaced_at_once(pipe: Path) -> No
             assert serving.get("/").text == "Hello"
             writer.write("done")
         assert slow.getresponse().read() == b"done"
+
+
+def test_an_error_in_the_supervisor_ends_the_workers_as_well(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text(
+        """
+import logging
+class Filter(logging.Filter):
+    def filter(self, record):
+        if "SIGTTIN" in record.getMessage():
+            raise ValueError("the filter is broken")
+        return True
+"""
+    )
+    config = {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "filters": {"broken": {"()": "broken.Filter"}},
+        "handlers": {"all": {"class": "logging.StreamHandler", "filters": ["broken"]}},
+        "loggers": {
+            "uvicorn": {"handlers": ["all"], "level": "INFO"},
+            "bridge": {"handlers": ["all"], "level": "INFO", "filters": ["broken"]},
+        },
+    }
+    (tmp_path / "log.json").write_text(json.dumps(config))
+    (tmp_path / "app.py").write_text((APPS / "shop.py").read_text())
+    with Command("serve", "app:app", *PORT, *TWO, "--log-config", "log.json", cwd=tmp_path) as command:
+        command.wait_for("Application startup complete", times=2)
+        command.signal(Signal.SIGTTIN)
+        command.wait_for("Finished server process", times=2)
+        assert command.finish() == 1
+        assert command.stderr.endswith("ValueError: the filter is broken\n")
 
 
 def test_workers_do_not_outlive_their_supervisor() -> None:

@@ -207,11 +207,11 @@ class Workers(Multiprocess):
             self.has_failed = True
             self.should_exit.set()
             return
-        self._wait_after(worker, f"worker [{worker.pid}] {what}; starting another")
+        self._wait_after(worker.started_at, f"worker [{worker.pid}] {what}; starting another")
 
-    def _wait_after(self, dead: Worker, message: str) -> None:
-        """Put off the next start, the longer the more of them have died."""
-        seconds = self._backoff.after(time.monotonic() - dead.started_at)
+    def _wait_after(self, started_at: float, message: str) -> None:
+        """Put off the next start, the longer the more of them have died, or could not be started."""
+        seconds = self._backoff.after(time.monotonic() - started_at)
         self._start_after = time.monotonic() + seconds
         logger.error("%s%s", message, f" in {seconds:g} s" if seconds else "")
 
@@ -236,7 +236,7 @@ class Workers(Multiprocess):
     def _begin_to_replace(self) -> None:
         if self._to_replace:
             if time.monotonic() >= self._start_after:
-                self._replacement = self._start()
+                self._replacement = self._try_to_start()
         elif self._is_restarting:
             logger.info("restarted: all workers have loaded the app anew")
             self._end_restart()
@@ -244,7 +244,7 @@ class Workers(Multiprocess):
     def _give_up_replacing(self, new: Worker) -> None:
         self._replacement = None
         self._to_replace.clear()
-        self._wait_after(new, f"new worker [{new.pid}] {self._end(new)}; going on with the old ones")
+        self._wait_after(new.started_at, f"new worker [{new.pid}] {self._end(new)}; going on with the old ones")
         self._end_restart()
 
     def _end_restart(self) -> None:
@@ -254,11 +254,19 @@ class Workers(Multiprocess):
 
     def _start_missing(self) -> None:
         while len(self._workers) < self.processes_num and time.monotonic() >= self._start_after:
-            self._workers.append(self._start())
+            worker = self._try_to_start()
+            if worker is not None:
+                self._workers.append(worker)
 
-    def _start(self) -> Worker:
-        worker = Worker(self.config, self.sockets)
-        worker.start()
+    def _try_to_start(self) -> Worker | None:
+        """Start a worker; put it off if the system has no process, file or memory for it just now."""
+        began = time.monotonic()
+        try:
+            worker = Worker(self.config, self.sockets)
+            worker.start()
+        except OSError as error:
+            self._wait_after(began, f"cannot start a worker: {error.strerror}; trying again")
+            return None
         return worker
 
     def _retire_surplus(self) -> None:

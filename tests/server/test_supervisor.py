@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 from pathlib import Path
 from signal import Signals as Signal
@@ -184,6 +185,17 @@ def test_a_killed_worker_is_replaced_and_only_its_connections_are_lost() -> None
         assert len(lost) <= 8
         assert [tally.wrong for tally in clients.tallies] == [[]] * 8
         assert spared in {pid for tally in clients.tallies for pid in tally.pids}
+
+
+def test_a_worker_that_the_system_cannot_start_is_tried_again() -> None:
+    with Serving("shop:app", *PORT, *ONE) as serving:
+        serving.wait_for("Application startup complete")
+        (pid,) = pids_of(serving, 1)
+        before = resource.prlimit(serving.pid, resource.RLIMIT_NOFILE, (1, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        os.kill(pid, signal.SIGKILL)
+        serving.wait_for("cannot start a worker: Too many open files; trying again in 1 s$")
+        resource.prlimit(serving.pid, resource.RLIMIT_NOFILE, before)
+        assert serving.get("/").text == "Hello"
 
 
 def test_a_worker_can_be_killed_by_a_signal_without_a_name() -> None:

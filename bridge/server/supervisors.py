@@ -132,6 +132,8 @@ class Workers(Multiprocess):
         with _ctrl_c_held_back():
             for worker in list(self._workers):
                 self._judge(worker)
+            if self.should_exit.is_set():
+                return
             self._replace()
             self._start_missing()
         self._retire_surplus()

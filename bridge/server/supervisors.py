@@ -278,7 +278,9 @@ class Workers(Multiprocess):
             self._retire(worker)
 
     def _tell_readiness(self) -> None:
-        if not self._is_ready and all(worker.state != "starting" for worker in self._workers):
+        if self._is_ready or len(self._workers) < self.processes_num:
+            return
+        if all(worker.state != "starting" for worker in self._workers):
             self._is_ready = True
             self._notifier.tell(READY=1)
 

@@ -13,7 +13,7 @@ from signal import Signals as Signal
 import pytest
 
 from bridge.server.systemd import Notifier
-from tests.server.command import Serving
+from tests.server.command import Command, Serving
 
 PORT = ("--port", "0")
 
@@ -90,6 +90,16 @@ def app(environ, start_response):
         with pipe.open("w"):
             pass
         assert systemd.told() == {"READY": "1"}
+
+
+def test_ready_is_not_said_of_a_server_whose_workers_die(systemd: Systemd, tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("import os; os._exit(7)")
+    with Command(
+        "serve", "app:app", *PORT, "--supervise", cwd=tmp_path, env={"NOTIFY_SOCKET": systemd.address}
+    ) as command:
+        command.wait_for("starting another in 1 s")
+        command.signal(Signal.SIGTERM)
+        assert systemd.told() == {"STOPPING": "1"}
 
 
 def test_it_is_told_of_a_restart(systemd: Systemd) -> None:

@@ -87,6 +87,7 @@ class Workers(Multiprocess):
         self._workers: list[Worker] = []
         self._to_replace: list[Worker] = []  # some of those, the next one first
         self._replacement: Worker | None = None  # the one that is to take the place of the first of these
+        self._is_replacement_old = False  # it may have loaded the app before the last HUP
         self._leaving: dict[Worker, float] = {}  # told to stop, and until when that may take
         self._is_restarting = False
         self._has_served = False
@@ -168,6 +169,7 @@ class Workers(Multiprocess):
         self._notifier.tell(RELOADING=1, MONOTONIC_USEC=microseconds)
         self._is_restarting = True
         self._to_replace = list(self._workers)
+        self._is_replacement_old = self._replacement is not None
 
     def handle_ttin(self) -> None:
         """Have one worker more."""
@@ -225,15 +227,22 @@ class Workers(Multiprocess):
             self._begin_to_replace()
         elif not self._to_replace:  # the old one has died meanwhile
             self._workers.append(new)
-            self._replacement = None
+            self._adopt(new)
         elif new.has_ended or new.is_hung:
             self._give_up_replacing(new)
         elif new.state != "starting":
             old = self._to_replace.pop(0)
             self._workers[self._workers.index(old)] = new
-            self._replacement = None
+            self._adopt(new)
             self._metrics.worker_restarted("spent" if old.state == "spent" else "hup")
             self._retire(old)
+
+    def _adopt(self, new: Worker) -> None:
+        """Have a replacement be a worker like the others; one that is behind the last HUP is replaced itself."""
+        self._replacement = None
+        if self._is_replacement_old:
+            self._is_replacement_old = False
+            self._to_replace.append(new)
 
     def _begin_to_replace(self) -> None:
         if self._to_replace:
@@ -245,8 +254,13 @@ class Workers(Multiprocess):
 
     def _give_up_replacing(self, new: Worker) -> None:
         self._replacement = None
+        what = f"new worker [{new.pid}] {self._end(new)}"
+        if self._is_replacement_old:  # what it has failed of may be mended
+            self._is_replacement_old = False
+            self._wait_after(new.started_at, f"{what}; starting another for the last HUP")
+            return
         self._to_replace.clear()
-        self._wait_after(new.started_at, f"new worker [{new.pid}] {self._end(new)}; going on with the old ones")
+        self._wait_after(new.started_at, f"{what}; going on with the old ones")
         self._end_restart()
 
     def _end_restart(self) -> None:

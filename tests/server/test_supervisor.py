@@ -79,6 +79,24 @@ def test_hup_replaces_all_workers_without_losing_a_request(
         assert_ended(serving)
 
 
+@pytest.mark.parametrize("version", ["two", "broken"])
+def test_hup_while_a_worker_starts_for_another_hup(versioned: Path, pipe: Path, version: str) -> None:
+    """It has loaded the app before, perhaps."""
+    with Serving("app:app", *PORT, *ONE, cwd=versioned) as serving:
+        serving.wait_for("Application startup complete")
+        (versioned / "version").write_text(version)
+        slow = VERSIONED.replace("assert", f"open({str(pipe)!r}).read()\nassert")
+        (versioned / "app.py").write_text(slow)
+        serving.signal(Signal.SIGHUP)
+        with pipe.open("w"):  # waits for the worker
+            (versioned / "version").write_text("three")
+            (versioned / "app.py").write_text(VERSIONED)
+            serving.signal(Signal.SIGHUP)
+            serving.wait_for("Received SIGHUP", times=2)
+        serving.wait_for("restarted: all workers have loaded the app anew")
+        assert serving.get("/").text == "three"
+
+
 def test_hup_with_an_app_that_no_longer_starts_keeps_the_workers(versioned: Path) -> None:
     with Serving("app:app", *PORT, *TWO, cwd=versioned) as serving:
         old = set(pids_of(serving, 2))

@@ -215,9 +215,10 @@ class Workers(Multiprocess):
 
     def _wait_after(self, started_at: float, message: str) -> None:
         """Put off the next start, the longer the more of them have died, or could not be started."""
-        seconds = self._backoff.after(time.monotonic() - started_at)
-        self._start_after = time.monotonic() + seconds
-        logger.error("%s%s", message, f" in {seconds:g} s" if seconds else "")
+        now = time.monotonic()
+        seconds = self._backoff.after(started_at, now)
+        self._start_after = now + seconds
+        logger.error("%s%s", message, f" in {seconds:.2g} s" if seconds else "")
 
     def _replace(self) -> None:
         """Take the next step in replacing workers, one at a time."""

@@ -248,7 +248,28 @@ def test_workers_that_die_again_and_again_are_started_less_and_less_often(tmp_pa
 )
 def test_backoff(lifetimes: list[float], waits: list[float]) -> None:
     backoff = Backoff()
-    assert [backoff.after(lifetime) for lifetime in lifetimes] == waits
+    now = 100.0
+    for lifetime, wait in zip(lifetimes, waits, strict=True):
+        died_at = now + lifetime
+        assert backoff.after(now, died_at) == wait
+        now = died_at + wait
+
+
+def test_workers_that_die_together_die_once() -> None:
+    backoff = Backoff()
+    assert [backoff.after(100, 101) for _ in range(6)] == [0] * 6
+    assert [backoff.after(101, 102), backoff.after(101, 102.25)] == [1, 0.75]
+    assert backoff.after(100, 102.5) == 0.5  # one of the first lot
+    assert backoff.after(103, 104) == 2
+
+
+def test_all_workers_are_replaced_at_once_if_all_are_killed() -> None:
+    with Serving("shop:app", *PORT, "--workers", "3") as serving:
+        serving.wait_for("Application startup complete", times=3)
+        for pid in pids_of(serving, 3):
+            os.kill(pid, signal.SIGKILL)
+        serving.wait_for(r"worker \[\d+\] was killed by SIGKILL; starting another$", times=3)
+        assert serving.get("/").text == "Hello"
 
 
 def test_a_worker_that_cannot_start_when_others_have_does_not_stop_them(versioned: Path) -> None:

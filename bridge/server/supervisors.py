@@ -239,7 +239,7 @@ class Workers(Multiprocess):
             self._retire(old)
 
     def _adopt(self, new: Worker) -> None:
-        """Have a replacement be a worker like the others; one that is behind the last HUP is replaced itself."""
+        """Have a replacement be a worker like the others, to be replaced itself if HUP came meanwhile."""
         self._replacement = None
         if self._is_replacement_old:
             self._is_replacement_old = False

@@ -209,7 +209,8 @@ def test_a_worker_that_the_system_cannot_start_is_tried_again() -> None:
     with Serving("shop:app", *PORT, *ONE) as serving:
         serving.wait_for("Application startup complete")
         (pid,) = pids_of(serving, 1)
-        before = resource.prlimit(serving.pid, resource.RLIMIT_NOFILE, (1, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        before = resource.prlimit(serving.pid, resource.RLIMIT_NOFILE, (1, most))
         os.kill(pid, signal.SIGKILL)
         serving.wait_for("cannot start a worker: Too many open files; trying again in 1 s$")
         resource.prlimit(serving.pid, resource.RLIMIT_NOFILE, before)

@@ -313,6 +313,7 @@ def test_a_stream_that_its_client_leaves(tmp_path: Path) -> None:
             with connection.getresponse() as response:
                 assert response.read(4) == b"part"
                 until(serving, bridge_streams_open=1, bridge_disconnects_total=0)
+        until(serving, bridge_connections_open=0)  # it has been noticed that the client has left
         pipe.write_text("")
         figures = until(serving, bridge_streams_open=0, bridge_disconnects_total=1)
         assert requests(figures) == {"GET 200 /stream": 1}

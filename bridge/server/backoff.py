@@ -10,15 +10,23 @@ _LONGEST = 30.0
 
 
 class Backoff:
-    """Counts deaths: the first is followed by a start at once, further ones by longer and longer waits."""
+    """Counts deaths: the first is followed by a start at once, further ones by longer and longer waits.
+
+    What counts is the death of a worker that was started since the last one. That several die together, for
+    want of memory, for instance, is no reason to leave nobody to serve.
+    """
 
     def __init__(self) -> None:
         self._wait = 0.0
+        self._until = 0.0
 
-    def after(self, lifetime: float) -> float:
-        """How many seconds to wait after the death of a worker that lived for `lifetime` seconds."""
-        if lifetime >= _SETTLED:
+    def after(self, started_at: float, died_at: float) -> float:
+        """How many seconds to wait after the death of a worker; both times are those of one clock."""
+        if started_at < self._until:
+            return max(self._until - died_at, 0.0)
+        if died_at - started_at >= _SETTLED:
             self._wait = 0.0
         wait = self._wait
         self._wait = min(max(2 * wait, _FIRST), _LONGEST)
+        self._until = died_at + wait
         return wait

@@ -7,8 +7,10 @@ it is the operator's, who empties it before each start.
 """
 
 import contextlib
+import logging
 import os
 import signal
+import struct
 import tempfile
 import threading
 from collections import Counter
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
 __all__ = ["MetricsEndpoint", "metrics_endpoint"]
+
+logger = logging.getLogger("bridge")
 
 _DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -173,9 +177,15 @@ def _add_to(target: Path, source: Path) -> None:
 
     if not source.exists():
         return
+    try:
+        counted = list(MmapedDict.read_all_values_from_file(str(source)))
+    except (struct.error, RuntimeError, UnicodeDecodeError) as error:
+        # Its process was killed as it made it. No answer could be given as long as it is there.
+        logger.warning("a worker has left figures that cannot be read: %s: %s", source, error)
+        counted = []
     values = MmapedDict(str(target))
     try:
-        for key, value, _, _ in MmapedDict.read_all_values_from_file(str(source)):
+        for key, value, _, _ in counted:
             before, _ = values.read_value(key)
             values.write_value(key, before + value, 0.0)
     finally:

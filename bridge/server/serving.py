@@ -213,7 +213,7 @@ def serve(config: ServeConfig) -> int:
     if config.workers > 1 and config.settings.supervise is False:
         raise BridgeError(f"--no-supervise is for one worker; --workers is {config.workers}")
     sockets = _sockets(config)
-    paths = _made_paths(config)
+    made = {path: os.stat(path).st_ino for path in _made_paths(config)}
     config.addresses = [address_of(each, tls=config.is_ssl) for each in sockets]
     # SIGTERM ends like Ctrl-C: uvicorn raises the signal again when it has stopped, and by default that
     # would end the process before it can clean up.
@@ -231,8 +231,9 @@ def serve(config: ServeConfig) -> int:
     finally:
         for each in sockets:
             each.close()
-        for path in paths:
-            if os.path.exists(path):
+        for path, number in made.items():
+            # Another server may be there by now, if somebody has removed this one's socket.
+            if os.path.exists(path) and os.stat(path).st_ino == number:
                 os.unlink(path)
 
 

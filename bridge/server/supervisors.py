@@ -87,6 +87,7 @@ class Workers(Multiprocess):
         self._workers: list[Worker] = []
         self._to_replace: list[Worker] = []  # some of those, the next one first
         self._replacement: Worker | None = None  # the one that is to take the place of the first of these
+        self._is_replacement_old = False  # it may have loaded the app before the last HUP
         self._leaving: dict[Worker, float] = {}  # told to stop, and until when that may take
         self._is_restarting = False
         self._has_served = False
@@ -95,6 +96,18 @@ class Workers(Multiprocess):
         self._start_after = 0.0
         self._notifier = Notifier(os.environ)
         self._watchdog_told = 0.0
+
+    def run(self) -> None:
+        """Keep them serving until a signal ends it.
+
+        An error in here ends them as well: there would be nobody to watch them, or to hear of a signal.
+        """
+        try:
+            super().run()
+        except BaseException:
+            self.terminate_all()
+            self.join_all()
+            raise
 
     # Called by uvicorn's loop
 
@@ -120,6 +133,8 @@ class Workers(Multiprocess):
         with _ctrl_c_held_back():
             for worker in list(self._workers):
                 self._judge(worker)
+            if self.should_exit.is_set():
+                return
             self._replace()
             self._start_missing()
         self._retire_surplus()
@@ -154,6 +169,7 @@ class Workers(Multiprocess):
         self._notifier.tell(RELOADING=1, MONOTONIC_USEC=microseconds)
         self._is_restarting = True
         self._to_replace = list(self._workers)
+        self._is_replacement_old = self._replacement is not None
 
     def handle_ttin(self) -> None:
         """Have one worker more."""
@@ -195,13 +211,14 @@ class Workers(Multiprocess):
             self.has_failed = True
             self.should_exit.set()
             return
-        self._wait_after(worker, f"worker [{worker.pid}] {what}; starting another")
+        self._wait_after(worker.started_at, f"worker [{worker.pid}] {what}; starting another")
 
-    def _wait_after(self, dead: Worker, message: str) -> None:
-        """Put off the next start, the longer the more of them have died."""
-        seconds = self._backoff.after(time.monotonic() - dead.started_at)
-        self._start_after = time.monotonic() + seconds
-        logger.error("%s%s", message, f" in {seconds:g} s" if seconds else "")
+    def _wait_after(self, started_at: float, message: str) -> None:
+        """Put off the next start, the longer the more of them have died, or could not be started."""
+        now = time.monotonic()
+        seconds = self._backoff.after(started_at, now)
+        self._start_after = now + seconds
+        logger.error("%s%s", message, f" in {seconds:.2g} s" if seconds else "")
 
     def _replace(self) -> None:
         """Take the next step in replacing workers, one at a time."""
@@ -211,28 +228,40 @@ class Workers(Multiprocess):
             self._begin_to_replace()
         elif not self._to_replace:  # the old one has died meanwhile
             self._workers.append(new)
-            self._replacement = None
+            self._adopt(new)
         elif new.has_ended or new.is_hung:
             self._give_up_replacing(new)
         elif new.state != "starting":
             old = self._to_replace.pop(0)
             self._workers[self._workers.index(old)] = new
-            self._replacement = None
+            self._adopt(new)
             self._metrics.worker_restarted("spent" if old.state == "spent" else "hup")
             self._retire(old)
+
+    def _adopt(self, new: Worker) -> None:
+        """Have a replacement be a worker like the others, to be replaced itself if HUP came meanwhile."""
+        self._replacement = None
+        if self._is_replacement_old:
+            self._is_replacement_old = False
+            self._to_replace.append(new)
 
     def _begin_to_replace(self) -> None:
         if self._to_replace:
             if time.monotonic() >= self._start_after:
-                self._replacement = self._start()
+                self._replacement = self._try_to_start()
         elif self._is_restarting:
             logger.info("restarted: all workers have loaded the app anew")
             self._end_restart()
 
     def _give_up_replacing(self, new: Worker) -> None:
         self._replacement = None
+        what = f"new worker [{new.pid}] {self._end(new)}"
+        if self._is_replacement_old:  # what it has failed of may be mended
+            self._is_replacement_old = False
+            self._wait_after(new.started_at, f"{what}; starting another for the last HUP")
+            return
         self._to_replace.clear()
-        self._wait_after(new, f"new worker [{new.pid}] {self._end(new)}; going on with the old ones")
+        self._wait_after(new.started_at, f"{what}; going on with the old ones")
         self._end_restart()
 
     def _end_restart(self) -> None:
@@ -242,11 +271,19 @@ class Workers(Multiprocess):
 
     def _start_missing(self) -> None:
         while len(self._workers) < self.processes_num and time.monotonic() >= self._start_after:
-            self._workers.append(self._start())
+            worker = self._try_to_start()
+            if worker is not None:
+                self._workers.append(worker)
 
-    def _start(self) -> Worker:
-        worker = Worker(self.config, self.sockets)
-        worker.start()
+    def _try_to_start(self) -> Worker | None:
+        """Start a worker; put it off if the system has no process, file or memory for it just now."""
+        began = time.monotonic()
+        try:
+            worker = Worker(self.config, self.sockets)
+            worker.start()
+        except OSError as error:
+            self._wait_after(began, f"cannot start a worker: {error.strerror}; trying again")
+            return None
         return worker
 
     def _retire_surplus(self) -> None:
@@ -256,7 +293,9 @@ class Workers(Multiprocess):
             self._retire(worker)
 
     def _tell_readiness(self) -> None:
-        if not self._is_ready and all(worker.state != "starting" for worker in self._workers):
+        if self._is_ready or len(self._workers) < self.processes_num:
+            return
+        if all(worker.state != "starting" for worker in self._workers):
             self._is_ready = True
             self._notifier.tell(READY=1)
 

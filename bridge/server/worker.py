@@ -141,7 +141,14 @@ class Worker(Process):
 
 def _describe(exitcode: int | None) -> str:
     if exitcode is not None and exitcode < 0:
-        return f"was killed by {signal.Signals(-exitcode).name}"
+        return f"was killed by {_name_of(-exitcode)}"
     if exitcode == STARTUP_FAILURE:
         return "could not start"
     return f"ended with exit code {exitcode}"
+
+
+def _name_of(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal: Python has names for the first and the last of them
+        return f"signal {number}"

@@ -313,6 +313,7 @@ def test_a_stream_that_its_client_leaves(tmp_path: Path) -> None:
             with connection.getresponse() as response:
                 assert response.read(4) == b"part"
                 until(serving, bridge_streams_open=1, bridge_disconnects_total=0)
+        until(serving, bridge_connections_open=0)  # it has been noticed that the client has left
         pipe.write_text("")
         figures = until(serving, bridge_streams_open=0, bridge_disconnects_total=1)
         assert requests(figures) == {"GET 200 /stream": 1}
@@ -411,6 +412,20 @@ def test_workers_that_are_gone() -> None:
         endpoint.worker_gone(pids[0])  # what is not there any more does no harm
     assert not folder.exists()
     assert "PROMETHEUS_MULTIPROC_DIR" not in os.environ
+
+
+@pytest.mark.parametrize("left", [b"", b"\x40\0\0\0\0\0\0\0\xff\xff\0\0"], ids=["nothing", "a part"])
+def test_a_worker_that_was_killed_as_it_made_its_file(left: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    with metrics_endpoint("127.0.0.1", 0, has_workers=True) as endpoint:
+        pid = run_worker(1)
+        file = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]) / f"counter_{pid}.db"
+        file.write_bytes(left)
+        endpoint.worker_gone(pid)
+        assert caplog.messages[0].startswith(f"a worker has left figures that cannot be read: {file}: ")
+        assert not file.exists()
+        assert endpoint.url is not None
+        with urllib.request.urlopen(endpoint.url, timeout=10) as answer:
+            assert parsed(answer.read().decode())["seconds_sum"] == 1
 
 
 def test_without_metrics_a_supervisor_may_say_what_it_wants() -> None:

@@ -440,6 +440,16 @@ def test_a_unix_socket_in_use_is_left_alone(tmp_path: Path) -> None:
         assert serving.get("/").text == "Hello"
 
 
+def test_the_unix_socket_of_another_server_is_not_removed(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with Serving("shop:app", "--uds", str(path)) as first:
+        path.unlink()
+        with Serving("shop:app", "--uds", str(path)) as second:
+            first.signal(Signal.SIGTERM)
+            assert first.finish() == 0
+            assert second.get("/").text == "Hello"
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_descriptor_is_served(workers: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:

@@ -1,6 +1,8 @@
 """Workers that are replaced, die, hang or become more, while clients are at it."""
 
+import json
 import os
+import resource
 import signal
 from pathlib import Path
 from signal import Signals as Signal
@@ -8,7 +10,7 @@ from signal import Signals as Signal
 import pytest
 
 from bridge.server.backoff import Backoff
-from tests.server.command import Command, Serving, run, wait_until
+from tests.server.command import APPS, Command, Serving, run, wait_until
 from tests.server.steady import SteadyClients
 
 # Without an access log: nobody reads it while clients are at work, and at some length it would have to wait.
@@ -75,6 +77,24 @@ def test_hup_replaces_all_workers_without_losing_a_request(
         assert {tally.pids[-1] for tally in clients.tallies} <= new
         serving.signal(Signal.SIGTERM)
         assert_ended(serving)
+
+
+@pytest.mark.parametrize("version", ["two", "broken"])
+def test_hup_while_a_worker_starts_for_another_hup(versioned: Path, pipe: Path, version: str) -> None:
+    """It has loaded the app before, perhaps."""
+    with Serving("app:app", *PORT, *ONE, cwd=versioned) as serving:
+        serving.wait_for("Application startup complete")
+        (versioned / "version").write_text(version)
+        slow = VERSIONED.replace("assert", f"open({str(pipe)!r}).read()\nassert")
+        (versioned / "app.py").write_text(slow)
+        serving.signal(Signal.SIGHUP)
+        with pipe.open("w"):  # waits for the worker
+            (versioned / "version").write_text("three")
+            (versioned / "app.py").write_text(VERSIONED)
+            serving.signal(Signal.SIGHUP)
+            serving.wait_for("Received SIGHUP", times=2)
+        serving.wait_for("restarted: all workers have loaded the app anew")
+        assert serving.get("/").text == "three"
 
 
 def test_hup_with_an_app_that_no_longer_starts_keeps_the_workers(versioned: Path) -> None:
@@ -185,6 +205,27 @@ def test_a_killed_worker_is_replaced_and_only_its_connections_are_lost() -> None
         assert spared in {pid for tally in clients.tallies for pid in tally.pids}
 
 
+def test_a_worker_that_the_system_cannot_start_is_tried_again() -> None:
+    with Serving("shop:app", *PORT, *ONE) as serving:
+        serving.wait_for("Application startup complete")
+        (pid,) = pids_of(serving, 1)
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        before = resource.prlimit(serving.pid, resource.RLIMIT_NOFILE, (1, most))
+        os.kill(pid, signal.SIGKILL)
+        serving.wait_for("cannot start a worker: Too many open files; trying again in 1 s$")
+        resource.prlimit(serving.pid, resource.RLIMIT_NOFILE, before)
+        assert serving.get("/").text == "Hello"
+
+
+def test_a_worker_can_be_killed_by_a_signal_without_a_name() -> None:
+    with Serving("shop:app", *PORT, *ONE) as serving:
+        serving.wait_for("Application startup complete")
+        (pid,) = pids_of(serving, 1)
+        os.kill(pid, signal.SIGRTMIN + 1)
+        serving.wait_for(rf"worker \[{pid}\] was killed by signal {signal.SIGRTMIN + 1}; starting another$")
+        assert serving.get("/").text == "Hello"
+
+
 def test_workers_that_die_again_and_again_are_started_less_and_less_often(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text("import os; os._exit(7)")
     with Command("serve", "app:app", *PORT, *ONE, cwd=tmp_path) as command:
@@ -208,7 +249,28 @@ def test_workers_that_die_again_and_again_are_started_less_and_less_often(tmp_pa
 )
 def test_backoff(lifetimes: list[float], waits: list[float]) -> None:
     backoff = Backoff()
-    assert [backoff.after(lifetime) for lifetime in lifetimes] == waits
+    now = 100.0
+    for lifetime, wait in zip(lifetimes, waits, strict=True):
+        died_at = now + lifetime
+        assert backoff.after(now, died_at) == wait
+        now = died_at + wait
+
+
+def test_workers_that_die_together_die_once() -> None:
+    backoff = Backoff()
+    assert [backoff.after(100, 101) for _ in range(6)] == [0] * 6
+    assert [backoff.after(101, 102), backoff.after(101, 102.25)] == [1, 0.75]
+    assert backoff.after(100, 102.5) == 0.5  # one of the first lot
+    assert backoff.after(103, 104) == 2
+
+
+def test_all_workers_are_replaced_at_once_if_all_are_killed() -> None:
+    with Serving("shop:app", *PORT, "--workers", "3") as serving:
+        serving.wait_for("Application startup complete", times=3)
+        for pid in pids_of(serving, 3):
+            os.kill(pid, signal.SIGKILL)
+        serving.wait_for(r"worker \[\d+\] was killed by SIGKILL; starting another$", times=3)
+        assert serving.get("/").text == "Hello"
 
 
 def test_a_worker_that_cannot_start_when_others_have_does_not_stop_them(versioned: Path) -> None:
@@ -234,6 +296,37 @@ def test_a_worker_that_somebody_else_stops_is_replaced_at_once(pipe: Path) -> No
             assert serving.get("/").text == "Hello"
             writer.write("done")
         assert slow.getresponse().read() == b"done"
+
+
+def test_an_error_in_the_supervisor_ends_the_workers_as_well(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text(
+        """
+import logging
+class Filter(logging.Filter):
+    def filter(self, record):
+        if "SIGTTIN" in record.getMessage():
+            raise ValueError("the filter is broken")
+        return True
+"""
+    )
+    config = {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "filters": {"broken": {"()": "broken.Filter"}},
+        "handlers": {"all": {"class": "logging.StreamHandler", "filters": ["broken"]}},
+        "loggers": {
+            "uvicorn": {"handlers": ["all"], "level": "INFO"},
+            "bridge": {"handlers": ["all"], "level": "INFO", "filters": ["broken"]},
+        },
+    }
+    (tmp_path / "log.json").write_text(json.dumps(config))
+    (tmp_path / "app.py").write_text((APPS / "shop.py").read_text())
+    with Command("serve", "app:app", *PORT, *TWO, "--log-config", "log.json", cwd=tmp_path) as command:
+        command.wait_for("Application startup complete", times=2)
+        command.signal(Signal.SIGTTIN)
+        command.wait_for("Finished server process", times=2)
+        assert command.finish() == 1
+        assert command.stderr.endswith("ValueError: the filter is broken\n")
 
 
 def test_workers_do_not_outlive_their_supervisor() -> None:

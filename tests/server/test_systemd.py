@@ -13,7 +13,7 @@ from signal import Signals as Signal
 import pytest
 
 from bridge.server.systemd import Notifier
-from tests.server.command import Serving
+from tests.server.command import Command, Serving
 
 PORT = ("--port", "0")
 
@@ -79,7 +79,8 @@ def test_it_is_told_of_the_beginning_and_the_end(systemd: Systemd, processes: tu
 def test_ready_is_said_when_the_app_has_started(systemd: Systemd, pipe: Path, tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(
         f"""
-open({str(pipe)!r}).read()
+import os
+os.read(os.open({str(pipe)!r}, os.O_RDONLY), 1)
 def app(environ, start_response):
     start_response('200 OK', [])
     return []
@@ -87,9 +88,20 @@ def app(environ, start_response):
     )
     with Serving("app:app", *PORT, "--workers", "2", cwd=tmp_path, env={"NOTIFY_SOCKET": systemd.address}):
         systemd.wait_for_silence()
-        with pipe.open("w"):
-            pass
-        assert systemd.told() == {"READY": "1"}
+        # Open for both, so that a worker that comes late finds what is meant for it.
+        with open(pipe, "r+b", buffering=0) as both:
+            both.write(b"12")  # a byte for each worker
+            assert systemd.told() == {"READY": "1"}
+
+
+def test_ready_is_not_said_of_a_server_whose_workers_die(systemd: Systemd, tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("import os; os._exit(7)")
+    with Command(
+        "serve", "app:app", *PORT, "--supervise", cwd=tmp_path, env={"NOTIFY_SOCKET": systemd.address}
+    ) as command:
+        command.wait_for("starting another in 1 s")
+        command.signal(Signal.SIGTERM)
+        assert systemd.told() == {"STOPPING": "1"}
 
 
 def test_it_is_told_of_a_restart(systemd: Systemd) -> None:

@@ -300,7 +300,7 @@ def _own_options() -> list[click.Parameter]:
             type=click.IntRange(min=0),
             default=1000,
             show_default=True,
-            help="How many websockets a library may serve at once, such as Flask-Sock, each in a thread more.",
+            help="How many websockets a library such as Flask-Sock may serve at once, each in a thread more.",
         ),
         click.Option(
             ["--async-views"],

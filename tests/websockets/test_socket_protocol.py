@@ -168,7 +168,8 @@ def test_the_101_has_a_subprotocol_and_headers(step: int) -> None:
         (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "its handshake has the status 403, not 101"),
         (b"\x81\x02hi\r\n\r\n", "Bad HTTP message"),
         (
-            b"HTTP/1.1 101 OK\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n",
+            b"HTTP/1.1 101 OK\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: x\r\n\r\n",
             "Bad accept token",
         ),
     ],

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Blueprint, Flask, Response, abort, current_app, g, request, session, url_for
 
-from bridge.errors import WebSocketDisconnect
+from bridge.errors import BridgeError, WebSocketDisconnect
 from bridge.flask import Bridge, WebSocket
 
 
@@ -80,17 +80,17 @@ def make_app() -> Flask:
             if request.args.get("early") is None:
                 await ws.accept()
             await steps[step]()
-        except Exception as error:
+        except (BridgeError, TypeError, ValueError) as error:
             await ws.send(f"{type(error).__name__}: {error}")
 
     async def two_receivers(ws: WebSocket) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            first = tasks.create_task(ws.receive())
-            await asyncio.sleep(0)
-            try:
-                await ws.receive()
-            finally:
-                first.cancel()
+        first = asyncio.create_task(ws.receive())
+        await asyncio.sleep(0)
+        try:
+            await ws.receive()
+        finally:
+            first.cancel()
+            await asyncio.wait([first])
 
     @bridge.websocket("/leaves")
     async def leaves(ws: WebSocket) -> str | None:
@@ -164,6 +164,16 @@ def make_app() -> Flask:
                     await ws.send(await ws.receive())
             except TimeoutError:
                 await ws.send("nothing")
+
+    @bridge.websocket("/collects")
+    async def collects(ws: WebSocket) -> None:
+        """Takes its time for each message, and never sends."""
+        await ws.accept()
+        await asyncio.sleep(0.2)
+        async for message in ws:
+            seen.append(str(message))
+            await asyncio.sleep(0.2)
+        seen.append("all")
 
     @bridge.websocket("/cleans")
     async def cleans(ws: WebSocket) -> None:

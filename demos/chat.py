@@ -20,8 +20,8 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from flask import Flask, render_template_string
-from flask_sock import Sock  # type: ignore[import-untyped]  # it has no types
-from simple_websocket import ConnectionClosed, Server  # type: ignore[import-untyped]  # neither has this
+from flask_sock import Sock
+from simple_websocket import ConnectionClosed, Server
 from werkzeug.wrappers import Response
 
 from bridge.flask import Bridge, WebSocket
@@ -101,7 +101,7 @@ def page(version: str) -> str:
 # With Flask-Sock: a plain function, in a thread of its own that waits for the next message
 
 
-@sock.route("/threads/ws")  # type: ignore[untyped-decorator]
+@sock.route("/threads/ws")
 def chat_in_a_thread(ws: Server) -> None:
     with room.visit(ws.send) as messages:
         for message in messages:

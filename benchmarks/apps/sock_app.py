@@ -1,8 +1,8 @@
 """A Flask app with a websocket of Flask-Sock."""
 
 from flask import Flask
-from flask_sock import Sock  # type: ignore[import-untyped]  # it has no types
-from simple_websocket import Server  # type: ignore[import-untyped]  # neither has this
+from flask_sock import Sock
+from simple_websocket import Server
 
 __all__ = ["app"]
 
@@ -10,7 +10,7 @@ app = Flask(__name__)
 _sock = Sock(app)
 
 
-@_sock.route("/echo")  # type: ignore[untyped-decorator]
+@_sock.route("/echo")
 def echo(websocket: Server) -> None:
     """Send back whatever comes."""
     while True:

@@ -1,64 +1,32 @@
-"""An HTTP client that talks to an app in memory, without a socket, for tests.
+"""The transport that calls an app in memory: for httpx's AsyncClient, and for websockets.
 
-`Client` is httpx's AsyncClient over a transport of its own. httpx's own ASGITransport runs the whole app
-before it returns anything; this one streams, in both directions, and so can show that an app streams too: a
-request body is taken from its iterator as the app reads it, and the app waits until the client has taken a
-chunk of the response. Closing a response that is not at its end is a disconnect to the app.
+httpx's own ASGITransport runs the whole app before it returns anything; this one streams, in both directions,
+and so can show that an app streams too: a request body is taken from its iterator as the app reads it, and
+the app waits until the client has taken a chunk of the response. Closing a response that is not at its end is
+a disconnect to the app.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Any, Literal, Self, cast
+from typing import Any, Self
 from urllib.parse import unquote
 
-from bridge.interfaces import detect_interface
+import httpx
+
 from bridge.lifespan import running
-from bridge.types import ASGI3Application, ASGIReceiveEvent, ASGISendEvent, HTTPRequestSideEvent, HTTPScope
-from bridge.wsgi_to_asgi.adapter import WSGIToASGI
+from bridge.testing.websocket import ClientWebSocket
+from bridge.types import (
+    ASGI3Application,
+    ASGIReceiveEvent,
+    ASGISendEvent,
+    HTTPRequestSideEvent,
+    HTTPScope,
+    WebSocketScope,
+)
 
-try:
-    import httpx
-except ModuleNotFoundError as error:  # pragma: no cover  # the tests need httpx themselves
-    raise ModuleNotFoundError(
-        "bridge.testing needs httpx: pip install 'bridge[testing]'", name="httpx"
-    ) from error
-
-__all__ = ["ASGITransport", "Client"]
-
-
-class Client(httpx.AsyncClient):
-    """An httpx.AsyncClient whose requests go to an app in memory; `async with` runs the app's lifespan.
-
-    Args:
-        app: a WSGI or an ASGI application. The former is wrapped in `WSGIToASGI`; wrap it yourself to set
-            its threads or its lifespan.
-        interface: "wsgi" or "asgi", if it cannot be told by looking at the app.
-        base_url: what relative URLs are relative to.
-        root_path: the ASGI `root_path`, where the app is mounted.
-        raise_app_exceptions: raise what the app raises, in the test. If false, the client sees what one
-            behind a real server would: a 500, or a `httpx.RemoteProtocolError` in the middle of a body.
-        options: what `httpx.AsyncClient` takes.
-
-    Raises:
-        TypeError: the app is neither, or it cannot be told which.
-    """
-
-    def __init__(
-        self,
-        app: Callable[..., Any],
-        *,
-        interface: Literal["wsgi", "asgi"] | None = None,
-        base_url: str = "http://testserver",
-        root_path: str = "",
-        raise_app_exceptions: bool = True,
-        **options: Any,
-    ) -> None:
-        transport = ASGITransport(
-            _as_asgi(app, interface), root_path=root_path, raise_app_exceptions=raise_app_exceptions
-        )
-        super().__init__(transport=transport, base_url=base_url, **options)
+__all__ = ["ASGITransport"]
 
 
 class ASGITransport(httpx.AsyncBaseTransport):
@@ -112,6 +80,26 @@ class ASGITransport(httpx.AsyncBaseTransport):
             await exchange.aclose()
             raise
         return httpx.Response(status, headers=list(headers), stream=exchange, request=request)
+
+    def websocket(
+        self, request: httpx.Request, subprotocols: tuple[str, ...], cookies: httpx.Cookies, *, timeout: float
+    ) -> ClientWebSocket:
+        """A websocket whose handshake is this request; it is opened by `async with`.
+
+        Args:
+            request: a GET, with the headers of a handshake.
+            subprotocols: what it offers.
+            cookies: where those go that the app sets when it answers.
+            timeout: how long the app may take for each thing that the client waits for, in seconds.
+        """
+        return ClientWebSocket(
+            self._app,
+            _websocket_scope(_http_scope(request, self._root_path, self._state), subprotocols),
+            request,
+            cookies,
+            timeout=timeout,
+            raise_app_exceptions=self._raise_app_exceptions,
+        )
 
 
 class _Exchange(httpx.AsyncByteStream):
@@ -268,19 +256,9 @@ class _Exchange(httpx.AsyncByteStream):
             raise self._call_failure
 
 
-def _as_asgi(app: Callable[..., Any], interface: Literal["wsgi", "asgi"] | None) -> ASGI3Application:
-    match interface or detect_interface(app):
-        case "wsgi":
-            return cast(ASGI3Application, WSGIToASGI(app))
-        case "asgi":
-            return cast(ASGI3Application, app)
-        case _:
-            raise TypeError(f'cannot tell whether {app!r} is WSGI or ASGI; say interface="wsgi" or "asgi"')
-
-
 def _http_scope(request: httpx.Request, root_path: str, state: dict[str, Any]) -> HTTPScope:
     raw_path, _, query = request.url.raw_path.partition(b"?")
-    port = request.url.port or {"http": 80, "https": 443}.get(request.url.scheme, 80)
+    port = request.url.port or (443 if request.url.scheme in ("https", "wss") else 80)
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.4"},
@@ -296,4 +274,23 @@ def _http_scope(request: httpx.Request, root_path: str, state: dict[str, Any]) -
         "server": (request.url.host, port),
         "state": state.copy(),
         "extensions": {},
+    }
+
+
+def _websocket_scope(http: HTTPScope, subprotocols: tuple[str, ...]) -> WebSocketScope:
+    return {
+        "type": "websocket",
+        "asgi": http["asgi"],
+        "http_version": http["http_version"],
+        "scheme": "wss" if http["scheme"] in ("https", "wss") else "ws",
+        "path": http["path"],
+        "raw_path": http["raw_path"],
+        "query_string": http["query_string"],
+        "root_path": http["root_path"],
+        "headers": http["headers"],
+        "client": http["client"],
+        "server": http["server"],
+        "subprotocols": subprotocols,
+        "state": http["state"],
+        "extensions": {"websocket.http.response": {}},
     }

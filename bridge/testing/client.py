@@ -1,0 +1,97 @@
+"""The client: httpx's AsyncClient over `ASGITransport`, and websockets beside it."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, cast
+
+import httpx
+
+from bridge.interfaces import detect_interface
+from bridge.testing.transport import ASGITransport
+from bridge.testing.websocket import ClientWebSocket
+from bridge.types import ASGI3Application
+from bridge.wsgi_to_asgi.adapter import WSGIToASGI
+
+__all__ = ["Client"]
+
+
+class Client(httpx.AsyncClient):
+    """An httpx.AsyncClient whose requests go to an app in memory; `async with` runs the app's lifespan.
+
+    Args:
+        app: a WSGI or an ASGI application. The former is wrapped in `WSGIToASGI`; wrap it yourself to set
+            its threads or its lifespan.
+        interface: "wsgi" or "asgi", if it cannot be told by looking at the app.
+        base_url: what relative URLs are relative to.
+        root_path: the ASGI `root_path`, where the app is mounted.
+        raise_app_exceptions: raise what the app raises, in the test. If false, the client sees what one
+            behind a real server would: a 500, or a `httpx.RemoteProtocolError` in the middle of a body.
+        options: what `httpx.AsyncClient` takes.
+
+    Raises:
+        TypeError: the app is neither, or it cannot be told which.
+    """
+
+    def __init__(
+        self,
+        app: Callable[..., Any],
+        *,
+        interface: Literal["wsgi", "asgi"] | None = None,
+        base_url: str = "http://testserver",
+        root_path: str = "",
+        raise_app_exceptions: bool = True,
+        **options: Any,
+    ) -> None:
+        transport = ASGITransport(
+            _as_asgi(app, interface), root_path=root_path, raise_app_exceptions=raise_app_exceptions
+        )
+        super().__init__(transport=transport, base_url=base_url, **options)
+        self._in_memory = transport
+
+    def websocket(
+        self,
+        path: str,
+        *,
+        subprotocols: Iterable[str] = (),
+        params: httpx._types.QueryParamTypes | None = None,
+        headers: httpx._types.HeaderTypes | None = None,
+        timeout: float = 5.0,
+    ) -> ClientWebSocket:
+        """A websocket to the app; `async with` opens and closes it.
+
+        The client's `base_url`, headers, parameters and cookies go along, and a cookie that the app sets in
+        its answer to the handshake goes into the client's jar. The app is held to the ASGI spec: an event out
+        of order or with a wrong value is an error in the test.
+
+        Args:
+            path: of the websocket, or its URL.
+            subprotocols: what the client offers, the one it likes best first.
+            params: of the query string.
+            headers: fields of the handshake, beside those of every handshake.
+            timeout: how long the app may take for each thing that the test waits for, in seconds.
+        """
+        offered = tuple(subprotocols)
+        fields = httpx.Headers(_HANDSHAKE)
+        if offered:
+            fields["sec-websocket-protocol"] = ", ".join(offered)
+        fields.update(headers)
+        request = self.build_request("GET", path, params=params, headers=fields)
+        return self._in_memory.websocket(request, offered, self.cookies, timeout=timeout)
+
+
+# RFC 6455, 4.1; the key is the example of 1.3.
+_HANDSHAKE = {
+    "connection": "Upgrade",
+    "upgrade": "websocket",
+    "sec-websocket-version": "13",
+    "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
+
+
+def _as_asgi(app: Callable[..., Any], interface: Literal["wsgi", "asgi"] | None) -> ASGI3Application:
+    match interface or detect_interface(app):
+        case "wsgi":
+            return cast(ASGI3Application, WSGIToASGI(app))
+        case "asgi":
+            return cast(ASGI3Application, app)
+        case _:
+            raise TypeError(f'cannot tell whether {app!r} is WSGI or ASGI; say interface="wsgi" or "asgi"')

@@ -67,9 +67,9 @@ __all__ = [
     "WebSocketAppEvent",
     "WebSocketHostEvent",
     "WebSocketReceive",
-    "WebSocketReceiveEvent",
     "WebSocketScope",
     "WebSocketSend",
+    "WebSocketSendEvent",
 ]
 
 AnyScope: TypeAlias = Scope | MutableMapping[str, Any]

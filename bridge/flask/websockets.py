@@ -151,6 +151,8 @@ class WebSocket:
     async def __anext__(self) -> str | bytes:
         """The next message; the end of the websocket is that of the iteration."""
         try:
+            if self._is_accepted:
+                return await self._reader.receive()  # what `receive` would do, a coroutine sooner
             return await self.receive()
         except WebSocketDisconnect:
             raise StopAsyncIteration from None

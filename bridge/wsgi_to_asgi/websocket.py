@@ -19,9 +19,9 @@ from bridge.types import (
     HTTPScope,
     WebSocketAppEvent,
     WebSocketReceive,
-    WebSocketReceiveEvent,
     WebSocketScope,
     WebSocketSend,
+    WebSocketSendEvent,
 )
 from bridge.wsgi_to_asgi.websocket_states import WebSocketState, WebSocketStates
 
@@ -159,21 +159,23 @@ class HostWebSocket:
             WebSocketDisconnect: the client has closed the websocket, or is gone.
             BridgeError: it was not accepted yet, or the host sent what it may not send.
         """
-        if self.state == "closed":
+        state = self._states.combined
+        if state == "closed":
             raise self._disconnect()
-        if self.state != "open":
-            raise BridgeError(f"a message was to be received, but the websocket is {self.state}; accept it")
+        if state != "open":
+            raise BridgeError(f"a message was to be received, but the websocket is {state}; accept it")
         try:
             event = await self._receive()
         except OSError as error:
             raise self._end_by(ABNORMAL, "") from error
+        if event["type"] == "websocket.receive":
+            text = event.get("text")
+            return text if text is not None else event.get("bytes") or b""
         if event["type"] == "websocket.disconnect":
             code = event.get("code")
             raise self._end_by(NO_STATUS if code is None else code, event.get("reason") or "")
         self._states.received(event["type"])
-        message = cast(WebSocketReceiveEvent, event)
-        text = message.get("text")
-        return text if text is not None else message.get("bytes") or b""
+        raise AssertionError("the states allow no other event here")
 
     async def send(self, data: str | bytes) -> None:
         """Send a message; waits while the client is behind.
@@ -183,10 +185,18 @@ class HostWebSocket:
             BridgeError: it was not accepted yet.
         """
         self._begin_to_send("websocket.send")
-        if isinstance(data, str):
-            await self._pass_on({"type": "websocket.send", "bytes": None, "text": data})
-        else:
-            await self._pass_on({"type": "websocket.send", "bytes": data, "text": None})
+        is_text = isinstance(data, str)
+        event = {
+            "type": "websocket.send",
+            "bytes": None if is_text else data,
+            "text": data if is_text else None,
+        }
+        try:
+            await self._send(cast(WebSocketSendEvent, event))
+        except (OSError, RuntimeError) as error:
+            # The latter is uvicorn's between a ping that was not answered and the connection's end. That the
+            # order is right has been seen to, so it cannot be the app's fault.
+            raise self._end_by(ABNORMAL, "") from error
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Close it; before it was accepted, that is a refusal, for which hosts answer 403. Twice is once."""
@@ -194,7 +204,7 @@ class HostWebSocket:
             self._states.sending("websocket.close")
             self.close_code, self.close_reason = code, reason
             self._tell_ended()
-            with suppress(OSError, RuntimeError):  # as in `_pass_on`
+            with suppress(OSError, RuntimeError):  # as in `send`
                 await self._send({"type": "websocket.close", "code": code, "reason": reason})
 
     # The request: in the place of a host's `receive` and `send`
@@ -236,7 +246,7 @@ class HostWebSocket:
         await self._pass_on({"type": "websocket.http.response.start", "status": status, "headers": headers})
 
     def _begin_to_send(self, event: str) -> None:
-        if self.state == "closed":
+        if self._states.combined == "closed":
             raise self._disconnect()
         self._states.sending(event)
 
@@ -244,12 +254,6 @@ class HostWebSocket:
         try:
             await self._send(event)
         except OSError as error:
-            raise self._end_by(ABNORMAL, "") from error
-        except RuntimeError as error:
-            # From uvicorn, between a ping that was not answered and the end of the connection. That the order
-            # is right has been seen to, so it cannot be the app's fault.
-            if event["type"] != "websocket.send":
-                raise
             raise self._end_by(ABNORMAL, "") from error
 
     def _end_by(self, code: int, reason: str) -> WebSocketDisconnect:

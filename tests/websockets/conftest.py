@@ -14,7 +14,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="class")
-def host(request: pytest.FixtureRequest, name: str) -> Iterator[ServingHost]:
+def served(request: pytest.FixtureRequest, name: str) -> Iterator[ServingHost]:
     """That host, while it serves the app of the class."""
-    with WEBSOCKET_HOSTS[name](request.cls.app) as host:
-        yield host
+    with WEBSOCKET_HOSTS[name](request.cls.app) as served:
+        yield served

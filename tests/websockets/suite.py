@@ -59,25 +59,25 @@ class WebSocketSuite:
         return replace(WEBSOCKET_HOSTS[name].manners, **self.changed.get(name, {}))
 
     @pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES)
-    async def test_echo(self, host: ServingHost, message: Any) -> None:
+    async def test_echo(self, served: ServingHost, message: Any) -> None:
         messages = message if isinstance(message, list) else [message]
-        async with host.connect("/echo") as ws:
+        async with served.connect("/echo") as ws:
             for sent in messages:
                 await ws.send(sent)
             for sent in messages:
                 assert (await ws.recv()) == sent
 
     @pytest.mark.parametrize("message", ["", b""])
-    async def test_empty_messages(self, host: ServingHost, manners: Manners, message: str | bytes) -> None:
-        async with host.connect("/echo") as ws:
+    async def test_empty_messages(self, served: ServingHost, manners: Manners, message: str | bytes) -> None:
+        async with served.connect("/echo") as ws:
             await ws.send(message)
             await ws.send("next")
             if manners.sends_empty_messages:
                 assert (await ws.recv()) == message
             assert (await ws.recv()) == "next"
 
-    async def test_fragments_are_one_message(self, host: ServingHost) -> None:
-        async with host.connect("/echo") as ws:
+    async def test_fragments_are_one_message(self, served: ServingHost) -> None:
+        async with served.connect("/echo") as ws:
             await ws.send(["Grü", "", "ße"])
             assert (await ws.recv()) == "Grüße"
 
@@ -85,24 +85,24 @@ class WebSocketSuite:
         ("offered", "chosen"), [((), None), (("a",), None), (("a", "chat"), "chat")], ids=str
     )
     async def test_subprotocols(
-        self, host: ServingHost, offered: tuple[str, ...], chosen: str | None
+        self, served: ServingHost, offered: tuple[str, ...], chosen: str | None
     ) -> None:
-        async with host.connect("/echo", *offered) as ws:
+        async with served.connect("/echo", *offered) as ws:
             assert ws.subprotocol == chosen
 
-    async def test_the_handshake(self, host: ServingHost, manners: Manners) -> None:
-        async with host.connect("/headers?q=%C3%BC", cookie="k=v", x_from="suite") as ws:
+    async def test_the_handshake(self, served: ServingHost, manners: Manners) -> None:
+        async with served.connect("/headers?q=%C3%BC", cookie="k=v", x_from="suite") as ws:
             seen = json.loads(await ws.recv())
             assert ws.response is not None
             assert ("room=blue" in ws.response.headers.get("set-cookie", "")) == manners.sends_accept_headers
         assert seen["query"] == "q=%C3%BC"
         assert seen["headers"]["cookie"] == "k=v"
         assert seen["headers"]["x-from"] == "suite"
-        assert seen["headers"]["host"] == f"127.0.0.1:{host.port}"
+        assert seen["headers"]["host"] == f"127.0.0.1:{served.port}"
 
     @pytest.mark.parametrize("path", ["/denied", "/denied-in-parts"])
-    async def test_a_denial(self, host: ServingHost, manners: Manners, path: str) -> None:
-        refusal = await self.refusal(host, path)
+    async def test_a_denial(self, served: ServingHost, manners: Manners, path: str) -> None:
+        refusal = await self.refusal(served, path)
         if not manners.has_denial:
             assert refusal.status_code == 403
         elif path == "/denied-in-parts" and not manners.takes_denial_in_parts:
@@ -111,28 +111,28 @@ class WebSocketSuite:
             assert (refusal.status_code, refusal.headers["www-authenticate"]) == (401, "Basic")
             assert refusal.body == b"who are you?"
 
-    async def test_what_is_not_there(self, host: ServingHost, manners: Manners) -> None:
+    async def test_what_is_not_there(self, served: ServingHost, manners: Manners) -> None:
         expected = self.missing if manners.has_denial else 403
-        assert (await self.refusal(host, "/missing")).status_code == expected
+        assert (await self.refusal(served, "/missing")).status_code == expected
 
-    async def test_an_app_that_fails_before_it_accepts(self, host: ServingHost, manners: Manners) -> None:
-        assert (await self.refusal(host, "/fails")).status_code == manners.failed
+    async def test_an_app_that_fails_before_it_accepts(self, served: ServingHost, manners: Manners) -> None:
+        assert (await self.refusal(served, "/fails")).status_code == manners.failed
 
-    async def test_an_app_that_breaks(self, host: ServingHost, manners: Manners) -> None:
-        async with host.connect("/breaks") as ws:
+    async def test_an_app_that_breaks(self, served: ServingHost, manners: Manners) -> None:
+        async with served.connect("/breaks") as ws:
             await ws.send("go on")
             assert (await self.end(ws))[0] == manners.broke
 
-    async def test_an_app_that_returns(self, host: ServingHost, name: str) -> None:
+    async def test_an_app_that_returns(self, served: ServingHost, name: str) -> None:
         if name not in self.returned:
             pytest.skip("this host leaves the websocket open")
-        async with host.connect("/returns") as ws:
+        async with served.connect("/returns") as ws:
             assert (await ws.recv()) == "the last one"
             assert (await self.end(ws))[0] == self.returned[name]
 
     @pytest.mark.parametrize("code", [1000, 1001, 1011, 3000, 4999])
-    async def test_the_app_closes(self, host: ServingHost, manners: Manners, code: int) -> None:
-        async with host.connect(f"/closes/{code}") as ws:
+    async def test_the_app_closes(self, served: ServingHost, manners: Manners, code: int) -> None:
+        async with served.connect(f"/closes/{code}") as ws:
             await ws.send("go on")
             if code in manners.cannot_close_with:
                 assert (await self.end(ws))[0] == manners.broke
@@ -140,8 +140,8 @@ class WebSocketSuite:
                 assert await self.end(ws) == (code, "as you wish ✓" if manners.sends_reason else "")
 
     @pytest.mark.parametrize("code", [1000, 1001, 3000, 4999])
-    async def test_the_client_closes(self, host: ServingHost, manners: Manners, code: int) -> None:
-        async with host.connect(f"/watched/{code}") as ws:
+    async def test_the_client_closes(self, served: ServingHost, manners: Manners, code: int) -> None:
+        async with served.connect(f"/watched/{code}") as ws:
             await ws.send("here")
             assert (await ws.recv()) == "here"
             await ws.close(code, "had enough ✓")
@@ -149,18 +149,18 @@ class WebSocketSuite:
             code if manners.tells_code else manners.vanished,
             "had enough ✓" if manners.tells_reason else "",
         ]
-        assert await self.end_that_the_app_saw(host, str(code)) == expected
+        assert await self.end_that_the_app_saw(served, str(code)) == expected
 
-    async def test_the_client_vanishes(self, host: ServingHost, manners: Manners) -> None:
-        async with host.connect("/watched/vanished") as ws:
+    async def test_the_client_vanishes(self, served: ServingHost, manners: Manners) -> None:
+        async with served.connect("/watched/vanished") as ws:
             await ws.send("here")
             assert (await ws.recv()) == "here"
             ws.transport.abort()
-        assert await self.end_that_the_app_saw(host, "vanished") == [manners.vanished, ""]
+        assert await self.end_that_the_app_saw(served, "vanished") == [manners.vanished, ""]
 
-    async def test_many_at_once(self, host: ServingHost) -> None:
+    async def test_many_at_once(self, served: ServingHost) -> None:
         async def talk(number: int) -> None:
-            async with host.connect("/echo") as ws:
+            async with served.connect("/echo") as ws:
                 for message in (f"{number}-{turn}" for turn in range(10)):
                     await ws.send(message)
                     assert (await ws.recv()) == message
@@ -168,13 +168,13 @@ class WebSocketSuite:
         await asyncio.gather(*(talk(number) for number in range(30)))
 
     async def test_the_host_stops(self, name: str, manners: Manners) -> None:
-        with WEBSOCKET_HOSTS[name](self.app) as host:
-            async with host.connect("/echo") as ws:
+        with WEBSOCKET_HOSTS[name](self.app) as served:
+            async with served.connect("/echo") as ws:
                 await ws.send("here")
                 assert (await ws.recv()) == "here"
-                host.begin_to_stop()
+                served.begin_to_stop()
                 assert (await self.end(ws))[0] == manners.stopped
-            await asyncio.to_thread(host.join)
+            await asyncio.to_thread(served.join)
 
     async def end(self, ws: ClientConnection) -> tuple[int, str]:
         """How the host ends the websocket; it sends no message before."""
@@ -184,13 +184,13 @@ class WebSocketSuite:
         close = ended.value.rcvd
         return (int(close.code), close.reason) if close else (CloseCode.ABNORMAL_CLOSURE, "")
 
-    async def end_that_the_app_saw(self, host: ServingHost, key: str) -> Any:
-        async with host.connect(f"/ended/{key}") as ws, asyncio.timeout(10):
+    async def end_that_the_app_saw(self, served: ServingHost, key: str) -> Any:
+        async with served.connect(f"/ended/{key}") as ws, asyncio.timeout(10):
             return json.loads(await ws.recv())
 
-    async def refusal(self, host: ServingHost, path: str) -> Any:
+    async def refusal(self, served: ServingHost, path: str) -> Any:
         """The response to a handshake that is refused."""
         with pytest.raises(InvalidStatus) as refused:
-            async with host.connect(path):
+            async with served.connect(path):
                 pass
         return refused.value.response

@@ -96,7 +96,8 @@ class Server(uvicorn.Server):
             # The lifespan hears of the end when all responses have ended, of which a stream may have none.
             for adapter in self._adapters:
                 adapter.end_streams()
-            await asyncio.sleep(0)  # websockets are closed with 1001 now, before uvicorn does it with 1012
+            # A turn of the loop, in which websockets are closed: uvicorn would tell their clients 1012.
+            await asyncio.sleep(0)
             await super().shutdown(sockets)
         finally:
             for task in self._tasks:

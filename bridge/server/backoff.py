@@ -8,6 +8,9 @@ _SETTLED = 60.0
 _FIRST = 1.0
 _LONGEST = 30.0
 
+# For a worker that has served: it can, and a request that kills workers must not leave nobody there for long.
+_LONGEST_AFTER_SERVICE = 2.0
+
 
 class Backoff:
     """Counts deaths: the first is followed by a start at once, further ones by longer and longer waits.
@@ -20,13 +23,13 @@ class Backoff:
         self._wait = 0.0
         self._until = 0.0
 
-    def after(self, started_at: float, died_at: float) -> float:
+    def after(self, started_at: float, died_at: float, *, has_served: bool = False) -> float:
         """How many seconds to wait after the death of a worker; both times are those of one clock."""
         if started_at < self._until:
             return max(self._until - died_at, 0.0)
         if died_at - started_at >= _SETTLED:
             self._wait = 0.0
-        wait = self._wait
-        self._wait = min(max(2 * wait, _FIRST), _LONGEST)
+        wait = min(self._wait, _LONGEST_AFTER_SERVICE) if has_served else self._wait
+        self._wait = min(max(2 * self._wait, _FIRST), _LONGEST)
         self._until = died_at + wait
         return wait

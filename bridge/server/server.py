@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import os
 import random
 import socket
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["Server", "State"]
 
 logger = logging.getLogger("bridge")
+
+# Times --timeout-worker-healthcheck; with its default, 30 s, as gunicorn gives its workers.
+_STUCK = 6
 
 State: TypeAlias = Literal["starting", "serving", "spent", "stopping"]
 
@@ -44,6 +48,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._has_supervisor = has_supervisor
         self._is_replaced = False
+        self._ticked_at = math.inf
         self._notifier = Notifier({} if has_supervisor else os.environ)
         self._tasks: list[asyncio.Task[None]] = []  # beside those of requests
 
@@ -57,6 +62,17 @@ class Server(uvicorn.Server):
         if self._max_requests is not None and self.server_state.total_requests >= self._max_requests:
             return "spent"
         return "serving"
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether something has held the event loop for long, where it should go on serving."""
+        longest = _STUCK * self.config.timeout_worker_healthcheck
+        return self.state in ("serving", "spent") and time.monotonic() - self._ticked_at > longest
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called ten times a second; see uvicorn."""
+        self._ticked_at = time.monotonic()
+        return await super().on_tick(counter)
 
     def retire(self) -> None:
         """Stop at once, as another process has taken over; may be called from any thread."""

@@ -187,13 +187,13 @@ class Workers(Multiprocess):
     # What follows from what workers are at
 
     def _judge(self, worker: Worker) -> None:
-        if worker.has_ended or worker.is_hung:
-            self._bury(worker)
-        elif worker.state == "stopping":
+        if worker.state == "stopping" or (worker.has_ended and worker.exitcode == -signal.SIGTERM):
             logger.info("worker [%d] was told to stop by somebody else; starting another", worker.pid)
             self._metrics.worker_restarted("stopped")
             self._workers.remove(worker)
             self._expect_end(worker, self.config.settings.drain_delay)
+        elif worker.has_ended or worker.is_hung:
+            self._bury(worker)
         elif worker.state != "starting":
             self._has_served = True
             if worker.state == "spent" and worker not in self._to_replace:
@@ -211,12 +211,15 @@ class Workers(Multiprocess):
             self.has_failed = True
             self.should_exit.set()
             return
-        self._wait_after(worker.started_at, f"worker [{worker.pid}] {what}; starting another")
+        has_served = worker.state != "starting"
+        self._wait_after(
+            worker.started_at, f"worker [{worker.pid}] {what}; starting another", has_served=has_served
+        )
 
-    def _wait_after(self, started_at: float, message: str) -> None:
+    def _wait_after(self, started_at: float, message: str, *, has_served: bool = False) -> None:
         """Put off the next start, the longer the more of them have died, or could not be started."""
         now = time.monotonic()
-        seconds = self._backoff.after(started_at, now)
+        seconds = self._backoff.after(started_at, now, has_served=has_served)
         self._start_after = now + seconds
         logger.error("%s%s", message, f" in {seconds:.2g} s" if seconds else "")
 

@@ -60,7 +60,8 @@ class Worker(Process):
         """Ask the process what it is at, and read what it has answered; waits for nothing.
 
         One that serves and has not answered in `--timeout-worker-healthcheck` is hung, and so is one that has
-        not come to serve in `--timeout-worker-start`.
+        not come to serve in `--timeout-worker-start`. It answers in a thread, so that it may be busy; but not
+        when its event loop has been held for six times as long.
         """
         now = time.monotonic()
         try:
@@ -127,7 +128,9 @@ class Worker(Process):
             while True:
                 if self.child_conn.recv() == _RETIRE:
                     self.server.retire()
-                else:
+                elif (
+                    not self.server.is_stuck
+                ):  # else nothing is said, which the supervisor takes for an answer
                     self.child_conn.send(self.server.state)
         except (OSError, EOFError):
             if not self.server.should_exit:

@@ -264,6 +264,35 @@ def test_workers_that_die_together_die_once() -> None:
     assert backoff.after(103, 104) == 2
 
 
+def test_workers_that_have_served_are_started_again_soon() -> None:
+    backoff = Backoff()
+    deaths = [(10 * number, 10 * number + 5) for number in range(6)]
+    assert [backoff.after(*each, has_served=True) for each in deaths] == [0, 1, 2, 2, 2, 2]
+    assert backoff.after(70, 75) == 30
+
+
+@pytest.mark.timeout(40)
+def test_a_worker_whose_event_loop_is_held_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(
+        """
+import time
+async def app(scope, receive, send):
+    assert scope["type"] == "http"
+    if scope["path"] == "/held":
+        time.sleep(600)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"Hello"})
+"""
+    )
+    typed = (*ONE, "--timeout-worker-healthcheck", "1")
+    with Serving("app:app", *PORT, *typed, cwd=tmp_path) as serving, serving.connection() as held:
+        (pid,) = pids_of(serving, 1)
+        assert serving.get("/").text == "Hello"
+        held.request("GET", "/held")
+        serving.wait_for(rf"worker \[{pid}\] does not answer, and was killed; starting another$")
+        assert serving.get("/").text == "Hello"
+
+
 def test_all_workers_are_replaced_at_once_if_all_are_killed() -> None:
     with Serving("shop:app", *PORT, "--workers", "3") as serving:
         serving.wait_for("Application startup complete", times=3)

@@ -53,6 +53,10 @@ _HANDSHAKE_FIELDS = {
 }
 
 
+# Bytes of an answer that are sent as one: granian 2.8 fails with one in parts.
+_MOST_KEPT = 1 << 20
+
+
 class HostWebSocket:
     """A websocket from the handshake to its end; for one task that receives, and any that send.
 
@@ -63,6 +67,7 @@ class HostWebSocket:
     """
 
     __slots__ = (
+        "_body",
         "_ended",
         "_has_body",
         "_has_failed",
@@ -85,6 +90,7 @@ class HostWebSocket:
         self._receive = receive
         self._send = send
         self._ended: asyncio.Event | None = None  # made by who waits for it
+        self._body = b""  # of a response, not yet sent
         self._has_body = True
         self._has_failed = False
 
@@ -228,11 +234,13 @@ class HostWebSocket:
         elif event["type"] == "http.response.body" and self.state == "answered":
             more = event["more_body"]
             self._states.sending("websocket.http.response.body", more=more)
+            self._body += event["body"]
+            if more and len(self._body) < _MOST_KEPT:
+                return
             if not more:
                 self._tell_ended()
-            await self._pass_on(
-                {"type": "websocket.http.response.body", "body": event["body"], "more_body": more}
-            )
+            body, self._body = self._body, b""
+            await self._pass_on({"type": "websocket.http.response.body", "body": body, "more_body": more})
 
     async def finish(self) -> None:
         """The app's call has ended: close what is still open, by how it went."""

@@ -3,7 +3,7 @@
 `application = WSGIToASGI(flask_app)` is an ASGI application; `bridge serve app:app` serves it.
 """
 
-from bridge.errors import ApplicationError, BridgeError, ClientDisconnected
+from bridge.errors import ApplicationError, BridgeError, ClientDisconnected, WebSocketDisconnect
 from bridge.wsgi_to_asgi.adapter import WSGIToASGI
 from bridge.wsgi_to_asgi.loop_access import run_on_loop
 
@@ -12,6 +12,7 @@ __all__ = [
     "BridgeError",
     "ClientDisconnected",
     "WSGIToASGI",
+    "WebSocketDisconnect",
     "__version__",
     "run_on_loop",
 ]

@@ -170,10 +170,10 @@ class LibraryConnection:
         if state not in (ConnectionState.REMOTE_CLOSING, ConnectionState.CLOSED):
             # wsproto makes a CloseConnection also of what it cannot parse, but no Close has come then.
             yield from self._break(int(event.code), event.reason or "")
-            return
-        yield Closed(int(event.code), event.reason or "")
-        if state is ConnectionState.REMOTE_CLOSING:
-            yield Reply(bytes(self._connection.send(event.response())))
+        else:
+            yield Closed(int(event.code), event.reason or "")
+            if state is ConnectionState.REMOTE_CLOSING:
+                yield Reply(bytes(self._connection.send(event.response())))
 
     def _break(self, code: int, what: str) -> Iterator[LibraryEvent]:
         self._is_broken = True

@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 
-from bridge.errors import BridgeError
+from bridge.errors import BridgeError, ClientDisconnected, WebSocketDisconnect
 from bridge.wsgi_to_asgi.websocket_states import (
     ApplicationState,
     ClientState,
@@ -147,3 +147,16 @@ def test_every_state_is_a_case() -> None:
     assert {states.client for states in reached} == set(get_args(ClientState))
     assert {states.application for states in reached} == set(get_args(ApplicationState))
     assert {states.combined for states in reached} == set(get_args(WebSocketState))
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "said"),
+    [
+        (1000, "", "the websocket is closed: 1000"),
+        (4001, "go home", "the websocket is closed: 4001 go home"),
+    ],
+)
+def test_what_a_disconnect_says(code: int, reason: str, said: str) -> None:
+    error = WebSocketDisconnect(code, reason)
+    assert (error.code, error.reason, str(error)) == (code, reason, said)
+    assert isinstance(error, ClientDisconnected)  # so that what is told of the one is told of the other

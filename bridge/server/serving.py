@@ -123,8 +123,9 @@ class ServeConfig(uvicorn.Config):
     def _protocol_class(self, uvicorns: type[asyncio.Protocol]) -> type[asyncio.Protocol]:
         """Bridge's protocol in the place of uvicorn's own."""
         if uvicorns is HttpToolsProtocol:
-            on_refusal = _do_nothing if self.metrics is None else self.metrics.refused
-            return make_protocol(self.settings.limits, on_refusal)
+            if self.metrics is None:
+                return make_protocol(self.settings.limits)
+            return make_protocol(self.settings.limits, self.metrics.refused)
         logger.info(
             "%s has none of Bridge's limits and deadlines for requests; they come with --http httptools",
             f"--http {self.http}" if isinstance(self.http, str) else self.http.__name__,
@@ -269,10 +270,6 @@ def _run(config: ServeConfig, sockets: list[socket.socket], metrics: MetricsEndp
     server = Server(config)
     server.run(sockets=sockets)
     return 0 if server.started else STARTUP_FAILURE
-
-
-def _do_nothing(status: int) -> None:
-    pass
 
 
 def _report(error: BridgeError) -> int:

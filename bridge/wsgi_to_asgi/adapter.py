@@ -41,7 +41,7 @@ from bridge.wsgi_to_asgi.streams import Streams
 from bridge.wsgi_to_asgi.thread_link import ThreadLink
 from bridge.wsgi_to_asgi.thread_queue import ThreadQueue
 from bridge.wsgi_to_asgi.threads import WorkerPool
-from bridge.wsgi_to_asgi.websocket import HostWebSocket
+from bridge.wsgi_to_asgi.websocket import GOING_AWAY, HostWebSocket
 
 if TYPE_CHECKING:
     from bridge.flask.extension import Bridge
@@ -201,7 +201,13 @@ class WSGIToASGI:
             )
 
     async def _serve_websocket(self, websocket: HostWebSocket) -> None:
-        """Have the app answer the handshake, or do with the websocket what it likes meanwhile."""
+        """Have the app answer the handshake, or do with the websocket what it likes meanwhile.
+
+        When the server has begun to stop, the websocket is refused.
+        """
+        if self._streams.are_ending:
+            await websocket.close(GOING_AWAY)
+            return
         request = websocket.request
         pool = self._pool
         if pool is None or not pool.is_usable:

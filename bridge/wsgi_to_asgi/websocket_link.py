@@ -34,10 +34,7 @@ class WebSocketLink(GreenletLink):
         self._is_stopping = False
 
     async def serve(self) -> None:
-        """See `GreenletLink`. When the server has begun to stop, the websocket is refused."""
-        if self._streams.are_ending:
-            await self.websocket.close(GOING_AWAY)
-            return
+        """See `GreenletLink`."""
         self._streams.links.add(self)
         self.websocket.on_disconnect = self._hear
         await super().serve()

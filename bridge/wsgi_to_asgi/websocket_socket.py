@@ -116,11 +116,6 @@ class WebSocketCall:
             streams=streams,
             buffer_size=buffer_size,
         )
-        if streams.are_ending:
-            await self._websocket.close(GOING_AWAY)
-            self._theirs.close()
-            self._ours.close()
-            return
         streams.links.add(self)
         self._from_library = self._loop.create_task(self._read())
         try:

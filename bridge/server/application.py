@@ -95,6 +95,9 @@ class Application:
     metrics: "Metrics | None" = None
     """What counts; the server is to let it report."""
 
+    is_ours: bool = False
+    """Whether there is nothing between the server and the WSGI app that is not Bridge's."""
+
 
 def make_application(settings: ServeSettings) -> Application:
     """Load the app and adapt it.
@@ -132,6 +135,7 @@ def make_application(settings: ServeSettings) -> Application:
         description=f"{_describe_app(loaded, settings)} · {details}",
         be_unready=health.drain,
         metrics=metrics,
+        is_ours=bridged is not None and loaded.interface == "wsgi",
     )
 
 

@@ -22,6 +22,7 @@ from uvicorn.config import LOG_LEVELS, LOGGING_CONFIG, STARTUP_FAILURE
 from uvicorn.importer import ImportFromStringError
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from bridge.errors import BridgeError
 from bridge.server.app_errors import BrokenAppError
@@ -34,6 +35,7 @@ from bridge.server.protocol import make_protocol
 from bridge.server.server import Server
 from bridge.server.sockets import address_of, bind, bind_all, inherited
 from bridge.server.supervisors import Reloader, Workers, let_ctrl_c_through
+from bridge.server.websocket_connection import BridgeWebSocketProtocol
 
 if TYPE_CHECKING:
     from bridge.server.metrics import Metrics
@@ -107,6 +109,9 @@ class ServeConfig(uvicorn.Config):
         if self.ssl is not None:
             self._set_minimum_version(self.ssl)
         self.http_protocol_class = self._protocol_class(self.http_protocol_class)
+        if self._application.is_ours and self.ws_protocol_class is WebSocketsSansIOProtocol:
+            # Not for an app with middleware of its own, which may want to see each message.
+            self.ws_protocol_class = BridgeWebSocketProtocol
         if self.settings.clear_forwarded:
             # The one that says who is trusted; without it, nobody is.
             proxies = self.loaded_app if isinstance(self.loaded_app, ProxyHeadersMiddleware) else None

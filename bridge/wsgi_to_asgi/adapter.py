@@ -232,7 +232,7 @@ class WSGIToASGI:
         """Have a thread call the app, with a socket for a library that looks for one."""
         try:
             # Not before: an app without websockets needs no wsproto.
-            from bridge.wsgi_to_asgi.websocket_socket import WebSocketCall, foreign_async_mode
+            from bridge.wsgi_to_asgi.websocket_call import WebSocketCall, foreign_async_mode
         except ModuleNotFoundError as error:
             if error.name != "wsproto":
                 raise

@@ -223,7 +223,7 @@ class GreenletLink:
         finally:
             del failure  # or it would hold this frame, which holds it, until the garbage collector comes
 
-    def end_event_stream(self) -> None:
+    def end(self) -> None:
         """Bring the response to its end, if it is an open stream of server-sent events, which has none."""
         if self._open and self._gone is None and is_event_stream(self._headers):
             self._leave(reasons.STOPPING)
@@ -403,7 +403,7 @@ class GreenletLink:
             self._listen()
             self._streams.links.add(self)
             if self._streams.are_ending:
-                self.end_event_stream()
+                self.end()
 
     def _is_out_of_breath(self) -> bool:
         """Whether many parts have been sent, and the call has waited for nothing in between."""

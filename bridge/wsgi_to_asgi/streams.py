@@ -6,7 +6,7 @@ __all__ = ["Streams"]
 
 
 class _Link(Protocol):
-    def end_event_stream(self) -> None: ...
+    def end(self) -> None: ...
 
 
 class Streams:
@@ -21,4 +21,4 @@ class Streams:
         if not self.are_ending:
             self.are_ending = True
             for link in list(self.links):
-                link.end_event_stream()
+                link.end()

@@ -300,7 +300,7 @@ class ThreadLink:
         finally:
             del failure  # see run()
 
-    def end_event_stream(self) -> None:
+    def end(self) -> None:
         """Bring the response to its end, if it is an open stream of server-sent events, which has none.
 
         The client sees it end at once. The app is waited for a moment only: between two events, a generator
@@ -382,7 +382,7 @@ class ThreadLink:
                 self._open = has_more(event)
                 self._count_sent(size_of(event))
         if self._open and self._streams.are_ending:
-            self.end_event_stream()
+            self.end()
 
     async def _send_end(self) -> None:
         self._open = False

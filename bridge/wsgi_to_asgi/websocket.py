@@ -8,9 +8,10 @@ The states of both sides are in `websocket_states`.
 """
 
 import asyncio
+import socket
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import cast
+from typing import Protocol, cast
 
 from bridge.errors import BridgeError, WebSocketDisconnect
 from bridge.types import (
@@ -32,6 +33,7 @@ __all__ = [
     "NORMAL",
     "NO_STATUS",
     "WEBSOCKET",
+    "Connection",
     "HostWebSocket",
 ]
 
@@ -55,6 +57,25 @@ _HANDSHAKE_FIELDS = {
 
 # Bytes of an answer that are sent as one: granian 2.8 fails with one in parts.
 _MOST_KEPT = 1 << 20
+
+
+class Connection(Protocol):
+    """A connection that can be given away: the extension `bridge.connection` of a websocket's scope.
+
+    When it is, the app still answers the handshake, with `websocket.accept` or otherwise, and ends the
+    websocket with `websocket.close`. There are no messages.
+    """
+
+    def hand_over(self, handshake: Callable[[bytes], bool]) -> socket.socket:
+        """The socket for the library.
+
+        Args:
+            handshake: called with the head of the library's 101, in its thread; accepts the websocket, and
+                returns whether the client is there to have it.
+        """
+
+    def abort(self) -> None:
+        """End the connection."""
 
 
 class HostWebSocket:
@@ -108,6 +129,11 @@ class HostWebSocket:
     def can_be_answered(self) -> bool:
         """Whether the host can send a response in the place of an accept; else it answers 403 itself."""
         return "websocket.http.response" in (self.scope.get("extensions") or {})
+
+    @property
+    def offered_connection(self) -> Connection | None:
+        """The client's connection, if the host would give it away."""
+        return cast("Connection | None", (self.scope.get("extensions") or {}).get("bridge.connection"))
 
     @property
     def request(self) -> HTTPScope:

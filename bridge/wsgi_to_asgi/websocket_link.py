@@ -39,7 +39,7 @@ class WebSocketLink(GreenletLink):
         self.websocket.on_disconnect = self._hear
         await super().serve()
 
-    def end_event_stream(self) -> None:
+    def end(self) -> None:
         """The server stops: tell the client, and then the handler, as if the client had left."""
         if self._is_stopping:
             return

@@ -82,6 +82,11 @@ class Broken:
     code: int
     what: str
 
+    def describe(self, path: str) -> str:
+        """A line for the log."""
+        where = ascii(path)[1:-1]
+        return f"{where}: the app's websocket library has broken the protocol (RFC 6455): {self.what}"
+
 
 LibraryEvent: TypeAlias = Accepted | Received | Reply | Closed | Broken
 

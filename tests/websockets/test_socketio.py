@@ -12,6 +12,7 @@ import pytest
 import socketio
 
 from bridge import WSGIToASGI
+from bridge.server.websocket_connection import BridgeWebSocketProtocol
 from tests.hosts import Host, RunningHost
 from tests.server.command import Serving
 from tests.websockets.apps import rooms
@@ -43,9 +44,9 @@ class Person:
         return self.client.call(event, data, timeout=10)
 
 
-@pytest.fixture(params=["websockets-sansio", "wsproto"])
-def protocol(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+@pytest.fixture(params=["websockets-sansio", "wsproto", BridgeWebSocketProtocol])
+def protocol(request: pytest.FixtureRequest) -> Any:
+    return request.param
 
 
 @pytest.fixture(params=TRANSPORTS)
@@ -54,7 +55,7 @@ def transport(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def host(protocol: str, caplog: pytest.LogCaptureFixture) -> Iterator[RunningHost]:
+def host(protocol: Any, caplog: pytest.LogCaptureFixture) -> Iterator[RunningHost]:
     """Serves the app; nothing is worth a word in the log while it does."""
     with Host("uvicorn", "uvloop")(WSGIToASGI(rooms.app), ws=protocol) as running:
         yield running

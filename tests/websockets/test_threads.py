@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from bridge import WSGIToASGI
+from bridge.server.websocket_connection import BridgeWebSocketProtocol
 from tests.hosts import Host, RunningHost
 from tests.server.command import Serving, without
 from tests.websockets.apps import socks
@@ -27,14 +28,19 @@ from tests.websockets.apps import socks
 APPS = Path(__file__).parent / "apps"
 
 
-@pytest.fixture(params=["websockets-sansio", "wsproto"])
-def protocol(request: pytest.FixtureRequest) -> str:
-    """uvicorn's two implementations of websockets."""
-    return str(request.param)
+# Where the app has one end of a pair, and where it has the client's connection.
+PAIRS = ["websockets-sansio", "wsproto"]
+WITH_PAIRS = pytest.mark.parametrize("protocol", PAIRS, indirect=True)
+
+
+@pytest.fixture(params=[*PAIRS, BridgeWebSocketProtocol])
+def protocol(request: pytest.FixtureRequest) -> Any:
+    """uvicorn's two implementations of websockets, and Bridge's, which hands connections over."""
+    return request.param
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
-def serve(request: pytest.FixtureRequest, protocol: str) -> Callable[..., Any]:
+def serve(request: pytest.FixtureRequest, protocol: Any) -> Callable[..., Any]:
     """Serves an app, on each of uvicorn's protocols and each loop."""
     host = Host("uvicorn", request.param)
 
@@ -102,11 +108,15 @@ def test_fragments_of_the_client_arrive_as_one(serve: Any) -> None:
         assert ws.recv(timeout=10) == "Grüße"
 
 
-def test_fragments_of_the_library_arrive_as_one(serve: Any) -> None:
+def test_fragments_of_the_library(serve: Any, protocol: Any) -> None:
     with serve() as host, opened(host, "/by-hand/fragments") as ws:
-        assert list(ws.recv_streaming()) == ["Grüße an alle"]
-        assert list(ws.recv_streaming()) == [b"\x00\x01"]
-        assert close_of(ws) == (1000, "")
+        parts: tuple[list[Any], list[Any]] = list(ws.recv_streaming()), list(ws.recv_streaming())
+        if protocol is BridgeWebSocketProtocol:
+            assert parts == (["Grüße ", "an ", "alle"], [b"\x00", b"\x01"])  # as the library has sent them
+            assert close_of(ws) == (1005, "")
+        else:
+            assert parts == (["Grüße an alle"], [b"\x00\x01"])
+            assert close_of(ws) == (1000, "")
 
 
 def test_pings_of_the_library_are_answered(serve: Any) -> None:
@@ -243,6 +253,7 @@ def test_a_message_larger_than_the_library_takes(serve: Any) -> None:
                 assert close_of(ws) == (1009, "Message is too big")
 
 
+@WITH_PAIRS
 def test_a_library_that_breaks_the_protocol(serve: Any, caplog: pytest.LogCaptureFixture) -> None:
     with serve() as host, opened(host, "/by-hand/breaks") as ws:
         assert close_of(ws) == (1011, "")
@@ -373,6 +384,7 @@ def test_an_adapter_ends_its_websockets(serve: Any) -> None:
         assert refusal_of(host, "/wait")[0] == 403  # one that is late
 
 
+@WITH_PAIRS
 @pytest.mark.parametrize("options", [(), ("--workers", "2")], ids=["one", "two workers"])
 def test_bridge_serve_stops(protocol: str, options: tuple[str, ...]) -> None:
     with Serving("socks:app", "--port", "0", "--ws", protocol, *options, cwd=APPS) as serving:

@@ -9,8 +9,8 @@ from bridge.flask import Bridge, WebSocket
 
 _async_flask = Flask(__name__)
 _bridge = Bridge(_async_flask)
-_sock_flask = Flask(__name__)
-_sock = Sock(_sock_flask)
+sock_flask = Flask(__name__)
+_sock = Sock(sock_flask)
 
 
 @_bridge.websocket("/echo")
@@ -26,4 +26,4 @@ def echo_in_a_thread(ws: Server) -> None:
 
 
 on_loop = WSGIToASGI(_async_flask)
-in_thread = WSGIToASGI(_sock_flask)
+in_thread = WSGIToASGI(sock_flask)

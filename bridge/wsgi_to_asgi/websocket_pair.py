@@ -1,7 +1,4 @@
-"""The call of a WSGI app that answers a websocket through a library: Flask-Sock, Flask-SocketIO, others.
-
-Such a library takes the socket of the request out of the environ, where Werkzeug's server has put it, and
-writes its 101 and its frames there. So it gets a socket: one end of a pair, blocking as it expects.
+"""The wire that works on any host: a pair of sockets, of which the library has one end.
 
     the app's thread(s)                  the event loop
     library ──► theirs ═══ socket pair ═══ ours ──► LibraryConnection ──► HostWebSocket ──► client
@@ -26,19 +23,9 @@ The endings, and who hears what:
 import asyncio
 import logging
 import socket
-from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any
 
 from bridge.errors import WebSocketDisconnect
-from bridge.interfaces import is_flask
-from bridge.types import HTTPResponseEvent, HTTPScope, StartResponse, WSGIApplication, WSGIEnvironment
-from bridge.wsgi_to_asgi.call_facts import call_of
-from bridge.wsgi_to_asgi.mailbox import Mailbox
-from bridge.wsgi_to_asgi.streams import Streams
-from bridge.wsgi_to_asgi.thread_link import ThreadLink
-from bridge.wsgi_to_asgi.thread_queue import ThreadQueue
-from bridge.wsgi_to_asgi.threads import WorkerPool
 from bridge.wsgi_to_asgi.websocket import (
     ABNORMAL,
     GOING_AWAY,
@@ -57,30 +44,26 @@ from bridge.wsgi_to_asgi.websocket_protocol import (
     Reply,
 )
 
-__all__ = ["WebSocketCall", "foreign_async_mode"]
+__all__ = ["PairWire"]
 
 logger = logging.getLogger("bridge")
 
 _READ_SIZE = 65536
 
 
-class WebSocketCall:
-    """One call of the app, in a thread, for one websocket.
+class PairWire:
+    """A pair of sockets between a library and a websocket.
 
     Args:
-        app: the WSGI application.
         websocket: the websocket, whose `websocket.connect` has been received.
         loop: the running loop.
     """
 
-    def __init__(
-        self, app: WSGIApplication, websocket: HostWebSocket, loop: asyncio.AbstractEventLoop
-    ) -> None:
-        self._app = app
+    def __init__(self, websocket: HostWebSocket, loop: asyncio.AbstractEventLoop) -> None:
         self._websocket = websocket
         self._loop = loop
         self._library = LibraryConnection(websocket.scope.get("subprotocols") or ())
-        self._ours, self._theirs = _socket_pair()
+        self._ours, self.socket = _socket_pair()
         self._is_over = False  # what the library has written is read to its end, and no more
         self._readable: asyncio.Future[None] | None = None
         self._is_writing = False
@@ -90,75 +73,46 @@ class WebSocketCall:
         self._is_stopping = False
         self._closing: asyncio.Task[None] | None = None
 
-    async def serve(
-        self,
-        request: HTTPScope,
-        state: Mapping[str, Any],
-        *,
-        mailbox: Mailbox,
-        pool: WorkerPool,
-        queue: ThreadQueue,
-        streams: Streams,
-        buffer_size: int,
-    ) -> None:
-        """Make the call; returns when it has ended, and what the library has sent is with the host.
+    @property
+    def key(self) -> str:
+        """The Sec-WebSocket-Key that the library is to see."""
+        return self._library.key
 
-        Raises:
-            ApplicationError: the app's response, in place of a 101, was cut short.
-            Exception: what the host's `send` or `receive` raised.
-        """
-        link = ThreadLink(
-            call_of(self._call, request, state),
-            self._websocket.receive_request,
-            self._send_response,
-            mailbox=mailbox,
-            pool=pool,
-            streams=streams,
-            buffer_size=buffer_size,
-        )
-        streams.links.add(self)
+    def start(self) -> None:
+        """Begin to read what the library writes."""
         self._from_library = self._loop.create_task(self._read())
-        try:
-            await queue.serve(link, pool, self._send_response, request["method"])
-            await self._read_to_the_end()
-            if self._from_host is None:
-                self._theirs.close()  # no library has it
-        finally:
-            streams.links.discard(self)
-            await self._close()
 
-    def end_event_stream(self) -> None:
+    async def settle(self) -> None:
+        """Read what the library has written; returns when the host has it."""
+        self._is_over = True
+        self._look()
+        if self._from_library is not None:
+            await self._from_library
+
+    async def finish(self) -> None:
+        """The call has ended: settle, and close the library's end if no library has it."""
+        await self.settle()
+        if self._from_host is None:
+            self.socket.close()
+
+    def end(self) -> None:
         """The server stops: close the websocket with 1001, as soon as it is open, and tell the library."""
         self._is_stopping = True
         if self._websocket.state == "open" and self._closing is None:
             self._closing = self._loop.create_task(self._end(GOING_AWAY, ""))
 
-    # In the thread
-
-    def _call(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        environ["werkzeug.socket"] = self._theirs
-        environ["HTTP_SEC_WEBSOCKET_KEY"] = self._library.key
+    async def close(self) -> None:
+        """End both ways; raises what has failed on them."""
+        tasks = [task for task in (self._from_library, self._from_host, self._closing) if task is not None]
+        for task in tasks:
+            task.cancel()
         try:
-            return self._app(environ, start_response)
-        except ConnectionError:
-            # How engineio ends each call, so that Werkzeug's server does not answer.
-            if self._websocket.state == "handshake":
-                raise
-            raise WebSocketDisconnect(NORMAL) from None
-
-    # On the loop: what the app answers
-
-    async def _send_response(self, event: HTTPResponseEvent) -> None:
-        """As `HostWebSocket.send_response`; but what came before the answer, such as a 101, is read first."""
-        if event["type"] == "http.response.start":
-            await self._read_to_the_end()
-        await self._websocket.send_response(event)
-
-    async def _read_to_the_end(self) -> None:
-        self._is_over = True
-        self._look()
-        if self._from_library is not None:
-            await self._from_library
+            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            self._ours.close()
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
 
     # From the library to the host
 
@@ -215,11 +169,7 @@ class WebSocketCall:
         elif isinstance(event, Closed):
             await self._end(NORMAL if event.code == NO_STATUS else event.code, event.reason)
         elif isinstance(event, Broken):
-            logger.error(
-                "%s: the app's websocket library has broken the protocol (RFC 6455): %s; closing with 1011",
-                ascii(self._websocket.scope["path"])[1:-1],
-                event.what,
-            )
+            logger.error("%s", event.describe(self._websocket.scope["path"]))
             await self._end(INTERNAL_ERROR, "")
 
     async def _end(self, code: int, reason: str) -> None:
@@ -271,18 +221,6 @@ class WebSocketCall:
         with suppress(OSError):
             self._ours.shutdown(socket.SHUT_WR)
 
-    async def _close(self) -> None:
-        tasks = [task for task in (self._from_library, self._from_host, self._closing) if task is not None]
-        for task in tasks:
-            task.cancel()
-        try:
-            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-        finally:
-            self._ours.close()
-        for outcome in outcomes:
-            if isinstance(outcome, Exception):
-                raise outcome
-
 
 class _LibrarySocket(socket.socket):
     """The library's end, which is closed when nobody has it any more.
@@ -300,14 +238,3 @@ def _socket_pair() -> tuple[socket.socket, socket.socket]:
     ours.setblocking(False)
     theirs.setblocking(True)  # whatever the default timeout: libraries expect to wait
     return ours, _LibrarySocket(fileno=theirs.detach())
-
-
-def foreign_async_mode(app: WSGIApplication) -> str | None:
-    """The async mode of the app's Socket.IO server, if it is one that needs a server of its own.
-
-    eventlet's and gevent's run on their own loops, and take their websockets from their own servers.
-    """
-    extension = app.extensions.get("socketio") if is_flask(app) else None
-    server = getattr(extension, "server", None) or getattr(app, "engineio_app", None)
-    mode = getattr(server, "async_mode", None)
-    return mode if isinstance(mode, str) and mode != "threading" else None

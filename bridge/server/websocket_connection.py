@@ -1,0 +1,163 @@
+"""uvicorn's websockets, and how a library for WSGI servers gets the connection of one.
+
+Flask-Sock and its like are websocket servers themselves, which read and write a socket. On other hosts they
+get one end of a pair, and each message is parsed and made three times. Here they have the connection itself,
+as on a WSGI server; uvicorn's transport is paused meanwhile. It brought Flask-Sock's echo from 0.39 of its
+rate on gunicorn to about the same.
+
+What the server is for, it still does: it answers the handshake, with the fields that middleware has added;
+closes the websocket when it stops; and limits messages (`--ws-max-size`). In the place of pings the kernel
+finds out that a client is gone, within the same time (`--ws-ping-interval`, `--ws-ping-timeout`). There is no
+compression.
+"""
+
+import os
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, cast
+
+from uvicorn.protocols.utils import ClientDisconnected
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
+
+from bridge.server.client_socket import ClientSocket
+
+__all__ = ["BridgeWebSocketProtocol"]
+
+_SWITCHING_PROTOCOLS = 101
+
+# RFC 6455, 7.4.1; the first is what uvicorn says.
+_SERVICE_RESTART = 1012
+_INTERNAL_ERROR = 1011
+
+# Bytes that are kept of what a client sends before it has had its 101, for which it should wait.
+_MOST_EARLY = 65536
+
+
+class BridgeWebSocketProtocol(WebSocketsSansIOProtocol):
+    """One websocket, whose scope has the extension `bridge.connection`."""
+
+    _client: ClientSocket | None = None
+    _is_given = False
+    _is_library_done = False
+    _early = b""
+
+    def handle_connect(self, event: Request) -> None:
+        """The client wishes for a websocket: see uvicorn."""
+        super().handle_connect(event)
+        if self.response.status_code == _SWITCHING_PROTOCOLS and self.scheme == "ws":
+            extensions = cast("dict[str, object]", self.scope["extensions"])
+            extensions["bridge.connection"] = self
+
+    def hand_over(self, handshake: Callable[[bytes], bool]) -> socket.socket:
+        """Give the connection away, if the app accepts the websocket; see `Connection`."""
+        fileno = os.dup(self.transport.get_extra_info("socket").fileno())
+        self._client = ClientSocket(fileno, handshake, self._tell_closed, self.config.ws_max_size)
+        return self._client
+
+    def abort(self) -> None:
+        """End the connection, and whatever the library is doing with it."""
+        if self._client is not None:
+            self._client.end()
+        self.transport.abort()
+
+    # Called by uvicorn
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio's `Protocol`."""
+        if self._client is None:
+            super().data_received(data)
+        elif self._is_given:
+            self._client.discard(data)
+            self._close_if_over()
+        else:
+            self._early += data
+            if len(self._early) > _MOST_EARLY:
+                self.transport.pause_reading()
+
+    async def send(self, message: Any) -> None:
+        """See ASGI."""
+        if self._client is None:
+            await super().send(message)
+        elif message["type"] == "websocket.accept":
+            await self._accept(self._client, message)
+        elif message["type"] == "websocket.close" and self._is_given:
+            self._close(self._client, message.get("code", 1000), message.get("reason") or "")
+        else:
+            await super().send(message)
+
+    def shutdown(self) -> None:
+        """The server stops: see uvicorn. Where that is Bridge's, the adapter has closed it already."""
+        if self._client is None or not self._is_given:
+            super().shutdown()
+        else:
+            self._close(self._client, _SERVICE_RESTART, "")
+
+    # The connection goes there, and comes back
+
+    async def _accept(self, client: ClientSocket, message: Any) -> None:
+        if self.transport.is_closing():
+            raise ClientDisconnected
+        self.read_paused = True
+        self.transport.pause_reading()
+        self.transport.set_write_buffer_limits(0)
+        self.response.headers.pop("Sec-WebSocket-Extensions", None)
+        await super().send(message)
+        self.stop_keepalive()
+        await self.writable.wait()  # until the 101 is out: what the library writes goes behind it
+        if self.close_sent or self.transport.is_closing():
+            raise ClientDisconnected
+        self._is_given = True
+        self._have_kernel_look_after(client)
+        client.open(self._early)
+
+    def _have_kernel_look_after(self, client: ClientSocket) -> None:
+        """Have a connection end whose client does not answer: in the place of pings."""
+        interval, timeout = self.config.ws_ping_interval, self.config.ws_ping_timeout
+        if interval is None or client.family == socket.AF_UNIX:
+            return
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        options = {"TCP_KEEPIDLE": interval}
+        if timeout is not None:
+            options |= {"TCP_KEEPINTVL": timeout, "TCP_KEEPCNT": 1}
+            options |= {"TCP_USER_TIMEOUT": (interval + timeout) * 1000}  # for what was sent to it
+        for name, value in options.items():
+            if hasattr(socket, name):  # systems differ
+                client.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), max(int(value), 1))
+
+    def _close(self, client: ClientSocket, code: int, reason: str) -> None:
+        if self.close_timer is None:
+            self.close_sent = True
+            self.close_timer = self.loop.call_later(self.close_timeout, self.abort)
+            client.say_close(code, reason)
+            if self._is_library_done:
+                self._take_back(client)
+
+    def _tell_closed(self) -> None:
+        with suppress(RuntimeError):  # the loop is closed, and the connection with it
+            self.loop.call_soon_threadsafe(self._library_is_done)
+
+    def _library_is_done(self) -> None:
+        client = self._client
+        assert client is not None
+        self._is_library_done = True
+        if self.disconnected or not self._is_given:
+            return
+        if self.close_timer is not None:
+            self._take_back(client)
+        elif not (client.has_said_close or client.has_heard_close):
+            self._close(client, _INTERNAL_ERROR, "")
+
+    def _take_back(self, client: ClientSocket) -> None:
+        """Read on, until the client has said its Close: reset meanwhile, it might never see ours."""
+        os.set_blocking(self.transport.get_extra_info("socket").fileno(), False)
+        self.transport.write(client.unsent_close)
+        if not self._close_if_over():
+            self.transport.resume_reading()
+
+    def _close_if_over(self) -> bool:
+        is_over = self._client is not None and self._client.has_heard_close
+        if is_over:
+            self.transport.close()
+        return is_over

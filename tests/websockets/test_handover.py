@@ -1,0 +1,322 @@
+"""The client's connection in the hands of a library: what the server still sees to."""
+
+import contextlib
+import shutil
+import socket
+import ssl
+import struct
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask, request
+from flask_sock import Sock
+from simple_websocket import ConnectionClosed, Server
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
+from websockets.sync.client import connect
+from wsproto.events import TextMessage
+
+from bridge import WSGIToASGI
+from bridge.server.websocket_connection import BridgeWebSocketProtocol
+from tests.hosts import Host, RunningHost
+from tests.server.command import Serving
+from tests.websockets import autobahn
+from tests.websockets.apps import socks
+from tests.websockets.test_threads import APPS, close_of, opened, told
+
+__all__: list[str] = []
+
+_HANDSHAKE = (
+    b"GET %s HTTP/1.1\r\nHost: here\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: YnJpZGdlIG1hZGUgaXQgdQ==\r\n\r\n"
+)
+_MAKE_CERTIFICATE = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost")
+_HELLO = b"\x81\x85\x00\x00\x00\x00hello"
+_CLOSE = b"\x88\x82\x00\x00\x00\x00" + (1000).to_bytes(2, "big")
+
+
+@pytest.fixture(autouse=True)
+def nothing_told() -> Iterator[None]:
+    socks.release.clear()
+    yield
+    socks.release.set()
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def host(request: pytest.FixtureRequest) -> Host:
+    return Host("uvicorn", request.param)
+
+
+def route(app: Flask) -> Callable[[Callable[[Server], None]], object]:
+    """Flask-Sock's decorator, which has no types."""
+    decorate: Callable[[Callable[[Server], None]], object] = Sock(app).route("/")
+    return decorate
+
+
+def served(
+    host: Host, app: Any = socks.app, **options: Any
+) -> contextlib.AbstractContextManager[RunningHost]:
+    return host(WSGIToASGI(app), ws=BridgeWebSocketProtocol, **options)
+
+
+def connected(host: RunningHost, path: bytes) -> socket.socket:
+    """A client that knows less than the `websockets` package; its handshake has been sent."""
+    client = socket.create_connection(("127.0.0.1", host.port), timeout=10)
+    client.sendall(_HANDSHAKE % path)
+    return client
+
+
+def read_until(client: socket.socket, wanted: bytes) -> bytes:
+    data = b""
+    while wanted not in data:
+        more = client.recv(65536)
+        assert more, data
+        data += more
+    return data
+
+
+def test_the_library_has_the_clients_connection(host: Host) -> None:
+    app = Flask(__name__)
+
+    @route(app)
+    def whose(ws: Server) -> None:
+        ws.send(repr(request.environ["werkzeug.socket"].getpeername()))
+        ws.receive()
+
+    with served(host, app) as running, opened(running, "/") as ws:
+        assert ws.recv(timeout=10) == repr(ws.local_address)
+        assert ws.protocol.extensions == []  # the library compresses nothing
+
+
+def test_a_message_larger_than_the_server_takes(host: Host) -> None:
+    with served(host, ws_max_size=1000) as running:
+        for sizes in ([1001], [500, 501], [5_000_000]):
+            with opened(running, "/wait") as ws:
+                ws.recv(timeout=10)
+                with contextlib.suppress(ConnectionClosedError):
+                    ws.send([bytes(size) for size in sizes])
+                assert close_of(ws) == (1009, "")
+                assert told() == (1009, "")
+        with opened(running, "/echo") as ws:
+            for _ in range(3):
+                ws.send(bytes(1000))
+                assert ws.recv(timeout=10) == bytes(1000)
+
+
+def test_what_a_client_sends_before_it_was_accepted(host: Host) -> None:
+    """It should wait (RFC 6455, 4.1), but nothing of it is lost."""
+    app = Flask(__name__)
+
+    @route(app)
+    def echo(ws: Server) -> None:
+        ws.send(ws.receive())
+
+    @app.before_request
+    def hold() -> None:
+        socks.told.put("here")
+        socks.release.wait(10)
+
+    with served(host, app) as running, connected(running, b"/") as client:
+        assert told() == "here"
+        client.sendall(_HELLO[:4])
+        client.sendall(_HELLO[4:])
+        time.sleep(0.1)  # nothing tells that the server has it
+        socks.release.set()
+        assert read_until(client, b"\x81\x05hello").startswith(b"HTTP/1.1 101 ")
+
+
+def test_a_client_that_leaves_before_it_was_accepted(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+    app = Flask(__name__)
+
+    @route(app)
+    def never(ws: Server) -> None:
+        ws.send("is anybody there?")
+        ws.receive()
+
+    @app.before_request
+    def hold() -> None:
+        socks.told.put("here")
+        socks.release.wait(10)
+
+    with served(host, app) as running:
+        with connected(running, b"/") as client:
+            assert told() == "here"
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        time.sleep(0.1)  # nothing tells that the server knows
+        socks.release.set()
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("how", ["resets", "ends", "closes"])
+def test_a_client_that_leaves(host: Host, how: str) -> None:
+    with served(host) as running, connected(running, b"/wait") as client:
+        while b"\r\n\r\n\x81" not in client.recv(65536, socket.MSG_PEEK):
+            pass
+        if how == "resets":
+            client.recv(65536)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+        elif how == "ends":
+            client.shutdown(socket.SHUT_WR)
+        else:
+            client.sendall(_CLOSE)
+        assert told()[0] == (1000 if how == "closes" else 1005)
+        if how != "resets":
+            while client.recv(65536):  # to its end: the server leaves as well
+                pass
+
+
+class _Impatient(BridgeWebSocketProtocol):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.close_timeout = 0.3
+
+
+def test_a_client_that_does_not_answer_a_close(host: Host) -> None:
+    with (
+        host(WSGIToASGI(socks.app), ws=_Impatient) as running,
+        connected(running, b"/return") as client,
+    ):
+        begun = time.monotonic()
+        while client.recv(65536):
+            pass
+        assert 0.2 < time.monotonic() - begun < 5
+
+
+def test_a_server_that_stops_while_a_client_does_not_read() -> None:
+    """What the library is sending is cut short, for a Close could not reach the client."""
+    typed = ("socks:app", "--port", "0", "--timeout-graceful-shutdown", "1")
+    with (
+        Serving(*typed, cwd=APPS) as serving,
+        connect("ws://localhost/flood", sock=serving.connect(), max_queue=1, close_timeout=0.1) as ws,
+    ):
+        ws.recv(timeout=10)
+        serving.interrupt()
+        begun = time.monotonic()
+        assert serving.finish() == 0
+        assert time.monotonic() - begun < 5
+
+
+def test_the_kernel_looks_after_the_connection(host: Host) -> None:
+    app = Flask(__name__)
+
+    @route(app)
+    def options(ws: Server) -> None:
+        connection = request.environ["werkzeug.socket"]
+        level = socket.IPPROTO_TCP
+        ws.send(
+            repr(
+                (
+                    connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+                    connection.getsockopt(level, socket.TCP_KEEPIDLE),
+                    connection.getsockopt(level, socket.TCP_KEEPINTVL),
+                    connection.getsockopt(level, socket.TCP_USER_TIMEOUT),
+                )
+            )
+        )
+
+    for interval, timeout, expected in (
+        (7.0, 5.0, "(1, 7, 5, 12000)"),
+        (None, None, "(0, 7200, 75, 0)"),
+    ):
+        pings = {"ws_ping_interval": interval, "ws_ping_timeout": timeout}
+        with served(host, app, **pings) as running, opened(running, "/") as ws:
+            assert ws.recv(timeout=10) == expected
+
+
+def test_pings_of_the_client_and_its_close_are_the_librarys(host: Host) -> None:
+    with served(host) as running, opened(running, "/echo") as ws:
+        assert ws.ping("still there?").wait(10)
+        ws.close(3000, "enough")
+
+
+@pytest.mark.parametrize("method", ["recv_into", "makefile"])
+def test_other_ways_to_read(host: Host, method: str) -> None:
+    app = Flask(__name__)
+
+    @app.route("/", websocket=True)
+    def by_hand() -> str:
+        connection: socket.socket = request.environ["werkzeug.socket"]
+        ws = socks._accepted(connection)
+        if method == "makefile":
+            with connection.makefile("rb") as file:
+                data = file.read(len(_HELLO))
+        else:
+            buffer = bytearray(100)
+            data = bytes(buffer[: connection.recv_into(buffer)])
+        ws.receive_data(data)
+        (message,) = ws.events()
+        assert isinstance(message, TextMessage)
+        connection.sendall(ws.send(message))
+        connection.close()
+        return ""
+
+    with served(host, app) as running, connected(running, b"/") as client:
+        read_until(client, b"\r\n\r\n")
+        client.sendall(_HELLO)
+        assert read_until(client, b"\x81\x05hello\x88\x02\x03\xf3")  # 1011: it just leaves
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_over_tls_there_is_a_pair(tmp_path: Path) -> None:
+    """There the connection is not one that a library could read."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        [*_MAKE_CERTIFICATE, "-keyout", key, "-out", certificate],
+        check=True,
+        capture_output=True,
+    )
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    trusting.check_hostname = False
+    options = ("--port", "0", "--ssl-keyfile", str(key), "--ssl-certfile", str(certificate))
+    with (
+        Serving("socks:app", *options, cwd=APPS) as serving,
+        connect("wss://localhost/echo", sock=serving.connect(), ssl=trusting) as ws,
+    ):
+        ws.send("hello")
+        assert ws.recv(timeout=10) == "hello"
+
+
+def test_beside_middleware_there_is_a_pair() -> None:
+    """An ASGI app with the adapter in it may want to see each message."""
+    with (
+        Serving("within:app", "--port", "0", cwd=APPS) as serving,
+        connect("ws://localhost/echo", sock=serving.connect()) as ws,
+    ):
+        ws.send("hello")
+        assert ws.recv(timeout=10) == "HELLO"
+
+
+def test_a_library_that_does_not_accept(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+    app = Flask(__name__)
+
+    @app.route("/", websocket=True)
+    def refuse() -> str:
+        request.environ["werkzeug.socket"].sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        return ""
+
+    with served(host, app) as running, pytest.raises(InvalidStatus) as raised, opened(running, "/"):
+        pass
+    assert raised.value.response.status_code == 500
+    assert "its handshake has the status 200, not 101" in caplog.text
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.skipif(not autobahn.is_installed(), reason="not installed: python -m tests.websockets.autobahn")
+def test_no_case_of_autobahn_fails(tmp_path: Path) -> None:
+    """All bytes are the library's, and what its own failures are is not known: there are none."""
+    with Serving("echoes:sock_flask", "--port", "0", "--no-access-log", cwd=APPS) as serving:
+        assert autobahn.failures(serving.address.replace("http", "ws") + "/echo", tmp_path) == {}
+
+
+def test_a_handler_hears_of_the_end(host: Host) -> None:
+    """As on a WSGI server: `ConnectionClosed`, with the client's code and reason."""
+    with served(host) as running:
+        with opened(running, "/wait") as ws:
+            ws.recv(timeout=10)
+            ws.close(4000, "had enough")
+        assert told() == (4000, "had enough")
+    assert issubclass(ConnectionClosed, Exception)

@@ -90,10 +90,10 @@ async def slow_upstream(scope, receive, send) -> None:  # type: ignore[no-untype
 CLOCK_PAGE = """<!doctype html>
 <title>Async views</title>
 <h1>It is <span id="time">…</span></h1>
-<p>Ten slow answers at once: <a href="/fan-out">/fan-out</a>.
-<p>From a plain view: <a href="/legacy">/legacy</a>.
+<p>Ten slow answers at once: <a href="fan-out">/fan-out</a>.
+<p>From a plain view: <a href="legacy">/legacy</a>.
 <script>
   const time = document.getElementById("time");
-  new EventSource("/clock").addEventListener("tick", event => { time.textContent = event.data; });
+  new EventSource("clock").addEventListener("tick", event => { time.textContent = event.data; });
 </script>
 """

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from flask import Flask, render_template_string
+from flask import Flask, render_template_string, url_for
 from flask_sock import Sock
 from simple_websocket import ConnectionClosed, Server
 from werkzeug.wrappers import Response
@@ -90,7 +90,7 @@ room = Room()
 
 @app.get("/")
 def index() -> Response:
-    return app.redirect("/loop")
+    return app.redirect(url_for("page", version="loop"))
 
 
 @app.get("/<any(threads, loop):version>")
@@ -147,8 +147,10 @@ PAGE = """<!doctype html>
   h1, p { margin: 0; }
 </style>
 <h1>Chat</h1>
-<p>{% if version == "threads" %}With Flask-Sock, in a thread. <a href="/loop">On the loop</a>
-   {%- else %}Async, on the loop. <a href="/threads">In a thread</a>{% endif %}.
+<p>{% if version == "threads" %}With Flask-Sock, in a thread.
+   <a href="{{ url_for('page', version='loop') }}">On the loop</a>
+   {%- else %}Async, on the loop.
+   <a href="{{ url_for('page', version='threads') }}">In a thread</a>{% endif %}.
    <span id="state" role="status">connecting …</span></p>
 <ol role="log" aria-label="Messages"></ol>
 <form>
@@ -161,7 +163,9 @@ PAGE = """<!doctype html>
   let socket;
 
   function connect() {
-    socket = new WebSocket(location.origin.replace("http", "ws") + "/{{ version }}/ws");
+    const address = new URL("{{ version }}/ws", location);  // beside this page, wherever that is mounted
+    address.protocol = address.protocol.replace("http", "ws");
+    socket = new WebSocket(address);
     socket.onopen = () => { list.replaceChildren(); state.textContent = "connected"; };
     socket.onmessage = event => show(JSON.parse(event.data));
     socket.onclose = () => { state.textContent = "disconnected; trying again …"; setTimeout(connect, 1000); };

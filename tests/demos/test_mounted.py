@@ -1,0 +1,101 @@
+"""Demos below a path: their pages find what belongs to them there."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.server.command import Serving
+
+ROOT = Path(__file__).parent.parent.parent
+CHROMIUM = shutil.which("chromium")
+
+in_a_browser = [
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
+    pytest.mark.timeout(60),
+]
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    data = {"CHAT_DATABASE": str(tmp_path_factory.mktemp("data") / "chat.sqlite")}
+    with Serving("tests.demos.mounted:app", "--port", "0", cwd=ROOT, env=data) as serving:
+        yield serving
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page that has had no error in the end."""
+    with browser.new_context() as context:
+        page = context.new_page()
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on(
+            "response",
+            lambda got: errors.append(got.url) if got.status >= 400 and not _icon(got.url) else None,
+        )
+        yield page
+    assert errors == []
+
+
+def _icon(url: str) -> bool:
+    return url.endswith("/favicon.ico")  # browsers ask for it, and these demos have none
+
+
+def test_streaming(serving: Serving) -> None:
+    with httpx.stream("GET", f"{serving.address}/streaming/") as response:
+        assert next(response.iter_text()).startswith("<!doctype html>")
+    assert httpx.get(f"{serving.address}/streaming/export?rows=2").text == "0,0,row 0\r\n1,1,row 1\r\n"
+    assert httpx.put(f"{serving.address}/streaming/hash", content=b"x").json()["bytes"] == 1
+
+
+@pytest.mark.parametrize("step", ["bare", "werkzeug", "flask"])
+def test_wsgi_hello(serving: Serving, step: str) -> None:
+    assert f'href="/wsgi/{step}/"' in httpx.get(f"{serving.address}/wsgi/").text
+    page = httpx.get(f"{serving.address}/wsgi/{step}/").text
+    assert f'action="/wsgi/{step}/"' in page
+    assert f'href="/wsgi/{step}/hello/Zo%C3%AB"' in page
+
+
+@pytest.mark.parametrize("path", ["/async", "/async/"])
+class TestAsyncViews:
+    pytestmark = in_a_browser
+
+    def test_the_clock_goes(self, serving: Serving, page: Page, path: str) -> None:
+        page.goto(serving.address + path)
+        expect(page.locator("#time")).not_to_have_text("…")
+
+    def test_its_links(self, serving: Serving, page: Page, path: str) -> None:
+        for link, shown in (("/fan-out", "answer to /9"), ("/legacy", "answer to /legacy")):
+            page.goto(serving.address + path)
+            page.get_by_role("link", name=link).click()
+            expect(page.locator("body")).to_contain_text(shown)
+
+
+class TestChat:
+    pytestmark = in_a_browser
+
+    @pytest.mark.parametrize(("link", "version"), [("In a thread", "threads"), ("On the loop", "loop")])
+    def test_both_rooms(self, serving: Serving, page: Page, link: str, version: str) -> None:
+        page.goto(f"{serving.address}/chat/")
+        expect(page).to_have_url(f"{serving.address}/chat/loop")
+        page.get_by_role("link").click()
+        if version == "loop":
+            page.get_by_role("link", name=link).click()
+        expect(page).to_have_url(f"{serving.address}/chat/{version}")
+        expect(page.get_by_role("status")).to_have_text("connected")
+        page.get_by_label("Your name").fill("Ada")
+        page.get_by_label("Message", exact=True).fill(f"Hello, {version}")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("listitem").last).to_contain_text(f"Ada: Hello, {version}")

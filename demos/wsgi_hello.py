@@ -25,7 +25,10 @@ PAGE = """<!doctype html>
 <html lang="en">
 <meta name="viewport" content="width=device-width">
 <title>{title}</title>
-<style>:root {{ color-scheme: light dark; font: 1.2rem/1.6 system-ui, sans-serif; margin: 2rem; }}</style>
+<style>
+  :root {{ color-scheme: light dark; font: 1.2rem/1.6 system-ui, sans-serif; margin: 2rem; }}
+  input, button {{ font: inherit; }}
+</style>
 <h1>{title}</h1>
 <form action="{home}">
   <label>Your name: <input name="name"></label> <button>Greet me</button>

@@ -7,11 +7,12 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from bridge import WSGIToASGI
-from demos import async_views, chat, streaming, wsgi_hello
+from demos import async_views, chat, site, streaming, wsgi_hello
 
 _mounted = {
     "/async": WSGIToASGI(async_views.app),
     "/chat": WSGIToASGI(chat.app),
+    "/site": WSGIToASGI(site.app),
     "/streaming": WSGIToASGI(streaming.app),
     "/wsgi": WSGIToASGI(wsgi_hello.app),
 }

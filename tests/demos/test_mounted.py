@@ -1,7 +1,10 @@
 """Demos below a path: their pages find what belongs to them there."""
 
+import html
+import re
 import shutil
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -21,8 +24,9 @@ in_a_browser = [
 
 @pytest.fixture(scope="module")
 def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    data = {"CHAT_DATABASE": str(tmp_path_factory.mktemp("data") / "chat.sqlite")}
-    with Serving("tests.demos.mounted:app", "--port", "0", cwd=ROOT, env=data) as serving:
+    data = tmp_path_factory.mktemp("data")
+    variables = {"CHAT_DATABASE": str(data / "chat.sqlite"), "SITE_DATA": str(data / "site")}
+    with Serving("tests.demos.mounted:app", "--port", "0", cwd=ROOT, env=variables) as serving:
         yield serving
 
 
@@ -66,6 +70,33 @@ def test_wsgi_hello(serving: Serving, step: str) -> None:
     page = httpx.get(f"{serving.address}/wsgi/{step}/").text
     assert f'action="/wsgi/{step}/"' in page
     assert f'href="/wsgi/{step}/hello/Zo%C3%AB"' in page
+
+
+def test_all_that_the_site_leads_to(serving: Serving) -> None:
+    with httpx.Client(base_url=serving.address) as client:
+        seen, ahead = set(), {"/site/"}
+        while ahead:
+            path = ahead.pop()
+            response = client.get(path)
+            assert (path, response.status_code) == (path, 200)
+            seen.add(path)
+            if response.headers["Content-Type"].startswith("text/html"):
+                found = re.findall(r'(?:href|src|action)="([^"#]+)"', response.text)
+                ahead |= {str(httpx.URL(path).join(html.unescape(each))) for each in found} - seen
+        assert {path.split("?")[0] for path in seen} >= {
+            *("/site/", "/site/announce", "/site/static/style.css", "/site/static/favicon.svg"),
+            *(f"/site/events/{number}" for number in range(1, 5)),
+        }
+
+
+def test_the_form_of_the_site(serving: Serving) -> None:
+    with httpx.Client(base_url=serving.address) as client:
+        token = re.findall(r'value="([^"]+)"', client.get("/site/announce").text)[0]
+        starts = (datetime.now() + timedelta(days=30)).strftime("%Y-%m-%dT%H:%M")
+        event = {"title": "Chess", "place": "Attic", "starts": starts, "text": "Bring a board."}
+        response = client.post("/site/announce", data=event | {"csrf_token": token})
+        assert response.status_code == 303
+        assert "<h1>Chess</h1>" in client.get(response.headers["Location"]).text
 
 
 @pytest.mark.parametrize("path", ["/async", "/async/"])

@@ -26,7 +26,7 @@ in_a_browser = [
 def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     data = tmp_path_factory.mktemp("data")
     variables = {"CHAT_DATABASE": str(data / "chat.sqlite"), "SITE_DATA": str(data / "site")}
-    with Serving("tests.demos.mounted:app", "--port", "0", cwd=ROOT, env=variables) as serving:
+    with Serving("tests.demos.below_a_path:app", "--port", "0", cwd=ROOT, env=variables) as serving:
         yield serving
 
 

@@ -25,7 +25,8 @@ def create_app(environment: str | None = None, settings: Mapping[str, object] | 
     """Make the app. Nothing is opened or changed outside it yet, but for the secret key of a first start.
 
     Args:
-        environment: "development" or "production"; else what the variable PORTAL_ENV says; else the former.
+        environment: "development", "production" or "testing"; else the variable PORTAL_ENV says which, or
+            it is the first.
         settings: what is stronger than the environment's, as in a test.
 
     Raises:
@@ -45,7 +46,8 @@ def create_app(environment: str | None = None, settings: Mapping[str, object] | 
     return app
 
 
-# What lives as long as the server, in this order.
+# What lives as long as the server; it begins in this order, and ends in the opposite one.
 bridge.on_startup(start.prepare)
+bridge.on_shutdown(start.let_go)
 bridge.lifespan(worker.lifespan)
 bridge.readiness(start.can_serve)

@@ -35,7 +35,7 @@ def load(environment: str | None, settings: Mapping[str, object]) -> Settings:
         ConfigurationError: there is no such environment, or something is missing in it.
     """
     name = environment or os.environ.get("PORTAL_ENV") or "development"
-    environments = {"development": _development, "production": _production}
+    environments = {"development": _development, "production": _production, "testing": _testing}
     if name not in environments:
         raise ConfigurationError(f"PORTAL_ENV is {name!r}; it must be {' or '.join(environments)}")
     return {**_common(), **environments[name](), **settings}
@@ -90,6 +90,11 @@ def _production() -> Settings:
         "SESSION_COOKIE_SECURE": True,
         "TRUSTED_HOSTS": hosts or None,
     }
+
+
+def _testing() -> Settings:
+    """A test gives the database."""
+    return {"SECRET_KEY": "for tests", "TESTING": True, "JOB_WORKERS": 0, "LOGGING": None}
 
 
 def _needed(name: str, example: str) -> str:

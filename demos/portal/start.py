@@ -24,6 +24,11 @@ def prepare() -> None:
             add_demo_data()
 
 
+def let_go() -> None:
+    """Close the connections to the database."""
+    db.engine.dispose()
+
+
 def can_serve() -> None:
     """For the server's readiness: raises if the database does not answer, or was never migrated."""
     with bridge.state.app.app_context():  # the server asks outside of any request

@@ -6,7 +6,7 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from flask_wtf import FlaskForm
 from sqlalchemy import select
 from werkzeug.wrappers import Response
-from wtforms import BooleanField, SelectField
+from wtforms import BooleanField, SelectChoice, SelectField
 
 from demos.portal.extensions import db
 from demos.portal.jobs.queue import enqueue, retry
@@ -19,7 +19,7 @@ PER_PAGE = 50
 
 
 class MemberForm(FlaskForm):
-    role = SelectField("Role", choices=[(role.value, role.capitalize()) for role in Role])
+    role = SelectField("Role", choices=[SelectChoice(role.value, role.capitalize()) for role in Role])
     is_active = BooleanField("May log in")
 
 

@@ -7,7 +7,7 @@ from flask_wtf import FlaskForm
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from werkzeug.wrappers import Response
-from wtforms import DateField, Field, Form, RadioField, SelectField
+from wtforms import DateField, Field, Form, RadioField, SelectChoice, SelectField
 from wtforms.validators import InputRequired, ValidationError
 
 from demos.portal import mail
@@ -24,14 +24,17 @@ PER_PAGE = 20
 
 def _is_soon(form: Form, field: Field) -> None:
     today = date.today()
-    if not today <= field.data <= today + AHEAD:
+    # What is no day at all, the field itself has said something of.
+    if field.data is not None and not today <= field.data <= today + AHEAD:
         raise ValidationError(f"Choose a day from today to {today + AHEAD:%d %B %Y}.")
 
 
 class BookingForm(FlaskForm):
     boat = SelectField("Boat", coerce=int)
     day = DateField("Day", validators=[InputRequired("Choose a day, as 2026-05-01."), _is_soon])
-    time_of_day = RadioField("Time", choices=[(each.value, each.capitalize()) for each in TimeOfDay])
+    time_of_day = RadioField(
+        "Time", choices=[SelectChoice(each.value, each.capitalize()) for each in TimeOfDay]
+    )
     note = line("Note for the stewards", 0, 200)
 
 
@@ -49,7 +52,7 @@ def index() -> str:
 def new() -> str | Response | tuple[str, int]:
     form = BookingForm(time_of_day=TimeOfDay.MORNING.value)
     boats = db.session.scalars(select(Boat).order_by(Boat.name))
-    form.boat.choices = [(boat.id, f"{boat.name} ({boat.seats})") for boat in boats]
+    form.boat.choices = [SelectChoice(boat.id, f"{boat.name} ({boat.seats})") for boat in boats]
     if not form.validate_on_submit():
         return _form_page(form, 400 if form.errors else 200)
     booking = Booking(

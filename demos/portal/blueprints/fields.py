@@ -27,7 +27,7 @@ def email_address() -> StringField:
     return StringField(
         "E-mail",
         filters=[_strip, lambda text: text.lower() if text else text],
-        validators=[Length(3, 254, "Use an e-mail address."), _is_email],
+        validators=[_is_email],
         render_kw={"type": "email", "autocomplete": "username", "required": True, "maxlength": 254},
     )
 
@@ -62,5 +62,6 @@ def _is_plain(form: Form, field: Field) -> None:
 
 
 def _is_email(form: Form, field: Field) -> None:
-    if not _EMAIL.fullmatch(field.data or "") or _CONTROL.search(field.data or ""):
+    address = field.data or ""
+    if not _EMAIL.fullmatch(address) or _CONTROL.search(address) or len(address) > 254:
         raise ValidationError("Use an e-mail address, as in name@example.org.")

@@ -1,8 +1,8 @@
 """What a kind of job is: a function that does one step of it.
 
 A step is short, and told only which one it is. What it returns is committed together with the fact that it
-is done; so whoever takes a job over goes on with the next step, and none is lost or counted twice. What a step
-does outside the database, such as a mail, may happen twice: its process can end between that and the commit.
+is done; so whoever takes a job over goes on with the next step, and none is lost or counted twice. What a
+step does outside the database, such as a mail, may happen twice: its process can end before the commit.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,8 @@
 """The queue: a table, and updates that say what must be true for them.
 
-A worker owns a job for a while, its lease, which each step renews. That of a worker that was killed lapses, and
-the job is another's. Every update of a worker asks whether the job is still its own: one that was slow, and so
-has lost it, changes nothing.
+A worker owns a job for a while, its lease, which each step renews. That of a worker that was killed lapses,
+and the job is another's. Every update of a worker asks whether the job is still its own: one that was slow,
+and so has lost it, changes nothing.
 """
 
 import logging
@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from flask import current_app
-from sqlalchemy import Update, and_, case, or_, select, update
+from sqlalchemy import and_, case, or_, select, update
 
 from demos.portal.extensions import db
 from demos.portal.jobs.kinds import KINDS
@@ -56,43 +56,39 @@ def run_step(job_id: int, worker: str) -> bool:
     """Do the next step; return whether the job is still this worker's, and has more of them."""
     job = db.session.get_one(Job, job_id)
     if job.failures >= MAX_FAILURES:
-        _change(job_id, worker, **_given_up(f"its worker has died {job.failures} times in the middle of it"))
+        _change(job_id, worker, _given_up(f"its worker has died {job.failures} times in the middle of it"))
         return False
     if job.kind not in KINDS:
         raise LookupError(f"no kind of job is called {job.kind!r} in this release")
     step = KINDS[job.kind](job.arguments, job.done)
     is_last = job.done + 1 >= step.total
-    finished = {"status": JobStatus.DONE, "worker": None, "finished_at": time.time(), "error": ""}
-    is_ours = _change(
-        job_id,
-        worker,
-        done=min(job.done + 1, step.total),
-        total=step.total,
-        output=Job.output + step.output,
-        lease_until=time.time() + current_app.config["JOB_LEASE_SECONDS"],
-        **(finished if is_last else {}),
-    )
+    progress = {
+        "done": min(job.done + 1, step.total),
+        "total": step.total,
+        "output": Job.output + step.output,
+        "lease_until": time.time() + current_app.config["JOB_LEASE_SECONDS"],
+    }
+    is_ours = _change(job_id, worker, progress | _done() if is_last else progress)
     return is_ours and not is_last
 
 
 def fail(job_id: int, worker: str, error: Exception) -> None:
     """After a step that failed: have the job tried again, each time later, or give it up."""
-    db.session.rollback()
     failures = db.session.get_one(Job, job_id).failures + 1
     said = f"{type(error).__name__}: {error}"
     if failures >= MAX_FAILURES:
         logger.error("job %d failed, and is given up after %d tries: %s", job_id, failures, said)
-        _change(job_id, worker, failures=failures, **_given_up(said))
+        _change(job_id, worker, {"failures": failures} | _given_up(said))
         return
     delay = current_app.config["JOB_RETRY_SECONDS"] * 2 ** (failures - 1)
     logger.warning("job %d failed, and is tried again in %g s: %s", job_id, delay, said)
-    not_before = time.time() + delay
-    _change(job_id, worker, failures=failures, error=said[:500], not_before=not_before, **_WAITING)
+    later = {"failures": failures, "error": said[:500], "not_before": time.time() + delay}
+    _change(job_id, worker, later | _waiting())
 
 
 def give_back(job_id: int, worker: str) -> None:
     """Let another worker go on with it at once, as this one ends."""
-    _change(job_id, worker, **_WAITING)
+    _change(job_id, worker, _waiting())
 
 
 def retry(job: Job) -> None:
@@ -101,16 +97,21 @@ def retry(job: Job) -> None:
     job.finished_at = None
 
 
-_WAITING: dict[str, Any] = {"status": JobStatus.WAITING, "worker": None}
+def _waiting() -> dict[str, Any]:
+    return {"status": JobStatus.WAITING, "worker": None}
+
+
+def _done() -> dict[str, Any]:
+    return {"status": JobStatus.DONE, "worker": None, "finished_at": time.time(), "error": ""}
 
 
 def _given_up(error: str) -> dict[str, Any]:
     return {"status": JobStatus.FAILED, "worker": None, "finished_at": time.time(), "error": error[:500]}
 
 
-def _change(job_id: int, worker: str, **values: Any) -> bool:
+def _change(job_id: int, worker: str, values: dict[str, Any]) -> bool:
     """Change a job that is this worker's; return whether it was."""
-    ours: Update = update(Job).where(Job.id == job_id, Job.worker == worker, Job.status == JobStatus.RUNNING)
+    ours = update(Job).where(Job.id == job_id, Job.worker == worker, Job.status == JobStatus.RUNNING)
     changed = db.session.scalar(ours.values(**values).returning(Job.id))
     db.session.commit()
     return changed is not None

@@ -26,10 +26,11 @@ pytestmark = pytest.mark.timeout(60)
 
 
 def serve(data: Path, *options: str, **settings: float) -> Serving:
-    typed = f"demos.portal:create_app('development', {settings!r})"
-    return Serving(
-        typed, "--port", "0", "--no-access-log", *options, cwd=ROOT, env={"PORTAL_DATA": str(data)}
-    )
+    return _serve(data, f"demos.portal:create_app('development', {settings!r})", *options)
+
+
+def _serve(data: Path, *typed: str) -> Serving:
+    return Serving(*typed, "--port", "0", "--no-access-log", cwd=ROOT, env={"PORTAL_DATA": str(data)})
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +127,7 @@ def test_a_restart_goes_on_with_a_job(tmp_path: Path, ending: signal.Signals) ->
 
 
 def test_under_a_prefix(tmp_path: Path) -> None:
-    with serve(tmp_path, "--root-path", "/club/portal", JOB_STEP_PAUSE=0.02) as serving:
+    with _serve(tmp_path, "tests.demos.mounted:create_gallery({'JOB_STEP_PAUSE': 0.02})") as serving:
         address = f"{serving.address}/club/portal/"
         anonymous = httpx.get(f"{address}bookings/")
         assert anonymous.headers["Location"] == "/club/portal/account/login?next=/club/portal/bookings/"

@@ -3,6 +3,7 @@
 import secrets
 import time
 from enum import StrEnum
+from functools import cache
 from typing import TypeGuard
 
 from sqlalchemy import String
@@ -10,9 +11,6 @@ from sqlalchemy.orm import Mapped, mapped_column
 from werkzeug.security import check_password_hash, generate_password_hash
 
 from demos.portal.models.base import Base, one_of
-
-# Compared with the password of nobody, so that it takes as long as with somebody's.
-_NOBODYS_HASH = generate_password_hash(secrets.token_hex())
 
 
 class Role(StrEnum):
@@ -64,5 +62,10 @@ class Member(Base):
 
 def has_password(member: Member | None, password: str) -> TypeGuard[Member]:
     """Whether there is such a member, with this password; it takes the same time if there is none."""
-    right = check_password_hash(member.password_hash if member else _NOBODYS_HASH, password)
+    right = check_password_hash(member.password_hash if member else _nobodys_hash(), password)
     return right and member is not None and member.is_active
+
+
+@cache
+def _nobodys_hash() -> str:
+    return generate_password_hash(secrets.token_hex())

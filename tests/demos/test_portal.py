@@ -102,7 +102,6 @@ def test_each_step_of_a_job_is_done_once(serving: Serving) -> None:
         told = [list(sam.progress(report)) for report in reports]
         rows = [sam.rows(report) for report in reports]
     assert [events[-1] for events in told] == [{"status": "done", "done": MONTHS, "total": MONTHS}] * 5
-    assert any(len(events) > 2 for events in told)  # not at its end alone
     assert rows[0][0][:3] == ["day", "time of day", "boat"]
     assert len(rows[0]) > 100
     assert all(each == rows[0] for each in rows)
@@ -116,7 +115,7 @@ def test_a_restart_goes_on_with_a_job(tmp_path: Path, ending: signal.Signals) ->
         before = next(state["done"] for state in sam.progress(report) if state["done"] >= 2)
         first.signal(ending)
         first.finish()
-    assert before < MONTHS
+    assert before < MONTHS  # it is told while it is made
     with serve(tmp_path, JOB_STEP_PAUSE=0.02, **settings) as second, Visitor(second.address, "sam") as sam:
         states = list(sam.progress(report))
         again = sam.order_report()

@@ -182,7 +182,6 @@ async def test_a_worker_outlives_a_queue_that_is_away(app: Flask, caplog: pytest
 
 
 async def test_a_report_and_its_progress(app: Flask, visit: Visit) -> None:
-    app.config.update(JOB_WORKERS=1, JOB_POLL_SECONDS=0.02, JOB_STEP_PAUSE=0.02)
     add_booking(app, "mia", note="=1+1", day=date.today())
     add_booking(app, "max", day=date.today())
     mia = visit("mia")
@@ -190,11 +189,15 @@ async def test_a_report_and_its_progress(app: Flask, visit: Visit) -> None:
     assert mia.get("/reports/1.csv").status_code == 409
     cookie = mia.client.get_cookie("portal_session")
     assert cookie is not None
-    async with Client(app, cookies={"portal_session": cookie.value}) as client:
-        text = (await client.get("/reports/1/events")).text  # which ends with the job
-        events = [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: ")]
+    stopping = asyncio.Event()
+    async with Client(app, cookies={"portal_session": cookie.value}) as client, asyncio.TaskGroup() as tasks:
+        async with client.stream("GET", "/reports/1/events") as response:
+            data = (json.loads(line[6:]) async for line in response.aiter_lines() if line[:6] == "data: ")
+            assert await anext(data) == {"status": "waiting", "done": 0, "total": 0}
+            tasks.create_task(worker.work(app, stopping))
+            events = [event async for event in data]  # the stream ends with the job
+        stopping.set()
         rows = list(csv.reader(io.StringIO((await client.get("/reports/1.csv")).text)))
-    assert len(events) > 1
     assert events[-1] == {"status": "done", "done": 12, "total": 12}
     assert [row[3:] for row in rows] == [["member", "status", "note"], ["Mia", "requested", "'=1+1"]]
 

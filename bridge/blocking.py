@@ -45,6 +45,8 @@ class BlockingWatch:
     def _watch(self) -> None:
         while not self._ended.wait(self._threshold):
             self._beaten.clear()
+            if self._ended.is_set():
+                return  # set meanwhile, and what would wake this thread may just have been cleared
             try:
                 self._loop.call_soon_threadsafe(self._beaten.set)
             except RuntimeError:

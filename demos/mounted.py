@@ -268,7 +268,9 @@ def link_to_moves() -> dict[str, str]:
 def show_moves(request: Request) -> Response:
     found = rows(request.app)
     moved = sum(framework == "FastAPI" for _, _, framework in found)
-    return pages.TemplateResponse(request, "moved.html", {"rows": found, "moved": moved})
+    return pages.TemplateResponse(
+        request, "moved.html", {"rows": found, "moved": moved, "old": to_old(request)}
+    )
 
 
 def to_old(request: Request) -> str:
@@ -355,11 +357,10 @@ NOTE = """{% extends "base.html" %}
 MOVED = """{% extends "base.html" %}
 {% block title %}Who answers what{% endblock %}
 {% block nav %}<a href="{{ url_for('flask', path='/').path }}">Notes</a>
-  <a href="{{ url_for('old', path='/').path }}">Notes, all in Flask</a>{% endblock %}
+  <a href="{{ old }}">Notes, all in Flask</a>{% endblock %}
 {% block main %}
-XX
-  through to Flask, which is mounted behind, and once more at
-  <a href="{{ url_for('old', path='/').path }}">/old</a>.</p>
+<p>These are the routes of the Flask app. FastAPI has taken over {{ moved }} of {{ rows|length }}. All others
+  fall through to Flask, which is mounted behind it, and once more at <a href="{{ old }}">/old</a>.</p>
 <div class="table" role="region" aria-label="Routes" tabindex="0"><table>
   <thead>
   <tr><th scope="col">Method<th scope="col">Address<th scope="col">Answered by<th scope="col">Below /old

@@ -10,7 +10,7 @@ It shows:  the strangler pattern: FastAPI's routes come first, Flask is mounted 
            one lifespan for both; one service that both use; and Flask's session, read by FastAPI.
 
 The notes are in the file that MOUNTED_DATABASE names, or else in one in the folder for temporary files.
-SECRET_KEY signs the session; without it each process makes its own, so with --workers it is needed.
+SECRET_KEY signs the session; without it each process makes one of its own, so --workers need it.
 """
 
 import os
@@ -198,14 +198,19 @@ def moved_add_note(
     note: NewNote, notes: SharedNotes, session: FlaskSession, request: Request, response: Response
 ) -> Note:
     added = notes.add(session.get("name", "somebody"), note.text)
-    # The page of the note is still Flask's: the mount has a name, and what is behind it a path.
-    response.headers["Location"] = request.url_for("flask", path=f"/notes/{added.id}").path
+    response.headers["Location"] = in_flask(request, f"/notes/{added.id}")  # a page that has not moved
     return added
 
 
 @moves.get("/api/me")
 def moved_me(session: FlaskSession) -> dict[str, str | None]:
     return {"name": session.get("name")}
+
+
+def in_flask(request: Request, path: str, mount: str = "flask") -> str:
+    """From FastAPI to a page that it does not have: the mount has a name, and what is behind it a path."""
+    address: str = request.scope["root_path"] + request.app.url_path_for(mount, path=path)
+    return address
 
 
 async def wrong_note(request: Request, error: Exception) -> JSONResponse:
@@ -224,13 +229,15 @@ def create_app(moved: int = len(moves.routes)) -> FastAPI:
     async def lifespan(new: FastAPI) -> AsyncIterator[dict[str, Any]]:
         # A mounted app is told nothing of the server's start and end. This opens what Flask needs, gives it
         # to both, and ends Flask's threads.
+        if "SECRET_KEY" not in os.environ:
+            old.logger.warning("SECRET_KEY is not set: names are forgotten when this process ends")
         async with flask_app.lifespan_context() as state:
             yield state
 
     new = FastAPI(
         routes=moves.routes[:moved],
         lifespan=lifespan,
-        exception_handlers={RequestValidationError: wrong_note},
+        exception_handlers={RequestValidationError: wrong_note, 400: wrong_note},  # 400: not even UTF-8
         docs_url=None,  # its pages load their scripts from elsewhere
         redoc_url=None,
     )
@@ -261,20 +268,19 @@ class AnsweredBy:
 
 @old.context_processor
 def link_to_moves() -> dict[str, str]:
-    """From Flask to a page that it does not have: from where Starlette was, before it mounted anything."""
-    return {"address_of_moves": flask.request.environ["asgi.scope"]["app_root_path"] + "/moved"}
+    """From Flask to a page that it does not have: it is below /old, or where FastAPI is."""
+    return {"address_of_moves": flask.request.script_root.removesuffix("/old") + "/moved"}
 
 
 def show_moves(request: Request) -> Response:
     found = rows(request.app)
     moved = sum(framework == "FastAPI" for _, _, framework in found)
-    return pages.TemplateResponse(
-        request, "moved.html", {"rows": found, "moved": moved, "old": to_old(request)}
-    )
+    values = {"rows": found, "moved": moved, "notes": in_flask(request, "/"), "old": to_old(request)}
+    return pages.TemplateResponse(request, "moved.html", values)
 
 
 def to_old(request: Request) -> str:
-    return request.url_for("old", path="/").path
+    return in_flask(request, "/", mount="old")
 
 
 def rows(new: FastAPI) -> list[tuple[str, str, str]]:
@@ -300,6 +306,7 @@ BASE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
+<link rel="icon" href="data:,">
 <title>{% block title %}{% endblock %}</title>
 <style>
   :root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif; }
@@ -356,7 +363,7 @@ NOTE = """{% extends "base.html" %}
 
 MOVED = """{% extends "base.html" %}
 {% block title %}Who answers what{% endblock %}
-{% block nav %}<a href="{{ url_for('flask', path='/').path }}">Notes</a>
+{% block nav %}<a href="{{ notes }}">Notes</a>
   <a href="{{ old }}">Notes, all in Flask</a>{% endblock %}
 {% block main %}
 <p>These are the routes of the Flask app. FastAPI has taken over {{ moved }} of {{ rows|length }}. All others

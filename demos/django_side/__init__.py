@@ -1,15 +1,15 @@
 """The smallest slice of `demos/api`, once more in Django; and a page that puts both side by side.
 
 Run it:    bridge serve demos.django_side:app
-Look at:   http://127.0.0.1:8000/              both, side by side: files, lines, what came, what was chosen
-           http://127.0.0.1:8000/sightings     an error, of the same shape as in demos/api
-           http://127.0.0.1:8000/admin/        Django's admin, after: python -m demos.django_side createsuperuser
+Look at:   http://127.0.0.1:8000/            both, side by side: files, lines, what came, what was chosen
+           http://127.0.0.1:8000/sightings   an error, of the same shape as in demos/api
+           http://127.0.0.1:8000/admin/      for who has run: python -m demos.django_side createsuperuser
 It shows:  Django under the same server, by the same adapter, with the same answers as the Flask app: become a
            user, log in, keep a sighting, read one, read all page by page.
 
-The data are in the file of SQLite that DJANGO_SIDE_DATABASE names, or else in the folder for temporary files; it
-is migrated when the server starts. DJANGO_SIDE_HOSTS=birds.example,… are the host names to be served under, if
-not this machine's own. SECRET_KEY signs tokens and sessions; without it, a key is made and kept beside the data.
+The data are in the file of SQLite that DJANGO_SIDE_DATABASE names, or else in the folder for temporary files;
+it is migrated when the server starts. DJANGO_SIDE_HOSTS=birds.example,… are the host names it answers to, if
+not this machine's own. SECRET_KEY signs tokens and sessions; without it, a key is kept with the data.
 
 To read, in this order: models.py, forms.py, sightings.py, people.py, problems.py, urls.py, settings.py.
 """

@@ -27,8 +27,10 @@ class Concern:
 CONCERNS = (
     Concern(
         "Models",
-        "Chosen: SQLAlchemy 2, with typed columns. The session, its end and the pool of connections are ours.",
-        "Came along. One class is the table, its rules and the admin's form. Connections are opened and closed for "
+        "Chosen: SQLAlchemy 2, with typed columns. The session, its end and the pool of connections are "
+        "ours.",
+        "Came along. One class is the table, its rules and the admin's form. Connections are opened and "
+        "closed for "
         "each request. No types without django-stubs.",
         "django",
         ("models.py", "database.py"),
@@ -45,7 +47,8 @@ CONCERNS = (
     Concern(
         "Validation",
         "Chosen: Pydantic 2. Types are strict, JSON pointers to each mistake come with it.",
-        "Forms came along. They validate text, as HTML forms send it, so the types of JSON are checked by hand. "
+        "Forms came along. They validate text, as HTML forms send it, so the types of JSON are checked "
+        "by hand. "
         "Most projects choose here, too: Django REST framework, or Ninja with Pydantic.",
         "flask",
         ("schemas.py",),
@@ -53,7 +56,8 @@ CONCERNS = (
     ),
     Concern(
         "Views and serialisation",
-        "Functions; Pydantic writes the JSON. The api also changes, deletes, and has ETags against lost updates.",
+        "Functions; Pydantic writes the JSON. The api also changes, deletes, and has ETags against lost "
+        "updates.",
         "Classes, one for each address; a dict by hand. There is no changing and no deleting in this slice.",
         "",
         ("sightings.py", "people.py", "operations.py"),
@@ -62,7 +66,8 @@ CONCERNS = (
     Concern(
         "Routing",
         "Came along (Werkzeug): a decorator beside each view, 405 with Allow by itself.",
-        "Came along: one file that lists all. Its converter for UUIDs knows no capitals, so there is one of ours.",
+        "Came along: one file that lists all. Its converter for UUIDs knows no capitals, so there is "
+        "one of ours.",
         "",
         (),
         ("urls.py",),
@@ -77,8 +82,10 @@ CONCERNS = (
     ),
     Concern(
         "Users and logins",
-        "Ours, with Werkzeug's hashes: users, tokens in a table that can be taken back, a limit of wrong passwords.",
-        "Users, hashes, permissions and signatures came along. Tokens are ours, and cannot be taken back. A limit "
+        "Ours, with Werkzeug's hashes: users, tokens in a table that can be taken back, a limit of "
+        "wrong passwords.",
+        "Users, hashes, permissions and signatures came along. Tokens are ours, and cannot be taken "
+        "back. A limit "
         "of wrong passwords would be chosen: django-axes.",
         "django",
         ("tokens.py",),
@@ -111,7 +118,8 @@ CONCERNS = (
     Concern(
         "Forms and pages",
         "Jinja2 came along. Forms and their protection would be chosen: Flask-WTF.",
-        "Templates, forms and protection against forgery came along. Templates call no functions with arguments.",
+        "Templates, forms and protection against forgery came along. Templates call no functions with "
+        "arguments.",
         "django",
     ),
     Concern(
@@ -123,7 +131,8 @@ CONCERNS = (
     Concern(
         "Uploads without a length",
         "Read while they arrive, as Bridge says that they end (wsgi.input_terminated).",
-        "Django's WSGI handler takes a body without Content-Length, as with chunked encoding, for an empty one.",
+        "Django's WSGI handler takes a body without Content-Length, as with chunked encoding, for an "
+        "empty one.",
         "flask",
     ),
     Concern(

@@ -102,8 +102,8 @@ def read_sighting(request: HttpRequest) -> Sighting:
     if place is not None:
         mistakes += _mistakes_of_shape(place, PLACE, "#/place")
         values |= _of_right_type(place, PLACE)
-    if not re.fullmatch(r"\d{4}-\d\d-\d\d", values.get("seen_on", "")):
-        values.pop("seen_on", None)
+    if "seen_on" in values and not re.fullmatch(r"\d{4}-\d\d-\d\d", values["seen_on"]):
+        mistakes.append(Mistake("a date is expected, as 2026-04-01", "#/seen_on"))
     form = SightingForm(values)
     _check(form, mistakes)
     return form.instance

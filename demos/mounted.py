@@ -312,14 +312,16 @@ BASE = """<!doctype html>
   :root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif; }
   body { max-width: 44rem; margin: auto; padding: 1rem; overflow-wrap: anywhere; }
   header, footer { display: flex; flex-wrap: wrap; gap: 0 1.5rem; align-items: baseline; }
+  nav { display: flex; flex-wrap: wrap; gap: 0 1rem; }
   footer { margin-top: 2rem; border-top: 1px solid #8886; opacity: .8; }
   form { display: flex; flex-wrap: wrap; gap: .5rem; align-items: end; margin: 1rem 0; }
   label { display: grid; flex: 1 14rem; }
   input, button { font: inherit; padding: .3rem .6rem; }
   .table { overflow-x: auto; }
   table { border-collapse: collapse; }
-  th, td { padding: .3rem 1.5rem .3rem 0; border-bottom: 1px solid #8886;
-           text-align: start; white-space: nowrap; }
+  th, td { padding: .3rem clamp(.5rem, 3vw, 1.5rem) .3rem 0; border-bottom: 1px solid #8886;
+           text-align: start; }
+  td { white-space: nowrap; }
   .FastAPI { font-weight: bold; }
   :focus-visible { outline: 2px solid; outline-offset: 2px; }
   @media print { form, nav { display: none; } }
@@ -370,10 +372,10 @@ MOVED = """{% extends "base.html" %}
   fall through to Flask, which is mounted behind it, and once more at <a href="{{ old }}">/old</a>.</p>
 <div class="table" role="region" aria-label="Routes" tabindex="0"><table>
   <thead>
-  <tr><th scope="col">Method<th scope="col">Address<th scope="col">Answered by<th scope="col">Below /old
+  <tr><th scope="col">Method<th scope="col">Address<th scope="col">Answered by
   </thead>
   {% for method, rule, framework in rows %}
-  <tr><td>{{ method }}<td><code>{{ rule }}</code><td class="{{ framework }}">{{ framework }}<td>Flask
+  <tr><td>{{ method }}<td><code>{{ rule }}</code><td class="{{ framework }}">{{ framework }}
   {% endfor %}
 </table></div>
 <p>HEAD and OPTIONS of a route are Flask's until FastAPI has them, too. What Flask does around a view, such as

@@ -52,7 +52,9 @@ class Problem(Exception):
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return Problem(400, "This request cannot be understood.").to_response()
+    return Problem(
+        400, "This request cannot be understood, or names a host that is not served here."
+    ).to_response()
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -33,7 +33,15 @@ from bridge.wsgi_to_asgi.threads import WorkerPool
 from bridge.wsgi_to_asgi.websocket import WEBSOCKET
 from bridge.wsgi_to_asgi.websocket_link import WebSocketLink
 
-__all__ = ["FlaskLoopIterable", "FlaskViews", "LoopView", "async_rules", "is_async_view", "is_flasks_own"]
+__all__ = [
+    "FlaskLoopIterable",
+    "FlaskViews",
+    "LoopView",
+    "adopt",
+    "async_rules",
+    "is_async_view",
+    "is_flasks_own",
+]
 
 # Paths whose runner is remembered. Clients choose them, so they are bounded in number and in length.
 _MAX_PATHS = 4096
@@ -71,7 +79,7 @@ class FlaskViews:
     """
 
     def __init__(self, app: Flask, *, on_loop: bool) -> None:
-        _adopt(app)
+        adopt(app)
         self._app = app
         self._mailbox: Mailbox | None = None
         self._greenlets = Greenlets()
@@ -220,7 +228,7 @@ def is_flasks_own(function: _View) -> bool:
     return code is not None and code.co_filename in _FLASKS_OWN
 
 
-def _adopt(app: Flask) -> None:
+def adopt(app: Flask) -> None:
     """Replace what has to run elsewhere within a call by Bridge; once for an app."""
     if app.extensions.get("bridge.adopted"):
         return

@@ -21,6 +21,8 @@ MODULES = sorted(module.name for module in pkgutil.walk_packages(bridge.__path__
 PURE = [
     "errors.py",
     "interfaces.py",
+    "trace/facts.py",
+    "trace/headers.py",
     "types.py",
     "wsgi_to_asgi/body.py",
     "wsgi_to_asgi/call.py",

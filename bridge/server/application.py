@@ -32,6 +32,8 @@ __all__ = [
     "AsyncViews",
     "ServeSettings",
     "TLSVersionName",
+    "adapt",
+    "as_asgi3",
     "make_adapter",
     "make_application",
 ]
@@ -108,10 +110,10 @@ def make_application(settings: ServeSettings) -> Application:
     """
     loaded = _load(settings)
     if loaded.interface == "wsgi":
-        adapted = _ADAPTERS[settings.adapter](loaded.app, settings)
+        adapted = adapt(loaded.app, settings)
         details = _describe_adapter(settings)
     else:
-        adapted = _as_asgi3(loaded)
+        adapted = as_asgi3(loaded)
         details = "served as it is, no adapter"
     if settings.request_timeout is not None:
         busy = (lambda: adapted.busy_threads) if isinstance(adapted, WSGIToASGI) else (lambda: 0)
@@ -173,7 +175,8 @@ def _readiness(loaded: LoadedApp, settings: ServeSettings) -> ReadinessCheck | N
     return cast("ReadinessCheck | None", getattr(extension, "readiness_check", None))
 
 
-def _as_asgi3(loaded: LoadedApp) -> ASGI3Application:
+def as_asgi3(loaded: LoadedApp) -> ASGI3Application:
+    """An ASGI app in the form of today, also if it is of the old one."""
     # asgiref could tell the two forms apart as well, but takes a plain function that returns a coroutine,
     # such as a decorated app, for the old one.
     if loaded.interface == "asgi2":
@@ -216,6 +219,15 @@ def make_adapter(app: WSGIApplication, settings: ServeSettings) -> WSGIToASGI:
         blocking_threshold=settings.blocking_threshold,
         graceful_timeout=math.inf if settings.graceful_timeout is None else settings.graceful_timeout,
     )
+
+
+def adapt(app: WSGIApplication, settings: ServeSettings) -> ASGI3Application:
+    """The ASGI application made of a WSGI app, by the adapter of the settings.
+
+    Raises:
+        BridgeError: it is not installed.
+    """
+    return _ADAPTERS[settings.adapter](app, settings)
 
 
 def _with_bridge(app: WSGIApplication, settings: ServeSettings) -> ASGI3Application:

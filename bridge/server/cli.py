@@ -198,6 +198,54 @@ def check_command(
     sys.exit(_HAS_FINDINGS if report.violations or contradictions else 0)
 
 
+@bridge.command(
+    "trace",
+    cls=SettingsCommand,
+    params=setting_parameters(_OF_AN_APP),
+    short_help="Make a request, and show its way through the app.",
+    epilog=_AS_SERVED,
+)
+@click.argument("request", nargs=-1, metavar="[METHOD] PATH")
+@click.option("-H", "request_headers", multiple=True, metavar="'NAME: VALUE'", help="A header field.")
+@click.option("-d", "data", multiple=True, metavar="TEXT|@FILE", help="The body; METHOD is POST, then.")
+@click.option("--body", "with_body", is_flag=True, help="Print the body of the response, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=10.0,
+    show_default=True,
+    help="Seconds to wait for the end of the response.",
+)
+def trace_command(
+    app: str | None,
+    request: tuple[str, ...],
+    request_headers: tuple[str, ...],
+    data: tuple[str, ...],
+    *,
+    with_body: bool,
+    as_json: bool,
+    timeout: float,
+    **options: Any,
+) -> None:
+    """Make one request to APP in memory, and show its way, step by step.
+
+    APP is what `bridge serve` takes; the rest is as for curl. Times are in milliseconds: since the request
+    began, and how long a step took. The exit code is 1 if there was no answer. Of headers and keys that may
+    hold secrets only the length is shown; the body that --body prints is as it came.
+    """
+    # Not before: no other command needs it.
+    from bridge.server.tracing import parse_request, print_trace, trace
+
+    asked = parse_request(app, request, request_headers, data)
+    settings = make_settings(app, options)
+    traced = trace(
+        _load(settings, options), settings, asked, root_path=options["root_path"], deadline=timeout
+    )
+    print_trace(traced, as_json=as_json, with_body=with_body, use_colors=options["use_colors"])
+    sys.exit(0 if traced.status is not None else _HAS_FINDINGS)
+
+
 def make_config(app: str | None, options: dict[str, Any]) -> ServeConfig:
     """The configuration that a command line asks for.
 

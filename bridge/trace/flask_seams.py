@@ -476,7 +476,7 @@ _SIGNALS = {
 }
 
 _RECEIVERS: list[tuple[Signal, _Function]] = [
-    *((signal, _on_signal(signal.name, detail)) for signal, detail in _SIGNALS.items()),
+    *((signal, _on_signal(signal.name.replace("-", "_"), detail)) for signal, detail in _SIGNALS.items()),
     (flask.before_render_template, _on_render),
     (flask.template_rendered, _on_rendered),
 ]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import click
 
@@ -263,7 +263,7 @@ def _summary(record: TraceRecord) -> str:
         return click.style(f"no response: {_printable(record['error'])}", fg="red", bold=True)
     status = response["status"]
     phrase = HTTPStatus(status).phrase if status in {each.value for each in HTTPStatus} else ""
-    types = [value for name, value in cast(Any, response["headers"]) if name == "content-type"]
+    types = [value for name, value in response["headers"] if name == "content-type"]
     parts = [*types, f"{response['size']:,} bytes", f"{_milliseconds(record['duration'])} ms"]
     if record["adapter"] is not None:
         parts.append(f"adapter {record['adapter']}")

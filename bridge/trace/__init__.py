@@ -48,9 +48,10 @@ Flask
                                 exception
     signal …                    request, response, error, message, category
 view
-    the endpoint, or method     function, blueprint, arguments, is_async, returned; waiting: microseconds in
-                                which an async one did not run; hop: microseconds until one that is not async
-                                ran in another thread
+    the endpoint; function, for a method of a class, or what a decorator is around
+                                function, blueprint, arguments, is_async, returned; waiting: microseconds in
+                                which an async one did not run; hop: microseconds until it ran in another
+                                thread than that of the call
 Jinja2
     render                      template; context: names and their types
 

@@ -8,6 +8,7 @@ costs the look at one context variable.
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
+from bridge.errors import ClientDisconnected
 from bridge.trace.facts import shown
 from bridge.trace.headers import follow_headers
 from bridge.trace.recording import Step, Trace, current_step
@@ -203,7 +204,8 @@ class _Call:
                     )
                 finally:
                     exc_info = None  # it would hold this frame, which its traceback may be of
-            return self._recorded_write(write)
+            # asgiref's returns nothing to write with, against PEP 3333.
+            return self._recorded_write(write) if callable(write) else write
 
         return cast(StartResponse, start)
 
@@ -242,6 +244,9 @@ class _Body:
     def __next__(self) -> bytes:
         step = self._begin_chunk()
         with step.entered():
+            if self._outer.trace.client_has_left:
+                # Other adapters would not notice, and an endless stream would hold their thread for ever.
+                raise ClientDisconnected("the client has left, and the trace ends here")
             if self._iterator is None:
                 self._iterator = iter(self._chunks)
             chunk: bytes | None = next(self._iterator, None)

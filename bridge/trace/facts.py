@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-__all__ = ["Json", "is_secret", "shown"]
+__all__ = ["Json", "is_secret", "shown", "shown_headers"]
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 
@@ -28,6 +28,9 @@ _SECRET_NAME = re.compile(_SECRET, re.IGNORECASE)
 # `name=value` in a query or a form, `"name": "value"` in JSON.
 _SECRET_FIELD = re.compile(rf"((?:^|[?&;])[^=&;?\s]{{0,80}}?(?:{_SECRET})[^=&;?\s]{{0,80}}=)([^&;\s]+)", re.I)
 _SECRET_MEMBER = re.compile(rf'("[^"\n]{{0,80}}?(?:{_SECRET})[^"\n]{{0,80}}"\s*:\s*")([^"\n]+)', re.I)
+
+# The lifespan state, in a scope and in an environ: what an app keeps there is its own.
+_STATES = ("state", "asgi.state")
 
 # What has a short text of its own that says it all, and no secrets.
 _PLAIN = (uuid.UUID, datetime.date, datetime.time, datetime.timedelta, decimal.Decimal, pathlib.PurePath)
@@ -47,6 +50,11 @@ def shown(value: object, name: str = "") -> Json:
         name: what it is called where it comes from; it may say that the value is a secret.
     """
     return _shown(value, name, 0)
+
+
+def shown_headers(headers: Iterable[tuple[str | bytes, str | bytes]]) -> list[list[str]]:
+    """Pairs of a name and of what may be shown of the value."""
+    return [[_text(name), str(shown(value, _text(name)))] for name, value in headers]
 
 
 def _shown(value: object, name: str, level: int) -> Json:
@@ -70,6 +78,8 @@ def _members(mapping: Mapping[Any, Any], level: int) -> Json:
             found["…"] = f"{len(mapping) - number} more"
             break
         key_text = _text(key) if isinstance(key, (str, bytes)) else str(_shown(key, "", level + 1))
+        if key_text in _STATES and isinstance(value, Mapping):
+            value = {name: type(held).__name__ for name, held in value.items()}
         found[key_text] = _shown(value, key_text, level + 1)
     return found
 

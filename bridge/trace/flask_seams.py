@@ -331,7 +331,7 @@ def _role_of(app: Flask, function: _Function, outer: Step) -> _Role:
                 if handler is function:
                     return _Role("Flask", f"errorhandler({code or error.__name__})", blueprint)
     if outer.layer == "view":
-        return _Role("view", "method")
+        return _Role("view", "function")
     return _Role("Flask", "after_this_request" if outer.name == "process_response" else "function")
 
 

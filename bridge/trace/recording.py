@@ -68,7 +68,7 @@ class RequestRecord(TypedDict):
 
     method: str
     path: str
-    headers: Json
+    headers: list[list[str]]
     size: int
     """Bytes of the body."""
 
@@ -77,7 +77,7 @@ class ResponseRecord(TypedDict):
     """What came back."""
 
     status: int
-    headers: Json
+    headers: list[list[str]]
     size: int
     """Bytes of the body that came."""
     body: str
@@ -223,6 +223,8 @@ class Trace:
         """The package that runs a WSGI app; None for an ASGI app."""
         self.runner: Step | None = None
         """The step that says where the WSGI call runs; who knows more of why may add it."""
+        self.client_has_left = False
+        """Whether nobody wants more of the response, and streams are to end."""
         self._clock = clock
         self._listener = listener
         self._loop_thread = threading.get_ident()

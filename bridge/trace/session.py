@@ -15,7 +15,7 @@ from bridge.errors import BridgeError
 from bridge.interfaces import Interface, detect_interface, is_flask
 from bridge.lifespan import running
 from bridge.trace.boundaries import call_traced, traced_wsgi
-from bridge.trace.facts import shown
+from bridge.trace.facts import shown, shown_headers
 from bridge.trace.recording import Listener, ResponseRecord, Trace, TraceRecord, describe_error
 from bridge.types import ASGI3Application, ASGIReceiveEvent, ASGISendEvent, HTTPScope, WSGIApplication
 from bridge.wsgi_to_asgi.adapter import WSGIToASGI
@@ -104,7 +104,7 @@ class TracedApp:
         deadline: float = 10.0,
         max_body: int = 1 << 20,
     ) -> "TracedRequest":
-        """A request to be made by `await request.run()`, whose steps can be seen meanwhile.
+        """A request to be made by `await request.run()`, whose steps can be seen meanwhile; on the loop.
 
         Args:
             method: such as "GET".
@@ -197,6 +197,7 @@ class TracedRequest:
             await asyncio.wait((call, waiting), timeout=self._deadline, return_when=asyncio.FIRST_COMPLETED)
             if not call.done() and not self.is_complete:
                 self.outcome = "left"
+                self.trace.client_has_left = True
                 size = f"after {len(self.body):,} bytes" if self._has_enough.is_set() else ""
                 self.error = f"the client left {size or f'after {self._deadline:g} s'}"
         finally:
@@ -216,7 +217,7 @@ class TracedRequest:
     def _conclude(self, call: "asyncio.Task[None]") -> None:
         self._duration = self.trace.now()
         failure = call.exception() if call.done() and not call.cancelled() else None
-        if failure is not None:
+        if failure is not None and self.outcome != "left":
             self.outcome, self.error = "failed", describe_error(failure)
         elif self.outcome == "running" and self.is_complete:
             self.outcome = "answered"
@@ -230,7 +231,7 @@ class TracedRequest:
         if self.status is not None:
             response = {
                 "status": self.status,
-                "headers": shown(self.headers),
+                "headers": shown_headers(self.headers),
                 "size": len(self.body),
                 "body": str(shown(bytes(self.body))),
                 "complete": self.is_complete,
@@ -242,7 +243,7 @@ class TracedRequest:
             "request": {
                 "method": self._scope["method"],
                 "path": str(shown(_target(self._scope))),
-                "headers": shown(list(self._scope["headers"])),
+                "headers": shown_headers(self._scope["headers"]),
                 "size": self._size,
             },
             "response": response,

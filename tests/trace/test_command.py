@@ -1,0 +1,102 @@
+"""`bridge trace`, as it is typed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from bridge.server.cli import bridge
+from tests.server.command import run
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+SUBJECT = "tests.trace.subject"
+
+
+def trace(*arguments: str, **env: str) -> tuple[int, str, str]:
+    return run("trace", *arguments, cwd=ROOT, env=env)
+
+
+def test_text() -> None:
+    code, out, _ = trace(
+        f"{SUBJECT}:app", "/async/7", "-H", "X_User: 1", "-H", "Authorization: Bearer abc", "--body"
+    )
+    assert code == 0
+    assert "\x1b" not in out
+    assert "abc" not in out
+    lines = out.splitlines()
+    assert lines[-1] == "7"
+    assert lines[-3].startswith("200 OK · text/html; charset=utf-8 · 1 bytes · ")
+    assert lines[-3].endswith("· adapter bridge")
+    layers = ["ASGI", "runner", "environ", "WSGI", "Flask", "Werkzeug", "view", "Jinja2"]
+    told = [line.split()[1:3] for line in lines if line[:1] == " " or line[:1].isdigit()]
+    for layer in layers:
+        assert any(layer in words for words in told), layer
+    assert any("x_user" in line and "→ dropped  (underscore: " in line for line in lines)
+    assert any(line.endswith("authorization → HTTP_AUTHORIZATION") for line in lines)
+    assert any("on the loop  the view 'waits' is async" in line for line in lines)
+    assert any("before_request  load_user" in line and "[bridge-1]" in line for line in lines)
+    assert all(len(line) <= 120 for line in lines)
+
+
+def test_json() -> None:
+    code, out, _ = trace(f"{SUBJECT}:app", "POST", "/upload", "-d", "a=1", "-d", "b=2", "--json")
+    record = json.loads(out)
+    assert code == 0
+    assert (record["format"], record["app"], record["outcome"]) == (1, f"{SUBJECT}:app", "answered")
+    assert record["request"]["method"] == "POST"
+    assert ["content-type", "application/x-www-form-urlencoded"] in record["request"]["headers"]
+    assert record["response"]["status"] == 200
+    assert {step["layer"] for step in record["steps"]} >= {"ASGI", "WSGI", "Flask", "view"}
+
+
+def test_colors_are_for_terminals() -> None:
+    assert "\x1b[" in trace(f"{SUBJECT}:app", "/page", "--use-colors")[1]
+
+
+def test_body_of_a_file_and_method(tmp_path: Path) -> None:
+    (tmp_path / "body").write_bytes(b"\xff" * 10)
+    code, out, _ = trace(
+        f"{SUBJECT}:app", "/upload", "-d", f"@{tmp_path}/body", "-H", "Content-Type: image/png", "--body"
+    )
+    assert (code, out.splitlines()[-1]) == (0, "10")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "summary"),
+    [
+        ([f"{SUBJECT}:app", "/breaks"], 0, "500 Internal Server Error · "),
+        ([f"{SUBJECT}:app", "/endless", "--timeout", "0.2"], 0, "200 OK · "),
+        ([f"{SUBJECT}:app", "/endless", "--timeout", "0.2", "--adapter", "a2wsgi"], 0, "200 OK · "),
+        ([f"{SUBJECT}:wsgi_app", "/"], 0, "200 OK · text/plain · 11 bytes"),
+        ([f"{SUBJECT}:asgi_app", "/"], 0, "200 OK · text/plain · 5 bytes"),
+        ([f"{SUBJECT}:asgi_app", "/fails"], 1, "no response: ValueError: broken"),
+        ([f"{SUBJECT}:app", "/plain/1", "--adapter", "asgiref"], 0, "200 OK · "),
+    ],
+)
+def test_exit_code_and_summary(arguments: list[str], code: int, summary: str) -> None:
+    found, out, err = trace(*arguments)
+    assert (found, out.splitlines()[-1][: len(summary)]) == (code, summary), err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a:b"], "Missing PATH: bridge trace APP [METHOD] PATH"),
+        (["/x"], "Missing APP before the path '/x'"),
+        (["a:b", "x"], "PATH begins with a slash, as /users/7 does; got 'x'"),
+        (["a:b", "http://localhost/"], "PATH begins with a slash"),
+        (["a:b", "GET", "/x", "/y"], "two words at most; got 'GET /x /y'"),
+        (["a:b", "G T", "/x"], "METHOD is a word such as GET; got 'G T'"),
+        (["a:b", "/x", "-H", "Accept"], "-H takes a header field such as 'Accept: text/html'; got 'Accept'"),
+        (["a:b", "/x", "-H", "A b: c"], "-H takes a header field"),
+        (["a:b", "/x", "-H", "A: b\r\nc: d"], "-H takes a header field"),
+        (["a:b", "/x", "-d", "@/no/such"], "-d @/no/such: cannot read '/no/such': No such file"),
+    ],
+)
+def test_usage_errors(arguments: list[str], message: str) -> None:
+    result: Any = CliRunner().invoke(bridge, ["trace", *arguments])
+    assert result.exit_code == 2
+    assert message in result.stderr

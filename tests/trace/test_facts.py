@@ -1,0 +1,128 @@
+"""What may be shown of what a layer holds, and what became of each header."""
+
+import uuid
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from bridge.trace.facts import is_secret, shown
+from bridge.trace.headers import follow_headers
+
+
+class Loud:
+    def __repr__(self) -> str:
+        raise AssertionError("an object's repr is not to be asked for")
+
+
+NUMBER = uuid.UUID(int=7)
+CYCLE: list[Any] = []
+CYCLE.append(CYCLE)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, None),
+        (True, True),
+        (1.5, 1.5),
+        ("text", "text"),
+        (b"bytes \xff", "bytes ÿ"),
+        ("x" * 1000, "x" * 400 + "… 1,000 characters"),
+        (b"x" * 12345, "x" * 400 + "… 12,345 bytes"),
+        (NUMBER, str(NUMBER)),
+        (Decimal("1.20"), "1.20"),
+        ({"a": (1, b"2")}, {"a": [1, "2"]}),
+        ({1: 2}, {"1": 2}),
+        (list(range(201)), [*range(200), "… 1 more"]),
+        (Loud(), f"<{Loud.__module__}.Loud>"),
+        (Loud, "<type>"),
+        (CYCLE, [[[[[["<list>"]]]]]]),
+        # secrets
+        ([(b"cookie", b"a=b"), (b"accept", b"*/*")], [["cookie", "… 3 bytes"], ["accept", "*/*"]]),
+        ({"HTTP_AUTHORIZATION": "Bearer x"}, {"HTTP_AUTHORIZATION": "… 8 characters"}),
+        ([("Set-Cookie", "session=x")], [["Set-Cookie", "… 9 characters"]]),
+        ("a=1&token=abc&b=2", "a=1&token=… 3 characters&b=2"),
+        ("/reset?access_token=abc", "/reset?access_token=… 3 characters"),
+        (b"user=me&password=abc", "user=me&password=… 3 characters"),
+        ('{"api_key": "abc", "n": "1"}', '{"api_key": "… 3 characters", "n": "1"}'),
+        ({"state": {"database": "postgresql://me:word@db"}}, {"state": {"database": "str"}}),
+    ],
+    ids=lambda value: repr(value)[:40] if not isinstance(value, Loud) else "object",
+)
+def test_shown(value: object, expected: object) -> None:
+    assert shown(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("authorization", True),
+        ("Proxy-Authorization", True),
+        ("cookie", True),
+        ("Set-Cookie", True),
+        ("X-Api-Key", True),
+        ("HTTP_X_API_KEY", True),
+        ("X-CSRFToken", True),
+        ("SECRET_KEY", True),
+        ("accept", False),
+        ("host", False),
+        ("user-agent", False),
+    ],
+)
+def test_secret_names(name: str, expected: bool) -> None:
+    assert is_secret(name) is expected
+
+
+def fate(headers: list[tuple[bytes, bytes]], environ: dict[str, object]) -> list[tuple[str | None, str, str]]:
+    return [(each["key"], each["fate"], each["why"][:12]) for each in follow_headers(headers, environ)]
+
+
+@pytest.mark.parametrize(
+    ("headers", "environ", "expected"),
+    [
+        ([(b"accept", b"a")], {"HTTP_ACCEPT": "a"}, [("HTTP_ACCEPT", "kept", "")]),
+        ([(b"content-length", b"3")], {"CONTENT_LENGTH": "3"}, [("CONTENT_LENGTH", "kept", "")]),
+        ([(b"proxy", b"evil")], {}, [(None, "dropped", "it would bec")]),
+        ([(b"x_user", b"1")], {}, [(None, "dropped", "underscore: ")]),
+        ([(b"odd", b"1")], {}, [(None, "dropped", "the adapter ")]),
+        (
+            [(b"x_user", b"evil"), (b"x-user", b"good")],
+            {"HTTP_X_USER": "good"},
+            [(None, "dropped", "underscore: "), ("HTTP_X_USER", "kept", "")],
+        ),
+        (
+            [(b"x_user", b"evil"), (b"x-user", b"good")],  # as other adapters do
+            {"HTTP_X_USER": "evil,good"},
+            [("HTTP_X_USER", "joined", "2 fields are")] * 2,
+        ),
+        (
+            [(b"cookie", b"a=1"), (b"cookie", b"b=2")],
+            {"HTTP_COOKIE": "a=1; b=2"},
+            [("HTTP_COOKIE", "joined", "2 fields are")] * 2,
+        ),
+        (
+            [(b"content-length", b"3"), (b"content-length", b"3")],
+            {"CONTENT_LENGTH": "3"},
+            [("CONTENT_LENGTH", "joined", "2 fields of ")] * 2,
+        ),
+        ([(b"host", b"a")], {"HTTP_HOST": "b"}, [("HTTP_HOST", "changed", "the environ ")]),
+    ],
+)
+def test_headers(
+    headers: list[tuple[bytes, bytes]],
+    environ: dict[str, object],
+    expected: list[tuple[str | None, str, str]],
+) -> None:
+    assert fate(headers, environ) == expected
+
+
+def test_why_a_header_was_dropped_or_joined() -> None:
+    headers = [(b"x_user", b"1"), (b"proxy", b"p"), (b"cookie", b"a=1"), (b"cookie", b"b=2")]
+    fates = follow_headers(headers, {"HTTP_COOKIE": "a=1; b=2"})
+    assert [each["why"] for each in fates[:3]] == [
+        "underscore: as HTTP_X_USER it could not be told from x-user",
+        "it would become HTTP_PROXY, a variable that HTTP clients obey (httpoxy, CVE-2016-5385)",
+        "2 fields are one, joined by ';'",
+    ]
+    assert fates[2]["value"] == "… 3 characters"

@@ -264,7 +264,8 @@ def _summary(record: TraceRecord) -> str:
     status = response["status"]
     phrase = HTTPStatus(status).phrase if status in {each.value for each in HTTPStatus} else ""
     types = [value for name, value in response["headers"] if name == "content-type"]
-    parts = [*types, f"{response['size']:,} bytes", f"{_milliseconds(record['duration'])} ms"]
+    size = "1 byte" if response["size"] == 1 else f"{response['size']:,} bytes"
+    parts = [*types, size, f"{_milliseconds(record['duration'])} ms"]
     if record["adapter"] is not None:
         parts.append(f"adapter {record['adapter']}")
     if record["error"]:

@@ -5,6 +5,7 @@ application that is another one with its boundary recorded, if the call is one t
 costs the look at one context variable.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
@@ -81,6 +82,9 @@ class _Events:
         step = self._call.trace.begin("ASGI", "receive", "waiting for an event", parent=self._call)
         try:
             event = await self._receive()
+        except asyncio.CancelledError:  # an adapter listens for a disconnect as long as the call lasts
+            step.end("no event came any more")
+            raise
         except BaseException as error:
             step.fail(error)
             raise

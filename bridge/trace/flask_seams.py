@@ -170,7 +170,7 @@ def _match(app: Flask, adapter: Any, plain: _Function, *args: Any, **kwargs: Any
             raise
         endpoint = getattr(found, "endpoint", found)
         matching.end(
-            f"{found} → {_called(endpoint, (), arguments)}",
+            f"{found} → {_called(str(endpoint), dict(arguments))}",
             rule=str(found),
             endpoint=str(endpoint),
             arguments=arguments,
@@ -228,7 +228,8 @@ def _call(app: Flask, ensure_sync: _Function, function: _Function, *args: Any, *
         return ensure_sync(function)(*args, **kwargs)
     role = _role_of(app, function, outer)
     name = getattr(function, "__qualname__", type(function).__qualname__)
-    detail = _called(name, (), kwargs) if role.layer == "view" else name.rpartition("<locals>.")[2]
+    short = name.rpartition("<locals>.")[2]
+    detail = _called(short, kwargs) if role.layer == "view" else short
     is_async = inspect.iscoroutinefunction(function)
     with outer.trace.step(
         role.layer,
@@ -242,7 +243,7 @@ def _call(app: Flask, ensure_sync: _Function, function: _Function, *args: Any, *
         prepared = ensure_sync(_observed(function, step))
         result = prepared(*args, **kwargs)
         waiting = step.facts.get("waiting")
-        if isinstance(waiting, int):
+        if isinstance(waiting, int) and waiting:
             detail = f"{detail}, {waiting / 1000:.2f} ms of it waiting"
         step.end(detail, returned=type(result).__name__)
     return result
@@ -278,16 +279,12 @@ def _say_thread(step: Step) -> None:
 @types.coroutine
 def _measured(coroutine: Coroutine[Any, Any, Any], step: Step) -> Generator[Any, Any, Any]:
     """Await a coroutine, and note how many of its microseconds it did not run."""
-    began = time.perf_counter()
-    ran = 0.0
+    waited = 0.0
     resume: Callable[[], Any] = partial(coroutine.send, None)
     try:
         while True:
-            resumed = time.perf_counter()
-            try:
-                awaited = resume()
-            finally:
-                ran += time.perf_counter() - resumed
+            awaited = resume()
+            began = time.perf_counter()
             try:
                 resume = partial(coroutine.send, (yield awaited))
             except GeneratorExit:
@@ -295,18 +292,18 @@ def _measured(coroutine: Coroutine[Any, Any, Any], step: Step) -> Generator[Any,
                 raise
             except BaseException as error:  # noqa: BLE001  # for the coroutine, as with `await`
                 resume = partial(coroutine.throw, error)
+            finally:
+                waited += time.perf_counter() - began
     except StopIteration as end:
         return end.value
     finally:
         del resume  # it may hold an error whose traceback holds this frame
-        step.facts["waiting"] = round((time.perf_counter() - began - ran) * 1e6)
+        step.facts["waiting"] = round(waited * 1e6)
 
 
-def _called(name: str, args: tuple[object, ...], kwargs: dict[str, Any]) -> str:
-    given = [repr(shown(value)) for value in args]
-    return (
-        f"{name}({', '.join([*given, *(f'{key}={shown(value, key)!r}' for key, value in kwargs.items())])})"
-    )
+def _called(name: str, arguments: dict[str, Any]) -> str:
+    given = ", ".join(f"{key}={shown(value, key)!r}" for key, value in arguments.items())
+    return f"{name}({given})"
 
 
 def _role_of(app: Flask, function: _Function, outer: Step) -> _Role:

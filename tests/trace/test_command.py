@@ -28,7 +28,7 @@ def test_text() -> None:
     assert "abc" not in out
     lines = out.splitlines()
     assert lines[-1] == "7"
-    assert lines[-3].startswith("200 OK · text/html; charset=utf-8 · 1 bytes · ")
+    assert lines[-3].startswith("200 OK · text/html; charset=utf-8 · 1 byte · ")
     assert lines[-3].endswith("· adapter bridge")
     layers = ["ASGI", "runner", "environ", "WSGI", "Flask", "Werkzeug", "view", "Jinja2"]
     told = [line.split()[1:3] for line in lines if line[:1] == " " or line[:1].isdigit()]

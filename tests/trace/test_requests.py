@@ -107,7 +107,7 @@ async def test_all_layers_of_a_plain_view(adapter: str) -> None:
     match = facts(record, "Werkzeug", "match")
     assert (match["rule"], match["endpoint"], match["arguments"]) == ("/plain/<int:id>", "plain", {"id": 7})
     view = find(record, "view", "plain")
-    assert view["detail"] == "create_app.<locals>.plain(id=7)"
+    assert view["detail"] == "plain(id=7)"
     assert within(record, view) == ["ASGI call", "WSGI app"]
     assert facts(record, "WSGI", "start_response")["status"] == "200 OK"
     closes = names(record, "WSGI").count("close")
@@ -158,11 +158,18 @@ async def test_async_view_in_a_thread(adapt: Any, why: str) -> None:
     assert int(str(find(record, "view", "waits")["facts"]["waiting"])) > 15_000
 
 
+async def test_a_view_that_never_waits() -> None:
+    """Nor does the adapter's listening for a disconnect count for a failure of anything."""
+    record = await trace_of("/events")
+    assert find(record, "view", "events")["facts"]["waiting"] == 0
+    assert not [step for step in record["steps"] if step["failed"]]
+
+
 async def test_methods_of_class_based_views_are_part_of_the_view() -> None:
     record = await trace_of("/item/7")
     inner = [step for step in record["steps"] if step["layer"] == "view"]
     assert [(step["name"], step["detail"].partition("(")[0]) for step in inner] == [
-        ("item", "View.as_view.<locals>.view"),
+        ("item", "view"),
         ("function", "MethodView.dispatch_request"),
         ("function", "Item.get"),
     ]

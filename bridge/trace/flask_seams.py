@@ -164,8 +164,7 @@ def _match(app: Flask, adapter: Any, plain: _Function, *args: Any, **kwargs: Any
         except HTTPException as error:
             matching.facts["allowed"] = shown(getattr(error, "valid_methods", None))
             matching.facts["redirect"] = shown(getattr(error, "new_url", None))
-            matching.end(f"{method} {path} → {_said(error)}", error=describe_error(error))
-            matching.failed = True
+            matching.fail(error, f"{method} {path} → {_said(error)}")
             _explain_runner(step.trace, f"no view: {_said(error)}")
             raise
         endpoint = getattr(found, "endpoint", found)
@@ -373,7 +372,7 @@ def _recorded_handler(name: str, plain: _Function) -> _Function:
                 result = plain(error)
             except Exception as raised:
                 if raised is error:
-                    handling.end(f"{said}: nobody handles it")
+                    handling.fail(raised, f"{said}: nobody handles it")
                 raise
             handling.end(f"{said} → {'the error itself' if result is error else type(result).__name__}")
         return result

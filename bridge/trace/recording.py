@@ -158,11 +158,12 @@ class Step:
         """Say that it has ended, once; and more of it."""
         self.trace._change(self, detail, None, facts, is_end=True)
 
-    def fail(self, error: BaseException) -> None:
-        """Say that it has ended by an exception."""
-        self.failed = True
-        said = describe_error(error)
-        self.end(f"{self.detail} raised {said}".strip(), error=said)
+    def fail(self, error: BaseException, detail: str | None = None) -> None:
+        """Say that it has ended by an exception, if it has not ended yet."""
+        if self.ended is None:
+            self.failed = True
+            said = describe_error(error)
+            self.end(f"{self.detail} raised {said}".strip() if detail is None else detail, error=said)
 
     @contextmanager
     def entered(self) -> Iterator[None]:

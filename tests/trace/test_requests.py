@@ -400,6 +400,15 @@ async def test_a_listener_sees_steps_while_they_happen() -> None:
     assert [steps[number] for number in sorted(steps)] == request.as_json()["steps"]
 
 
+@pytest.mark.parametrize("path", ["/nothing", "/breaks", "/breaks-later", "/page", "/events"])
+async def test_a_listener_has_heard_all_at_the_end(path: str) -> None:
+    steps: dict[int, StepRecord] = {}
+    request = await trace_request(
+        create_app(), "GET", path, listener=lambda step: steps.update({step["id"]: step})
+    )
+    assert [steps[number] for number in sorted(steps)] == request.as_json()["steps"]
+
+
 async def test_requests_need_a_running_app_and_a_path() -> None:
     app = TracedApp(create_app())
     with pytest.raises(BridgeError, match="does not run"):

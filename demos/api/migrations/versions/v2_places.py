@@ -1,0 +1,17 @@
+"""Where it was seen."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "2"
+down_revision = "1"
+
+
+def upgrade() -> None:
+    op.add_column("sightings", sa.Column("latitude", sa.Float, nullable=True))
+    op.add_column("sightings", sa.Column("longitude", sa.Float, nullable=True))
+
+
+def downgrade() -> None:
+    op.drop_column("sightings", "longitude")
+    op.drop_column("sightings", "latitude")

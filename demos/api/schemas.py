@@ -1,0 +1,111 @@
+"""What comes in and what goes out. Validation and the document are both made from these, so they agree.
+
+Rules are therefore such as JSON Schema can say, too: lengths, ranges, patterns.
+"""
+
+import datetime
+import uuid
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+# Each pattern, and what to tell who does not keep to it. None lets a NUL pass, which PostgreSQL cannot keep.
+PATTERNS = {
+    r"^[a-z0-9][a-z0-9_-]*$": "use small letters, digits, hyphens and underscores",
+    r"^[^\x00-\x20]+( [^\x00-\x20]+)*$": "use words with one space between them, and no control characters",
+    r"^[^\x00]*$": "the character NUL cannot be kept",
+}
+_NAME, _WORDS, _TEXT = PATTERNS
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=_NAME)]
+Species = Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=_WORDS)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class Received(BaseModel):
+    """What a client sends. A field nobody knows is refused, for it is most likely a mistyped one."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class Credentials(Received):
+    name: Name = Field(examples=["ada"])
+    password: Annotated[str, Field(min_length=8, max_length=200, examples=["correct horse"])]
+
+
+class Place(Received):
+    latitude: Annotated[float, Field(ge=-90, le=90, examples=[51.48])]
+    longitude: Annotated[float, Field(ge=-180, le=180, examples=[0.0])]
+
+
+class SightingToKeep(Received):
+    species: Species = Field(examples=["Song thrush"])
+    seen_on: datetime.date = Field(examples=["2026-04-01"])
+    count: Count = 1
+    notes: Annotated[str, StringConstraints(max_length=2000, pattern=_TEXT)] = ""
+    place: Place | None = None
+
+
+class SightingsQuery(BaseModel):
+    """Values of a query are text; so here, and only here, "20" is a number."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: int = Field(20, ge=1, le=100, description="How many at most.")
+    before: int | None = Field(
+        None, ge=1, le=2**63 - 1, description="Only those with a smaller number. `next` has it."
+    )
+    species: Species | None = Field(None, description="Only those of this species.")
+    by: Name | None = Field(None, description="Only those of this user.")
+
+
+class User(BaseModel):
+    name: str
+
+
+class Token(BaseModel):
+    id: uuid.UUID = Field(description="To log out with.")
+    token: str = Field(description="To be sent as `Authorization: Bearer …`. It is shown only here.")
+    expires: datetime.datetime
+
+
+class Sighting(BaseModel):
+    id: uuid.UUID
+    number: int = Field(description="Counts up with every sighting that is new.")
+    by: str = Field(description="The name of who has seen it.")
+    species: str
+    seen_on: datetime.date
+    count: int
+    notes: str
+    place: Place | None
+
+
+class SightingsPage(BaseModel):
+    items: list[Sighting]
+    next: str | None = Field(description="Where the next page is; null if this is the last.")
+
+
+class Mistake(BaseModel):
+    """One thing that is wrong with what was sent, and where: in the body, or in the query."""
+
+    detail: str
+    pointer: str | None = Field(
+        default=None, description="Where in the body: a JSON pointer, as `#/place/latitude`."
+    )
+    parameter: str | None = Field(default=None, description="Which parameter of the query.")
+
+
+class Problem(BaseModel):
+    """Every error of this API: problem details as in RFC 9457, sent as `application/problem+json`."""
+
+    type: str = "about:blank"
+    title: str = Field(description="The name of the status.")
+    status: int = Field(description="The status of the response, once more.")
+    detail: str = Field(description="What is wrong this time, and what to do, for people to read.")
+    errors: list[Mistake] = Field([], description="What is wrong with each value; only with 422.")
+
+    def to_json(self) -> str:
+        return self.model_dump_json(exclude_none=True, exclude=None if self.errors else {"errors"})
+
+
+JSON = dict[str, Any]

@@ -81,7 +81,7 @@ def url_from_environment() -> URL:
 
 def make_engine(url: URL) -> Engine:
     # Ten connections for forty threads: each is held for milliseconds, and never while a password is hashed.
-    # With four workers that is less than half of what PostgreSQL allows. Closed ones are noticed, and replaced.
+    # With four workers that is less than half of what PostgreSQL allows. Lost ones are noticed, and replaced.
     engine = create_engine(url, pool_size=10, max_overflow=0, pool_timeout=10, pool_pre_ping=True)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _set_up_sqlite)

@@ -37,8 +37,9 @@ def openapi() -> Response:
 
 @blueprint.get("/docs")
 def docs() -> Response:
-    response = Response(render_template("docs.html", document=make_document()))
+    response = Response(render_template("docs.html", document=make_document(), example=example))
     response.content_security_policy.default_src = "'self'"
+    response.content_security_policy.img_src = "data:"
     return response
 
 
@@ -71,6 +72,14 @@ def make_document() -> JSON:
             "schemas": definitions["$defs"],
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
+    }
+
+
+def example(schema: JSON) -> JSON:
+    """A body to begin with, out of the examples and defaults of a schema."""
+    properties = schema["properties"].items()
+    return {
+        name: field["examples"][0] if "examples" in field else field["default"] for name, field in properties
     }
 
 

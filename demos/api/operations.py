@@ -75,6 +75,12 @@ def answer(model: BaseModel, status: int = 200) -> Response:
     return Response(model.model_dump_json(), status, mimetype="application/json")
 
 
+def no_content() -> Response:
+    response = Response(status=204)
+    del response.headers["Content-Type"]  # Flask's own, of what is not there
+    return response
+
+
 def _check_accept() -> None:
     accepted = request.accept_mimetypes
     if accepted.provided and not accepted.best_match(["application/json", problems.MEDIA_TYPE]):

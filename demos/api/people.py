@@ -10,7 +10,7 @@ from werkzeug.exceptions import Conflict, NotFound
 from demos.api import schemas, tokens
 from demos.api.database import database
 from demos.api.models import Token, User
-from demos.api.operations import Operation, answer
+from demos.api.operations import Operation, answer, no_content
 
 blueprint = Blueprint("people", __name__)
 
@@ -47,4 +47,4 @@ def delete_token(token_id: uuid.UUID) -> Response:
     if session.scalar(mine) is None:
         raise NotFound("You have no token with that id.")
     session.commit()
-    return Response(status=204)
+    return no_content()

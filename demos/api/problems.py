@@ -12,6 +12,9 @@ from werkzeug.exceptions import HTTPException, PreconditionFailed, ServiceUnavai
 
 from demos.api.schemas import PATTERNS, Mistake, Problem
 
+# What to say in place of Pydantic's words, which are for those who write the model.
+WORDS = {"missing": "this is required", "extra_forbidden": "nothing of this name is known"}
+
 MEDIA_TYPE = "application/problem+json"
 
 
@@ -59,7 +62,8 @@ def _no_database(error: Exception) -> Response:
 
 
 def _mistake(error: ErrorDetails, where: str) -> Mistake:
-    detail = PATTERNS.get(error.get("ctx", {}).get("pattern", ""), error["msg"])
+    pattern = error.get("ctx", {}).get("pattern", "")
+    detail = PATTERNS.get(pattern) or WORDS.get(error["type"]) or error["msg"]
     if where == "query":
         return Mistake(detail=detail, parameter=str(error["loc"][0]))
     steps = [str(step).replace("~", "~0").replace("/", "~1") for step in error["loc"]]

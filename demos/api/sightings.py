@@ -16,7 +16,7 @@ from werkzeug.exceptions import (
 from demos.api import schemas
 from demos.api.database import database
 from demos.api.models import Sighting, User
-from demos.api.operations import Operation, answer
+from demos.api.operations import Operation, answer, no_content
 
 blueprint = Blueprint("sightings", __name__)
 
@@ -93,7 +93,7 @@ def delete_sighting(sighting_id: uuid.UUID) -> Response:
     session = database.session()
     session.delete(sighting)
     session.commit()
-    return Response(status=204)
+    return no_content()
 
 
 def _create(sighting_id: uuid.UUID, body: schemas.SightingToKeep) -> Response:

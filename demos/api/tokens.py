@@ -43,9 +43,10 @@ def log_in(credentials: schemas.Credentials) -> schemas.Token:
     """
     session = database.session()
     _check_attempts(credentials.name)
+    hash_of_nobody = _hash_of_nobody()
     user = session.scalar(select(User).where(User.name == credentials.name))
     session.commit()  # gives the connection back, for hashing takes its time
-    right = _is_password(credentials.password, user.password_hash if user else _hash_of_nobody())
+    right = _is_password(credentials.password, user.password_hash if user else hash_of_nobody)
     if user is None or not right:
         session.add(FailedLogin(name=credentials.name, address=_address(), time=_now()))
         session.commit()

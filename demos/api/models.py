@@ -3,7 +3,7 @@
 import datetime
 import uuid
 
-from sqlalchemy import BigInteger, DateTime, ForeignKey, Integer, MetaData, String, Text, Uuid
+from sqlalchemy import BigInteger, DateTime, Double, ForeignKey, Integer, MetaData, String, Text, Uuid
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 # SQLite counts up only in a column that is an INTEGER by this very name.
@@ -75,8 +75,8 @@ class Sighting(Base):
     seen_on: Mapped[datetime.date]
     count: Mapped[int]
     notes: Mapped[str] = mapped_column(Text)
-    latitude: Mapped[float | None]
-    longitude: Mapped[float | None]
+    latitude: Mapped[float | None] = mapped_column(Double)
+    longitude: Mapped[float | None] = mapped_column(Double)
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  # as SQLAlchemy declares it
 

@@ -7,7 +7,7 @@ import datetime
 import uuid
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 # Each pattern, and what to tell who does not keep to it. None lets a NUL pass, which PostgreSQL cannot keep.
 PATTERNS = {
@@ -17,9 +17,15 @@ PATTERNS = {
 }
 _NAME, _WORDS, _TEXT = PATTERNS
 
+
+def _whole_number(value: object) -> object:
+    """To JSON, and to its schemas, 2.0 is as much an integer as 2."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 Name = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=_NAME)]
 Species = Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=_WORDS)]
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Count = Annotated[int, Field(ge=1, le=1_000_000), BeforeValidator(_whole_number)]
 
 
 class Received(BaseModel):

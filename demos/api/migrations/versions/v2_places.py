@@ -8,8 +8,8 @@ down_revision = "1"
 
 
 def upgrade() -> None:
-    op.add_column("sightings", sa.Column("latitude", sa.Float, nullable=True))
-    op.add_column("sightings", sa.Column("longitude", sa.Float, nullable=True))
+    op.add_column("sightings", sa.Column("latitude", sa.Double, nullable=True))
+    op.add_column("sightings", sa.Column("longitude", sa.Double, nullable=True))
 
 
 def downgrade() -> None:

@@ -73,10 +73,13 @@ def url_from_environment() -> URL:
         folder = Path(tempfile.gettempdir(), "bridge-api")
         folder.mkdir(mode=0o700, exist_ok=True)
         return URL.create("sqlite", database=str(folder / "birds.sqlite"))
+    return parse_url(given)
+
+
+def parse_url(given: str) -> URL:
+    """A PostgreSQL may be named as its hosts name it, without the driver that Python needs."""
     url = make_url(given)
-    if url.drivername in ("postgres", "postgresql"):  # as hosts of databases tell it
-        url = url.set(drivername="postgresql+psycopg")
-    return url
+    return url.set(drivername="postgresql+psycopg") if url.drivername in ("postgres", "postgresql") else url
 
 
 def make_engine(url: URL) -> Engine:

@@ -12,7 +12,7 @@ from typing import Any
 import pydantic
 from flask import Response, request
 from pydantic import BaseModel
-from werkzeug.exceptions import BadRequest, NotAcceptable, UnsupportedMediaType
+from werkzeug.exceptions import BadRequest, NotAcceptable, RequestEntityTooLarge, UnsupportedMediaType
 
 from demos.api import problems, tokens
 
@@ -99,8 +99,11 @@ def _validate_query(model: type[BaseModel]) -> BaseModel:
 def _validate_body(model: type[BaseModel]) -> BaseModel:
     if request.mimetype != "application/json":
         raise UnsupportedMediaType(f"The body is to be application/json, not {request.mimetype or 'untold'}.")
+    content = request.get_data()
+    if request.content_length is None and len(content) == request.max_content_length:
+        raise RequestEntityTooLarge  # Werkzeug cuts a body that has not said its length, and says nothing
     try:
-        return model.model_validate_json(request.get_data())
+        return model.model_validate_json(content)
     except pydantic.ValidationError as error:
         first = error.errors(include_input=False)[0]
         if first["type"] == "json_invalid":

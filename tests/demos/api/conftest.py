@@ -44,6 +44,21 @@ def address(new_database: Callable[[str], str]) -> Iterator[str]:
         yield serving.address
 
 
+@pytest.fixture(scope="package")
+def token(address: str) -> str:
+    """The token of a user of whom nothing is asked but to be logged in."""
+    with Phone(address) as phone:
+        phone.sign_up()
+        return phone.log_in()
+
+
+@pytest.fixture
+def anyone(address: str, token: str) -> Iterator[Phone]:
+    """A phone that is logged in. It is quicker to have than one of someone new."""
+    with Phone(address, token) as phone:
+        yield phone
+
+
 @pytest.fixture
 def phone(address: str) -> Iterator[Phone]:
     """A phone of someone new, who is logged in."""

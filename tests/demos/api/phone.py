@@ -12,10 +12,11 @@ THRUSH = {"species": "Song thrush", "seen_on": "2026-04-01"}
 
 
 class Phone:
-    """Someone's phone. It is logged in once `log_in` was called."""
+    """Someone's phone. It is logged in with a token, or once `log_in` was called."""
 
-    def __init__(self, address: str) -> None:
-        self._client = httpx.Client(base_url=address, timeout=15)
+    def __init__(self, address: str, token: str | None = None) -> None:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._client = httpx.Client(base_url=address, headers=headers, timeout=15)
         self.name = f"someone-{uuid.uuid4().hex[:12]}"
         self.token_id = ""
 

@@ -66,7 +66,7 @@ class PostgreSQL:
             group=pwd.getpwnam("postgres").pw_gid if as_root else None,
             extra_groups=[] if as_root else None,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,  # the server inherits it: to wait for its end would be to wait for ever
+            stdout=subprocess.DEVNULL,  # the server keeps it: a pipe would never end
             stderr=subprocess.PIPE if program in ("initdb", "createdb") else subprocess.DEVNULL,
             timeout=60,
             check=False,

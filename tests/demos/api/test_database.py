@@ -1,6 +1,5 @@
 """The database: its migrations, and what becomes of requests when it is not as it should be."""
 
-import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,9 +7,9 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, Engine, inspect, make_url, text
+from sqlalchemy import Connection, Engine, inspect, text
 
-from demos.api.database import downgrade, make_engine, upgrade
+from demos.api.database import downgrade, make_engine, parse_url, upgrade
 from demos.api.models import Base
 from tests.demos.api.conftest import ROOT, alembic, serve
 from tests.demos.api.phone import Phone
@@ -20,10 +19,7 @@ from tests.server.command import run
 
 @pytest.fixture
 def engine(new_database: Callable[[str], str], request: pytest.FixtureRequest) -> Iterator[Engine]:
-    url = make_url(new_database(re.sub(r"\W", "_", request.node.originalname)))
-    if url.drivername == "postgresql":
-        url = url.set(drivername="postgresql+psycopg")
-    engine = make_engine(url)
+    engine = make_engine(parse_url(new_database(request.node.originalname)))
     yield engine
     engine.dispose()
 

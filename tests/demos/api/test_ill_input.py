@@ -45,8 +45,8 @@ STATUSES: list[tuple[str, str, dict[str, Any], int]] = [
 
 
 @pytest.mark.parametrize(("method", "path", "options", "status"), STATUSES)
-def test_status(phone: Phone, method: str, path: str, options: dict[str, Any], status: int) -> None:
-    assert phone.call(method, path, **options).status_code == status
+def test_status(anyone: Phone, method: str, path: str, options: dict[str, Any], status: int) -> None:
+    assert anyone.call(method, path, **options).status_code == status
 
 
 MISTAKES: list[tuple[str, str, dict[str, Any], list[str]]] = [
@@ -87,14 +87,14 @@ MISTAKES: list[tuple[str, str, dict[str, Any], list[str]]] = [
 
 
 @pytest.mark.parametrize(("method", "path", "options", "places"), MISTAKES)
-def test_mistakes(phone: Phone, method: str, path: str, options: dict[str, Any], places: list[str]) -> None:
-    response = phone.call(method, path, **options)
+def test_mistakes(anyone: Phone, method: str, path: str, options: dict[str, Any], places: list[str]) -> None:
+    response = anyone.call(method, path, **options)
     assert response.status_code == 422
     assert [each.get("pointer", each.get("parameter")) for each in response.json()["errors"]] == places
 
 
 @pytest.mark.parametrize(
-    "authorization", [None, "", "Bearer", "Bearer ", "Bearer nonsense", "Basic YWRhOmFkYQ==", "Bearer é"]
+    "authorization", [None, "", "Bearer", "Bearer nonsense", "Basic YWRhOmFkYQ==", "Bearer é"]
 )
 def test_who_is_not_logged_in(address: str, authorization: str | None) -> None:
     headers = [] if authorization is None else [(b"Authorization", authorization.encode())]
@@ -105,15 +105,15 @@ def test_who_is_not_logged_in(address: str, authorization: str | None) -> None:
     assert response.headers["WWW-Authenticate"] == "Bearer realm=sightings"
 
 
-def test_what_is_allowed_is_said(phone: Phone) -> None:
-    allowed = phone.call("PATCH", ID).headers["Allow"]
+def test_what_is_allowed_is_said(anyone: Phone) -> None:
+    allowed = anyone.call("PATCH", ID).headers["Allow"]
     assert set(allowed.split(", ")) == {"GET", "HEAD", "OPTIONS", "PUT", "DELETE"}
 
 
-def test_a_body_without_a_length_is_limited_as_well(phone: Phone) -> None:
-    response = phone.call("PUT", ID, content=iter([b'{"notes":"', *[b"x" * 10_000] * 7]), headers=JSON)
+def test_a_body_without_a_length_is_limited_as_well(anyone: Phone) -> None:
+    response = anyone.call("PUT", ID, content=iter([b'{"notes":"', *[b"x" * 10_000] * 7]), headers=JSON)
     assert response.status_code == 413
 
 
-def test_a_whole_number_is_one_however_it_is_written(phone: Phone) -> None:
-    assert phone.keep(count=2.0).json()["count"] == 2
+def test_a_whole_number_is_one_however_it_is_written(anyone: Phone) -> None:
+    assert anyone.keep(count=2.0).json()["count"] == 2

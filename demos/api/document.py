@@ -64,7 +64,8 @@ def make_document() -> JSON:
         "info": {
             "title": "Sightings",
             "version": "1",
-            "description": "Bird watchers keep what they have seen, and see what others have.",
+            "description": "Bird watchers keep what they have seen, and see what others have. "
+            "Every error is a Problem.",
         },
         "servers": [{"url": request.script_root or "/"}],
         "paths": paths,

@@ -29,7 +29,9 @@ def authenticate() -> User:
     authorization = request.authorization
     if authorization is None or authorization.type != "bearer" or not authorization.token:
         raise _unauthorized("Log in with POST /tokens, and send the token as Authorization: Bearer ….")
-    token = database.session().scalar(select(Token).where(Token.token_hash == _hash(authorization.token)))
+    session = database.session()
+    token = session.scalar(select(Token).where(Token.token_hash == _hash(authorization.token)))
+    session.commit()  # gives the connection back, for the body may be slow to come
     if token is None or _aware(token.expires) < _now():
         raise _unauthorized("The token is not known, or no longer. Log in anew.")
     g.user = token.user
@@ -91,7 +93,7 @@ def _of_this_client(name: str) -> tuple[ColumnElement[bool], ColumnElement[bool]
 
 
 def _address() -> str:
-    return request.remote_addr or ""
+    return (request.remote_addr or "")[:64]
 
 
 def _unauthorized(detail: str) -> Unauthorized:

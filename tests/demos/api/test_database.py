@@ -16,6 +16,8 @@ from tests.demos.api.phone import Phone
 from tests.demos.api.postgresql import PostgreSQL
 from tests.server.command import run
 
+pytestmark = pytest.mark.timeout(60)  # the first has to wait for PostgreSQL
+
 
 @pytest.fixture
 def engine(new_database: Callable[[str], str], request: pytest.FixtureRequest) -> Iterator[Engine]:

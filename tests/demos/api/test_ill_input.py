@@ -7,6 +7,8 @@ import pytest
 
 from tests.demos.api.phone import THRUSH, Phone
 
+pytestmark = pytest.mark.timeout(60)  # the first has to wait for PostgreSQL
+
 ID = "/sightings/6f1e8a3e-4a3b-4b0e-9a51-0d5c2f6a0001"
 JSON = {"Content-Type": "application/json"}
 

@@ -1,5 +1,7 @@
 """What a phone does with the API, in a real server on each database."""
 
+import contextlib
+import http.client
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -8,6 +10,10 @@ import httpx
 import pytest
 
 from tests.demos.api.phone import PASSWORD, Phone
+
+JSON = ("Content-Type", "application/json")
+
+pytestmark = pytest.mark.timeout(60)  # the first has to wait for PostgreSQL
 
 
 @pytest.fixture
@@ -139,6 +145,20 @@ def test_the_last_page_says_that_it_is_the_last(phone: Phone) -> None:
     assert ([each["species"] for each in page["items"]], page["next"]) == (["Wren", "Robin"] * 2, None)
     robins = phone.call("GET", "/sightings", params={"by": phone.name, "species": "Robin"}).json()
     assert [each["species"] for each in robins["items"]] == ["Robin"] * 2
+
+
+def test_who_sends_slowly_keeps_no_other_waiting(anyone: Phone, address: str, token: str) -> None:
+    """Ten connections to the database there are; a client that lets wait for its body holds none."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(11):
+            slow = stack.enter_context(
+                contextlib.closing(http.client.HTTPConnection(address.partition("//")[2]))
+            )
+            slow.putrequest("PUT", f"/sightings/{uuid.uuid4()}")
+            for name, value in (("Authorization", f"Bearer {token}"), ("Content-Length", "10"), JSON):
+                slow.putheader(name, value)
+            slow.endheaders(b"{")
+        assert anyone.call("GET", "/sightings").status_code == 200
 
 
 def at_once(number: int, call: Any) -> list[httpx.Response]:

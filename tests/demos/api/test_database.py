@@ -1,7 +1,9 @@
 """The database: its migrations, and what becomes of requests when it is not as it should be."""
 
+import multiprocessing
 import sqlite3
 from collections.abc import Callable, Iterator
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,26 @@ def test_there_is_a_way_back_and_what_is_kept_stays(engine: Engine) -> None:
         assert inspect(connection).get_table_names() == ["alembic_version"]
 
 
+def migrate(url: str, start: Barrier) -> None:
+    engine = make_engine(parse_url(url))
+    start.wait(30)
+    with engine.connect() as connection:
+        upgrade(connection)
+    engine.dispose()
+
+
+def test_processes_that_migrate_at_once_do_not_disturb_each_other(new_database: Callable[[str], str]) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    start = spawn.Barrier(3)
+    url = new_database("at_once")
+    processes = [spawn.Process(target=migrate, args=(url, start)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+
+
 def test_the_server_says_what_to_do_when_nobody_has_migrated(postgresql: PostgreSQL) -> None:
     database = postgresql.create_database("not_migrated")
     code, _, stderr = run(
@@ -68,7 +90,7 @@ def test_the_server_says_what_to_do_when_nobody_has_migrated(postgresql: Postgre
     assert "the database is at revision None, this code needs 2: run `alembic -c demos/api" in stderr
 
 
-def test_workers_that_start_at_once_migrate_once(tmp_path: Path) -> None:
+def test_workers_share_an_embedded_database(tmp_path: Path) -> None:
     path = tmp_path / "birds.sqlite"
     with serve(f"sqlite:///{path}", "--workers", "3") as serving, Phone(serving.address) as phone:
         serving.wait_for("Application startup complete", times=3)

@@ -12,6 +12,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import g
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -78,14 +79,24 @@ def url_from_environment() -> URL:
 
 def parse_url(given: str) -> URL:
     """A PostgreSQL may be named as its hosts name it, without the driver that Python needs."""
-    url = make_url(given)
+    try:
+        url = make_url(given)
+    except ArgumentError:  # without what was given: there may be a password in it
+        raise ValueError("API_DATABASE_URL is to be sqlite:///… or postgresql://…; it is neither") from None
     return url.set(drivername="postgresql+psycopg") if url.drivername in ("postgres", "postgresql") else url
 
 
 def make_engine(url: URL) -> Engine:
     # Ten connections for forty threads: each is held for milliseconds, and never while a password is hashed.
     # With four workers that is less than half of what PostgreSQL allows. Lost ones are noticed, and replaced.
-    engine = create_engine(url, pool_size=10, max_overflow=0, pool_timeout=10, pool_pre_ping=True)
+    engine = create_engine(
+        url,
+        pool_size=10,
+        max_overflow=0,
+        pool_timeout=10,  # seconds
+        pool_pre_ping=True,
+        hide_parameters=True,  # hashes of passwords are not for the log
+    )
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _set_up_sqlite)
     return engine

@@ -90,6 +90,15 @@ def test_the_server_says_what_to_do_when_nobody_has_migrated(postgresql: Postgre
     assert "the database is at revision None, this code needs 2: run `alembic -c demos/api" in stderr
 
 
+def test_the_server_says_which_variable_is_wrong() -> None:
+    code, _, stderr = run(
+        "serve", "demos.api:app", "--port", "0", cwd=ROOT, env={"API_DATABASE_URL": "me:secret@localhost"}
+    )
+    assert code != 0
+    assert "API_DATABASE_URL is to be sqlite:///… or postgresql://…" in stderr
+    assert "secret" not in stderr
+
+
 def test_workers_share_an_embedded_database(tmp_path: Path) -> None:
     path = tmp_path / "birds.sqlite"
     with serve(f"sqlite:///{path}", "--workers", "3") as serving, Phone(serving.address) as phone:

@@ -192,7 +192,6 @@ REQUESTS: list[tuple[str, str, Any, dict[str, Any]]] = [
 
 @pytest.mark.timeout(120)
 def test_both_answer_the_same(tmp_path: Path) -> None:
-    pytest.importorskip("demos.api", reason="demos/api is not there")
     with serve("demos.api:app", tmp_path) as one, serve("demos.django_side:app", tmp_path) as other:
         flask, django = Api(one), Api(other)
         for name in ("ada", "grace"):

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextlib import suppress
 from functools import update_wrapper
 from inspect import isawaitable, iscoroutinefunction, unwrap
 from typing import Any, TypeAlias
@@ -223,7 +224,8 @@ class WebSocketView(LoopView):
                 return None
             was_accepted = ws._is_accepted
             if was_accepted:
-                await link.websocket.close(INTERNAL_ERROR)
+                with suppress(Exception):  # the host hears of it in the end, by `finish`
+                    await link.websocket.close(INTERNAL_ERROR)
             if was_accepted and isinstance(error, HTTPException):
                 raise BridgeError(
                     f"the websocket handler of {request.endpoint!r} raised {error.code} {error.name} after "

@@ -10,8 +10,7 @@ The states of both sides are in `websocket_states`.
 import asyncio
 import socket
 from collections.abc import Callable, Iterable
-from contextlib import suppress
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from bridge.errors import BridgeError, WebSocketDisconnect
 from bridge.types import (
@@ -89,10 +88,13 @@ class HostWebSocket:
 
     __slots__ = (
         "_body",
+        "_close_sent",
         "_ended",
+        "_failure",
         "_has_body",
         "_has_failed",
         "_receive",
+        "_receiver",
         "_send",
         "_states",
         "close_code",
@@ -110,6 +112,9 @@ class HostWebSocket:
         self._states = WebSocketStates()
         self._receive = receive
         self._send = send
+        self._receiver: asyncio.Task[Any] | None = None  # waits for the host's next event
+        self._close_sent: asyncio.Event | None = None  # if it interrupted a `receive`
+        self._failure: Exception | None = None  # of the host, by a close
         self._ended: asyncio.Event | None = None  # made by who waits for it
         self._body = b""  # of a response, not yet sent
         self._has_body = True
@@ -196,10 +201,18 @@ class HostWebSocket:
             raise self._disconnect()
         if state != "open":
             raise BridgeError(f"a message was to be received, but the websocket is {state}; accept it")
+        task = self._receiver = asyncio.current_task()
         try:
             event = await self._receive()
         except OSError as error:
             raise self._end_by(ABNORMAL, "") from error
+        except asyncio.CancelledError:
+            if self._close_sent is None or task is None or task.uncancel():
+                raise
+            await self._close_sent.wait()  # it was `close`, which who hears of this may cancel
+            raise self._disconnect() from None
+        finally:
+            self._receiver = None
         if event["type"] == "websocket.receive":
             text = event.get("text")
             return text if text is not None else event.get("bytes") or b""
@@ -231,13 +244,29 @@ class HostWebSocket:
             raise self._end_by(ABNORMAL, "") from error
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
-        """Close it; before it was accepted, that is a refusal, for which hosts answer 403. Twice is once."""
-        if self.state in ("handshake", "open"):
-            self._states.sending("websocket.close")
-            self.close_code, self.close_reason = code, reason
-            self._tell_ended()
-            with suppress(OSError, RuntimeError):  # as in `send`
-                await self._send({"type": "websocket.close", "code": code, "reason": reason})
+        """Close it; before it was accepted, that is a refusal, for which hosts answer 403. Twice is once.
+
+        Who waits for a message hears of it as soon as it is sent.
+
+        Raises:
+            Exception: the host takes no such code; `finish` raises it, too, so that the host closes it.
+        """
+        if self.state not in ("handshake", "open"):
+            return
+        self._states.sending("websocket.close")
+        self.close_code, self.close_reason = code, reason
+        self._tell_ended()
+        self._interrupt_receive()
+        try:
+            await self._send({"type": "websocket.close", "code": code, "reason": reason})
+        except (OSError, RuntimeError):
+            pass  # as in `send`
+        except Exception as error:
+            self._failure = error  # daphne's, for 1001 to 2999
+            raise
+        finally:
+            if self._close_sent is not None:
+                self._close_sent.set()
 
     # The request: in the place of a host's `receive` and `send`
 
@@ -269,8 +298,17 @@ class HostWebSocket:
             await self._pass_on({"type": "websocket.http.response.body", "body": body, "more_body": more})
 
     async def finish(self) -> None:
-        """The app's call has ended: close what is still open, by how it went."""
+        """The app's call has ended: close what is still open, by how it went.
+
+        Raises:
+            Exception: a close has failed, so that it is for the host to end the websocket.
+        """
         await self.close(INTERNAL_ERROR if self._has_failed else NORMAL)
+        if self._failure is not None:
+            try:
+                raise self._failure
+            finally:
+                self._failure = None  # its traceback leads here
 
     async def _answer(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         if not self.can_be_answered:
@@ -302,6 +340,12 @@ class HostWebSocket:
         if self.on_disconnect is not None:
             self.on_disconnect()
         return WebSocketDisconnect(self.close_code, self.close_reason)
+
+    def _interrupt_receive(self) -> None:
+        """Cancel the host's `receive`: while one waits, granian 2.8 sends no close to the client."""
+        if self._receiver is not None:
+            self._close_sent = asyncio.Event()
+            self._receiver.cancel()
 
     def _tell_ended(self) -> None:
         if self._ended is not None:

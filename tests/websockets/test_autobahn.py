@@ -18,7 +18,7 @@ KNOWN: dict[str, set[str]] = {
 @pytest.mark.timeout(180)
 @pytest.mark.skipif(not autobahn.is_installed(), reason="not installed: python -m tests.websockets.autobahn")
 @pytest.mark.parametrize("name", KNOWN)
-@pytest.mark.parametrize("app", ["by_hand:app", "echoes:on_loop", "echoes:in_thread"])
+@pytest.mark.parametrize("app", ["by_hand:app", "on_loop:app", "in_threads:app"])
 def test_no_case_fails_beyond_the_hosts_own(app: str, name: str, tmp_path: Path) -> None:
     with WEBSOCKET_HOSTS[name](f"tests.websockets.apps.{app}") as host:
         failed = autobahn.failures(f"ws://127.0.0.1:{host.port}/echo", tmp_path)

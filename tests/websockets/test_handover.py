@@ -25,6 +25,7 @@ from tests.hosts import Host, RunningHost
 from tests.server.command import Serving
 from tests.websockets import autobahn
 from tests.websockets.apps import socks
+from tests.websockets.hosts import ROOT
 from tests.websockets.test_threads import APPS, close_of, opened, told
 
 __all__: list[str] = []
@@ -308,7 +309,7 @@ def test_a_library_that_does_not_accept(host: Host, caplog: pytest.LogCaptureFix
 @pytest.mark.skipif(not autobahn.is_installed(), reason="not installed: python -m tests.websockets.autobahn")
 def test_no_case_of_autobahn_fails(tmp_path: Path) -> None:
     """All bytes are the library's, and what its own failures are is not known: there are none."""
-    with Serving("echoes:sock_flask", "--port", "0", "--no-access-log", cwd=APPS) as serving:
+    with Serving("tests.websockets.apps.in_threads:flask", "--port", "0", "--no-access-log", cwd=ROOT) as serving:
         assert autobahn.failures(serving.address.replace("http", "ws") + "/echo", tmp_path) == {}
 
 

@@ -1,11 +1,41 @@
-"""What hosts do by themselves: the suite on an app with nothing of ours in it, against which ours is held."""
+"""The suite on every host: an app with nothing of ours shows what hosts do, and ours are held against it."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from tests.websockets.hosts import WEBSOCKET_HOSTS
 from tests.websockets.suite import WebSocketSuite
+
+# The adapter sends a denial in one part, answers for an app that fails, and closes for one that breaks. With
+# daphne, which has no denial, all that it can do about a handshake is to refuse it.
+BY_ADAPTER: dict[str, dict[str, Any]] = {
+    name: {
+        "takes_denial_in_parts": True,
+        "failed": 500 if host.manners.has_denial else 403,
+        "broke": 1011,
+    }
+    for name, host in WEBSOCKET_HOSTS.items()
+}
 
 
 class TestByHand(WebSocketSuite):
     app = "tests.websockets.apps.by_hand:app"
     # What to do with an app that returns without a close is not in ASGI. Daphne does nothing.
     returned: ClassVar = {"uvicorn-sansio": 1006, "uvicorn-wsproto": 1006, "hypercorn": 1011, "granian": 1005}
+
+
+class TestOnLoop(WebSocketSuite):
+    app = "tests.websockets.apps.on_loop:app"
+    missing = 404
+    returned: ClassVar = dict.fromkeys(WEBSOCKET_HOSTS, 1000)
+    changed: ClassVar = BY_ADAPTER
+
+
+class TestInThreads(WebSocketSuite):
+    app = "tests.websockets.apps.in_threads:app"
+    missing = 404
+    returned: ClassVar = dict.fromkeys(WEBSOCKET_HOSTS, 1000)
+    # simple-websocket 1.1 has no headers for its 101, and says 1005 when its connection has ended.
+    changed: ClassVar = {
+        name: {**manners, "sends_accept_headers": False, "vanished": 1005}
+        for name, manners in BY_ADAPTER.items()
+    }

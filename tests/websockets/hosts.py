@@ -9,13 +9,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
 ROOT = Path(__file__).parents[2]
+
+MAX_SIZE = 16 * 1024 * 1024
+"""Bytes of a message that hosts take by themselves, except for daphne; with granian, bytes of a frame."""
 
 # Seconds for a host to start or to stop.
 _DEADLINE = 15.0
@@ -79,6 +82,12 @@ class Manners:
     """The code that a client gets when the app raises; 1005 is a close without a code, 1006 is no close."""
     stopped: int = 1001
     """The code that a client gets when the host is told to stop."""
+    too_large: int = 1009
+    """The code that a client gets for a message of more than `MAX_SIZE`."""
+    not_utf8: int = 1007
+    """The code that a client gets for text that is none."""
+    tells_of_bad_input: bool = True
+    """Whether the app gets 1009 and 1007 for those; else it is as if the client had vanished."""
 
 
 @dataclass(frozen=True)
@@ -149,19 +158,23 @@ _UVICORN = _python(
 )
 
 # uvicorn 0.54: a connection that is lost is "no status" to it; it does not close for an app that raises; and
-# "service restart" is what it says at its end.
+# "service restart" is what it says at its end. With wsproto it drops the connection for text that is none.
 _UVICORN_MANNERS = Manners(vanished=1005, broke=1006, stopped=1012)
+_WSPROTO_MANNERS = replace(_UVICORN_MANNERS, not_utf8=1006)
 
 # hypercorn 0.18 tells the app 1006 whatever the client has closed with (protocol/ws_stream.py, StreamClosed);
 # when it stops it waits for its `graceful_timeout`, and then cancels the app, which counts as one that broke.
-_HYPERCORN_MANNERS = Manners(tells_code=False, tells_reason=False, stopped=1011)
+# With wsproto, it drops the connection for text that is none.
+_HYPERCORN_MANNERS = Manners(
+    tells_code=False, tells_reason=False, stopped=1011, not_utf8=1006, tells_of_bad_input=False
+)
 
-# Its limit is 1 MiB; that of the others is 16 MiB, or they have none.
-_DAPHNE_SIZES = ("--websocket-max-message-size", "16777216", "--websocket-max-frame-size", "16777216")
+# Its own is 1 MiB.
+_DAPHNE_SIZES = (f"--websocket-max-message-size={MAX_SIZE}", f"--websocket-max-frame-size={MAX_SIZE}")
 
 # daphne 4.2 has no denial, takes no headers with an accept, knows no reasons (ws_protocol.py: serverAccept,
-# serverClose, onClose), sends no message that is false to Python, and drops connections at its end. What it
-# closes with, Autobahn's sendClose(), takes 1000 and 3000 to 4999.
+# serverClose, onClose), sends no message that is false to Python, and drops connections at its end, and for
+# what it cannot take. What it closes with, Autobahn's sendClose(), takes 1000 and 3000 to 4999.
 _DAPHNE_MANNERS = Manners(
     has_denial=False,
     sends_accept_headers=False,
@@ -170,11 +183,14 @@ _DAPHNE_MANNERS = Manners(
     sends_empty_messages=False,
     cannot_close_with=tuple(range(1001, 3000)),
     stopped=1006,
+    too_large=1006,
+    not_utf8=1006,
+    tells_of_bad_input=False,
 )
 
 # granian 2.8 takes the body of a denial in one event only, and no headers with an accept; answers 403 for an
 # app that fails; does not pass on the client's reason; closes without a code when the app ends, however that
-# was; and drops connections at its end.
+# was, and for what it cannot take; and drops connections at its end.
 _GRANIAN_MANNERS = Manners(
     takes_denial_in_parts=False,
     failed=403,
@@ -183,11 +199,14 @@ _GRANIAN_MANNERS = Manners(
     vanished=1005,
     broke=1005,
     stopped=1006,
+    too_large=1005,
+    not_utf8=1005,
+    tells_of_bad_input=False,
 )
 
 WEBSOCKET_HOSTS: dict[str, WebSocketHost] = {
     "uvicorn-sansio": WebSocketHost((*_UVICORN, "--ws", "websockets-sansio"), _UVICORN_MANNERS),
-    "uvicorn-wsproto": WebSocketHost((*_UVICORN, "--ws", "wsproto"), _UVICORN_MANNERS),
+    "uvicorn-wsproto": WebSocketHost((*_UVICORN, "--ws", "wsproto"), _WSPROTO_MANNERS),
     "hypercorn": WebSocketHost(
         _python("hypercorn", "{app}", "--bind", "fd://{fd}", "--graceful-timeout", "1"), _HYPERCORN_MANNERS
     ),

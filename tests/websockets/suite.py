@@ -20,6 +20,7 @@ Each accepts the subprotocol `chat` if it is offered, and sets the cookie `room=
 
 import asyncio
 import json
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -28,7 +29,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import CloseCode
 
-from tests.websockets.hosts import WEBSOCKET_HOSTS, Manners, ServingHost
+from tests.websockets.hosts import MAX_SIZE, WEBSOCKET_HOSTS, Manners, ServingHost
 
 __all__ = ["WebSocketSuite"]
 
@@ -39,6 +40,10 @@ MESSAGES = {
     "5 MB of bytes": b"\xff" * 5_000_000,
     "many": ["one", b"two", "three"] * 100,
 }
+
+
+# The message, and the code that RFC 6455 has for it.
+BAD_INPUT = {"too large": (bytes(MAX_SIZE + 1), 1009), "not UTF-8": (b"\xff", 1007)}
 
 
 class WebSocketSuite:
@@ -157,6 +162,15 @@ class WebSocketSuite:
             assert (await ws.recv()) == "here"
             ws.transport.abort()
         assert await self.end_that_the_app_saw(served, "vanished") == [manners.vanished, ""]
+
+    @pytest.mark.parametrize(("message", "code"), BAD_INPUT.values(), ids=BAD_INPUT)
+    async def test_bad_input(self, served: ServingHost, manners: Manners, message: bytes, code: int) -> None:
+        async with served.connect(f"/watched/bad-{code}") as ws:
+            with suppress(ConnectionClosed):  # the host need not read all of it
+                await ws.send(message, text=code == 1007)
+            assert (await self.end(ws))[0] == (manners.too_large if code == 1009 else manners.not_utf8)
+        end = await self.end_that_the_app_saw(served, f"bad-{code}")
+        assert end[0] == (code if manners.tells_of_bad_input else manners.vanished)
 
     async def test_many_at_once(self, served: ServingHost) -> None:
         async def talk(number: int) -> None:

@@ -1,8 +1,10 @@
 """The suite on every host: an app with nothing of ours shows what hosts do, and ours are held against it."""
 
+import asyncio
+import json
 from typing import Any, ClassVar
 
-from tests.websockets.hosts import WEBSOCKET_HOSTS
+from tests.websockets.hosts import WEBSOCKET_HOSTS, ServingHost
 from tests.websockets.suite import WebSocketSuite
 
 # The adapter sends a denial in one part, answers for an app that fails, and closes for one that breaks. With
@@ -39,3 +41,18 @@ class TestInThreads(WebSocketSuite):
         name: {**manners, "sends_accept_headers": False, "vanished": 1005}
         for name, manners in BY_ADAPTER.items()
     }
+
+    async def test_no_thread_is_left(self, served: ServingHost) -> None:
+        """Of websockets that ended in whichever way; by the order of the tests, of all that came before."""
+        async with served.connect("/echo") as leaves, served.connect("/echo") as breaks:
+            assert len(await self.threads(served)) >= 2
+            leaves.transport.abort()
+            await breaks.send(b"\xff", text=True)
+        async with asyncio.timeout(10):
+            while await self.threads(served):
+                pass
+
+    async def threads(self, served: ServingHost) -> list[str]:
+        async with served.connect("/threads") as ws:
+            names: list[str] = json.loads(await ws.recv())
+            return names

@@ -5,6 +5,7 @@ The library cannot set a cookie: its 101 has no headers of the app's.
 
 import json
 import queue
+import threading
 from collections import defaultdict
 
 from flask import Flask, Response, request
@@ -83,3 +84,11 @@ def headers(ws: Server) -> None:
     fields = {name.lower(): value for name, value in request.headers.items()}
     ws.send(json.dumps({"headers": fields, "query": request.query_string.decode()}))
     echo(ws)
+
+
+@sock.route("/threads")
+def threads(ws: Server) -> None:
+    """Those of other websockets: of their calls, and of their libraries."""
+    own = {threading.current_thread(), ws.thread}
+    names = [thread.name for thread in threading.enumerate() if thread not in own]
+    ws.send(json.dumps([name for name in names if "bridge" in name or "simple_websocket" in name]))

@@ -6,11 +6,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from flask import Flask
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
+from bridge import WSGIToASGI
 from bridge.errors import WebSocketDisconnect
 from bridge.testing import Client, WebSocketRefused
 
@@ -195,6 +197,21 @@ async def test_starlette() -> None:
         assert refused.value.response.json() == {"error": "who are you?"}
         with pytest.raises(WebSocketRefused, match="403"):
             await open_and_close(client, "/missing")
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "says"),
+    [("/missing", 404, "Not Found"), ("/page", 400, "Bad Request"), ("/denied", 401, "who are you?")],
+)
+async def test_a_flask_app_that_has_no_websocket_there(path: str, status: int, says: str) -> None:
+    app = Flask(__name__)
+    app.add_url_rule("/page", view_func=lambda: "only by http")
+    app.add_url_rule("/denied", websocket=True, endpoint="denied", view_func=lambda: ("who are you?", 401))
+    async with Client(WSGIToASGI(app)) as client:
+        with pytest.raises(WebSocketRefused, match=f"refused the websocket: {status}") as refused:
+            await open_and_close(client, path)
+    assert refused.value.response.status_code == status
+    assert says in refused.value.response.text
 
 
 # An app that is wrong

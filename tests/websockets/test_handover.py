@@ -309,7 +309,9 @@ def test_a_library_that_does_not_accept(host: Host, caplog: pytest.LogCaptureFix
 @pytest.mark.skipif(not autobahn.is_installed(), reason="not installed: python -m tests.websockets.autobahn")
 def test_no_case_of_autobahn_fails(tmp_path: Path) -> None:
     """All bytes are the library's, and what its own failures are is not known: there are none."""
-    with Serving("tests.websockets.apps.in_threads:flask", "--port", "0", "--no-access-log", cwd=ROOT) as serving:
+    with Serving(
+        "tests.websockets.apps.in_threads:flask", "--port", "0", "--no-access-log", cwd=ROOT
+    ) as serving:
         assert autobahn.failures(serving.address.replace("http", "ws") + "/echo", tmp_path) == {}
 
 

@@ -14,6 +14,7 @@ from weakref import WeakSet
 
 import uvicorn
 
+from bridge.server.default_headers import DefaultHeaders
 from bridge.server.systemd import Notifier
 
 if TYPE_CHECKING:
@@ -72,7 +73,12 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second; see uvicorn."""
         self._ticked_at = time.monotonic()
-        return await super().on_tick(counter)
+        ends = await super().on_tick(counter)
+        if not isinstance(
+            self.server_state.default_headers, DefaultHeaders
+        ):  # it makes them anew every second
+            self.server_state.default_headers = DefaultHeaders(self.server_state.default_headers)
+        return ends
 
     def retire(self) -> None:
         """Stop at once, as another process has taken over; may be called from any thread."""

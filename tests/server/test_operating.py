@@ -232,3 +232,27 @@ def test_messages_begin_with_the_requests_id() -> None:
         assert (
             re.search(r"^INFO: +\[-\] http://", serving.stderr, re.MULTILINE) or "· Ctrl-C" in serving.stderr
         )
+
+
+# Headers of the server's own
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "expected"),
+    [
+        ("/", (), {"date": 1, "server": ["uvicorn"]}),
+        ("/own-date", (), {"date": ["Thu, 01 Jan 1970 00:00:00 GMT"], "server": ["uvicorn"]}),
+        ("/own-server", (), {"date": 1, "server": ["mine"]}),
+        ("/own-date", ("--no-server-header",), {"date": ["Thu, 01 Jan 1970 00:00:00 GMT"], "server": []}),
+        ("/own-server", ("--no-date-header",), {"date": [], "server": ["mine"]}),
+    ],
+)
+def test_what_the_app_has_set_the_server_does_not_set_again(
+    path: str, options: tuple[str, ...], expected: dict[str, int | list[str]]
+) -> None:
+    """There may be one Date and one Server (RFC 9110, 5.3, 6.6.1, 10.2.4)."""
+    with Serving("dated:app", *PORT, *options) as serving:
+        head = get(serving.connect(), path).partition("\r\n\r\n")[0]
+    for name, values in expected.items():
+        found = [line.partition(": ")[2] for line in head.splitlines() if line.startswith(f"{name}: ")]
+        assert (len(found) if isinstance(values, int) else found) == values

@@ -1,0 +1,1 @@
+"""All demos in one server."""

@@ -4,6 +4,7 @@ Run it:    bridge serve demos.streaming:app
 Look at:   http://127.0.0.1:8000/          a page that grows while it loads
            http://127.0.0.1:8000/export    a large CSV file, made row by row
            http://127.0.0.1:8000/events    server-sent events (curl -N shows them come in)
+           http://127.0.0.1:8000/upload    an upload with its progress, and the events as a clock
            curl -T some-large-file http://127.0.0.1:8000/hash
 It shows:  each chunk leaves when it is produced, a slow client holds the generator back, a client that
            leaves ends it, and an upload is read while it arrives, never held in memory.
@@ -65,6 +66,11 @@ def events() -> Response:
     return Response(ticks(), mimetype="text/event-stream", headers={"Cache-Control": "no-cache"})
 
 
+@app.get("/upload")
+def upload() -> str:
+    return UPLOAD_PAGE
+
+
 @app.put("/hash")
 def hash_upload() -> dict[str, int | str]:
     digest = hashlib.sha256()
@@ -73,3 +79,45 @@ def hash_upload() -> dict[str, int | str]:
         digest.update(chunk)
         size += len(chunk)
     return {"bytes": size, "sha256": digest.hexdigest()}
+
+
+UPLOAD_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<link rel="icon" href="data:,">
+<title>An upload</title>
+<style>
+  :root { color-scheme: light dark; font: 1rem/1.6 system-ui, sans-serif; margin: 1.5rem; }
+  [role=status] { overflow-wrap: anywhere; }
+  progress { display: block; width: 100%; margin-top: 1rem; }
+</style>
+<h1>An upload</h1>
+<p><label>A file, of which nothing is kept: <input type="file"></label>
+<p><label>Sent, and read by the server as it comes <progress value="0" max="1"></progress></label>
+<p role="status"></p>
+<p>Meanwhile, by server-sent events, it is <span id="time">…</span>
+<script>
+  const [input, progress, status, time] =
+    ["input", "progress", "[role=status]", "#time"].map(each => document.querySelector(each));
+
+  input.onchange = () => {
+    const request = new XMLHttpRequest();  // fetch() does not tell how far it is
+    const tell = text => { status.textContent = text; };
+    progress.value = 0;
+    request.upload.onprogress = ({loaded, total}) => {
+      progress.value = loaded / total;  // nothing piles up: more is taken when the server has read what came
+      tell(`${loaded.toLocaleString("en")} of ${total.toLocaleString("en")} bytes`);
+    };
+    request.onload = () => tell(
+      request.status === 200 ? `The server has read ${request.response.bytes.toLocaleString("en")} bytes; `
+        + `their SHA-256 is ${request.response.sha256}` : `The server did not take it: ${request.status}`);
+    request.onerror = () => tell("The server did not take all of it.");
+    request.responseType = "json";
+    request.open("PUT", "hash");
+    request.send(input.files[0]);
+  };
+
+  new EventSource("events").addEventListener("tick", event => { time.textContent = event.data; });
+</script>
+"""

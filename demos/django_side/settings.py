@@ -43,6 +43,7 @@ TEMPLATES = [
         },
     }
 ]
+X_FRAME_OPTIONS = "SAMEORIGIN"  # a gallery of demos shows it in a frame; nobody else may
 STATIC_URL = "static/"  # relative: below wherever the app is mounted
 
 DATABASES = {

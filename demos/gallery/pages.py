@@ -1,27 +1,97 @@
 """The gallery's own pages: a Flask app like any other, which knows nothing of how it is served."""
 
 import importlib.util
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-from flask import Blueprint, Flask, Response, current_app, render_template
+from flask import Blueprint, Flask, Response, abort, current_app, redirect, render_template, request, url_for
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as AnyResponse
+
+from demos.gallery.ladder import LAYERS, Rung
+from demos.gallery.sources import Source, sources_of
 
 blueprint = Blueprint("pages", __name__)
 
 
-def create_app() -> Flask:
+@dataclass(frozen=True)
+class Demo:
+    """A rung, as it is shown."""
+
+    rung: Rung
+    number: int
+    sources: dict[str, Source]
+    did_start: bool
+
+    @property
+    def command(self) -> str:
+        """What serves it alone, after `bridge serve`, as one types it in a shell."""
+        return shlex.quote(self.rung.app)
+
+
+def create_app(ladder: Iterable[Rung], missing: set[str]) -> Flask:
+    """Make the app.
+
+    Args:
+        ladder: the rungs, from below.
+        missing: the names of those that did not start.
+    """
     app = Flask(__name__)
+    app.extensions["demos"] = {
+        rung.name: Demo(rung, number, sources_of(rung.module), rung.name not in missing)
+        for number, rung in enumerate(ladder)
+    }
     app.register_blueprint(blueprint)
     if importlib.util.find_spec("demos.gallery.xray"):
-        from demos.gallery import xray
-
+        xray = importlib.import_module("demos.gallery.xray")
         app.register_blueprint(xray.blueprint, url_prefix="/x-ray")
     app.context_processor(lambda: {"has_xray": "xray" in current_app.blueprints})
+    app.register_error_handler(HTTPException, show_error)
     app.after_request(_protect)
     return app
 
 
 @blueprint.get("/")
 def index() -> str:
-    return render_template("index.html")
+    return render_template("index.html", demos=_demos().values(), layers=LAYERS)
+
+
+@blueprint.get("/ladder/<name>/")
+@blueprint.get("/ladder/<name>/<path:file>")
+def demo(name: str, file: str | None = None) -> str:
+    found = _demos().get(name) or abort(404)
+    source = found.sources.get(file or next(iter(found.sources), "")) or abort(404)
+    return render_template(
+        "demo.html",
+        demo=found,
+        source=source,
+        demos=list(_demos().values()),
+        origin=request.host_url.rstrip("/"),
+    )
+
+
+@blueprint.get("/demos/<name>")
+def into_demo(name: str) -> AnyResponse:
+    """A demo is mounted below its name and a slash."""
+    return redirect(f"{url_for('.index')}demos/{name}/") if name in _demos() else abort(404)
+
+
+@blueprint.get("/favicon.ico")
+def icon() -> AnyResponse:
+    """What browsers ask for, where a demo's page names none."""
+    return redirect(url_for("static", filename="favicon.svg"))
+
+
+def show_error(error: HTTPException) -> tuple[str, int] | HTTPException:
+    if error.code is None or error.response is not None:
+        return error
+    return render_template("error.html", error=error), error.code
+
+
+def _demos() -> dict[str, Demo]:
+    demos: dict[str, Demo] = current_app.extensions["demos"]
+    return demos
 
 
 def _protect(response: Response) -> Response:

@@ -47,9 +47,9 @@ def create_app(data: Path | None = None) -> Flask:
 
 
 def _protect(response: Response) -> Response:
-    """Have browsers load and send nothing but this site's own, and nobody put it into a frame."""
+    """Have browsers load and send nothing but this site's own, and nobody else put it into a frame."""
     response.headers["Content-Security-Policy"] = (
-        "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+        "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
     )
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "same-origin"

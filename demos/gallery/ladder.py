@@ -1,0 +1,224 @@
+"""The text of the gallery: the layers, and the rungs that climb them."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of the stack; `key` names its colour in gallery.css."""
+
+    key: str
+    name: str
+    does: str
+
+
+LAYERS = (
+    Layer(
+        "asgi",
+        "ASGI",
+        "The server, uvicorn, reads HTTP from the socket. It calls the app with a dict, the scope, and "
+        "two functions: receive for the body, send for the answer.",
+    ),
+    Layer(
+        "environ",
+        "environ",
+        "Bridge writes the scope down as WSGI's dict: REQUEST_METHOD, PATH_INFO, HTTP_ACCEPT and so on.",
+    ),
+    Layer(
+        "runner",
+        "runner",
+        "Bridge finds a thread for a plain view, which may wait as long as it likes. An async view runs "
+        "on the server's own event loop.",
+    ),
+    Layer(
+        "wsgi",
+        "WSGI",
+        "One call, app(environ, start_response): what returns is the body, piece by piece.",
+    ),
+    Layer(
+        "werkzeug",
+        "Werkzeug",
+        "Makes a Request object of the dict, and finds out which rule its path matches.",
+    ),
+    Layer(
+        "flask",
+        "Flask",
+        "Puts request and session at hand, runs what was registered for before and after, and calls the "
+        "view.",
+    ),
+    Layer(
+        "view",
+        "Your view",
+        "A function of yours: it looks at the request and returns what to answer.",
+    ),
+    Layer(
+        "jinja2",
+        "Jinja2",
+        "Fills a template with the values from the view, and escapes them for HTML.",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Try:
+    """Something to try: a link, by its path below the demo, or a command; {address} is the demo's own."""
+
+    does: str
+    path: str = ""
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A demo.
+
+    Args:
+        app: as `bridge serve` is told.
+        name: it is mounted at /demos/<name>/.
+        largest_body: that it may be sent, in bytes.
+    """
+
+    app: str
+    name: str
+    title: str
+    teaches: str
+    tries: tuple[Try, ...]
+    begins: str = ""
+    largest_body: int = 1 << 20
+
+    @property
+    def module(self) -> str:
+        return self.app.partition(":")[0]
+
+
+LADDER = (
+    Rung(
+        app="demos.hello:app",
+        name="hello",
+        title="Hello, World",
+        teaches="The smallest Flask app there is: an app object, and a function for one address. It knows "
+        "nothing of the server; any other would do as well.",
+        tries=(
+            Try("The greeting", "./"),
+            Try("A page that is not there: Flask answers 404 by itself", "nowhere"),
+        ),
+    ),
+    Rung(
+        app="demos.wsgi_hello:app",
+        name="wsgi_hello",
+        title="One page, three times",
+        teaches="First as a bare function that a WSGI server calls, with everything done by hand. Then with "
+        "Werkzeug, which reads requests and matches addresses; then in Flask, which calls your "
+        "functions. The pages are the same: what is less each time is the code.",
+        tries=(
+            Try("WSGI alone", "bare/"),
+            Try("With Werkzeug", "werkzeug/"),
+            Try("In Flask", "flask/"),
+            Try("OPTIONS, which Flask alone answers", command="curl -i -X OPTIONS {address}flask/"),
+        ),
+    ),
+    Rung(
+        app="demos.site:app",
+        name="site",
+        title="A website",
+        teaches="What is on at a village's library. Templates share one frame, the pages' styles are files "
+        "that the browser keeps, and a form says what is wrong before anything is stored. Dates and "
+        "words follow the visitor's language.",
+        tries=(
+            Try("What is on; change the language, and the dates change", "./"),
+            Try("Announce something; give it a date that is past", "announce"),
+            Try("A page that is not there", "nowhere"),
+        ),
+    ),
+    Rung(
+        app="demos.api:app",
+        name="api",
+        title="A REST API",
+        teaches="The same ideas for programs instead of people: bird watchers keep their sightings. What "
+        "comes in is checked against a model, and the same model writes the document. Every error has"
+        " the same shape, and two who change one thing at once do not overwrite each other.",
+        begins="docs",
+        tries=(
+            Try("Every operation, to read and to try", "docs"),
+            Try("The same for programs", "openapi.json"),
+            Try("An error, as all of them look", "sightings"),
+        ),
+    ),
+    Rung(
+        app="demos.portal:create_app()",
+        name="portal",
+        title="An app that has grown",
+        teaches="A rowing club's portal: members book boats, stewards approve, admins see to the rest. A "
+        "factory makes the app out of blueprints and extensions, so that each part can be read by "
+        "itself. Long work is left to a worker, and its progress is shown while it goes on.",
+        tries=(
+            Try("The front page, with three accounts to log in with", "./"),
+            Try("A report, with its progress; log in first", "reports/"),
+            Try("The pages for admins; log in as a member, and you are refused", "admin/members"),
+        ),
+    ),
+    Rung(
+        app="demos.streaming:app",
+        name="streaming",
+        title="Streaming",
+        teaches="A view may return a generator: each piece leaves when it is made, so that a large answer "
+        "needs no large memory. A slow client holds the generator back, and one that leaves ends it. "
+        "An upload is read in pieces, too.",
+        tries=(
+            Try("A page that grows while it loads", "./"),
+            Try("An upload with its progress, and a clock by server-sent events", "upload"),
+            Try("A CSV file of 1000 rows", "export?rows=1000"),
+            Try("The events as they are", command="curl -N {address}events"),
+        ),
+        largest_body=64 << 20,
+    ),
+    Rung(
+        app="demos.async_views:app",
+        name="async_views",
+        title="Async views",
+        teaches="Where a view mostly waits for others, it need not hold a thread: declared async, it runs on "
+        "the server's own event loop, in Flask as it is. Ten slow answers fetched at once take the "
+        "time of one.",
+        tries=(
+            Try("A clock, by server-sent events", "./"),
+            Try("Ten slow answers, at once", "fan-out"),
+            Try("A plain view that uses the same client", "legacy"),
+            Try("Words that come one by one", "tokens?prompt=why+is+the+sky+blue"),
+        ),
+    ),
+    Rung(
+        app="demos.chat:app",
+        name="chat",
+        title="A chat room, twice",
+        teaches="A websocket stays open, and both sides may speak. Flask-Sock gives each visitor a thread; "
+        "the async handler shares the loop. Open this page in two windows and talk to yourself: it is"
+        " one room.",
+        tries=(Try("On the loop", "loop"), Try("In a thread", "threads")),
+    ),
+    Rung(
+        app="demos.mounted:app",
+        name="mounted",
+        title="Flask inside FastAPI",
+        teaches="How an old app is moved to a new framework without a day on which everything changes. "
+        "FastAPI's routes come first, and what it does not have yet falls through to Flask. Both "
+        "share one service, one lifespan and one session.",
+        tries=(
+            Try("A page of Flask's, as before", "./"),
+            Try("A page of FastAPI's: who answers what", "moved"),
+            Try("The whole Flask app once more, at a prefix", "old/"),
+            Try("The header X-Answered-By", command="curl -i {address}api/notes"),
+        ),
+    ),
+    Rung(
+        app="demos.django_side:app",
+        name="django_side",
+        title="The same in Django",
+        teaches="The smallest slice of the API once more, in another framework, under the same server and by "
+        "the same adapter: WSGI is all that Bridge asks for. A page puts both side by side, file by "
+        "file.",
+        tries=(
+            Try("Both, side by side", "./"),
+            Try("An error, of the same shape as the API's", "sightings"),
+        ),
+    ),
+)

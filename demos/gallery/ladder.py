@@ -164,9 +164,10 @@ LADDER = (
         teaches="A view may return a generator: each piece leaves when it is made, so that a large answer "
         "needs no large memory. A slow client holds the generator back, and one that leaves ends it. "
         "An upload is read in pieces, too.",
+        begins="upload",
         tries=(
-            Try("A page that grows while it loads", "./"),
             Try("An upload with its progress, and a clock by server-sent events", "upload"),
+            Try("A page that grows while it loads", "./"),
             Try("A CSV file of 1000 rows", "export?rows=1000"),
             Try("The events as they are", command="curl -N {address}events"),
         ),

@@ -2,10 +2,8 @@
 
 import shutil
 import tempfile
-from io import BytesIO
 from pathlib import Path
 
-from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from tests.server.command import Serving
@@ -26,8 +24,7 @@ def main() -> None:
         for name, (path, width, height) in PICTURES.items():
             page = browser.new_page(viewport={"width": width, "height": height})
             page.goto(serving.address + path, wait_until="networkidle")
-            picture = Image.open(BytesIO(page.screenshot()))
-            picture.quantize(128).save(IMAGES / name, optimize=True)
+            page.screenshot(path=IMAGES / name)
             print(IMAGES / name, (IMAGES / name).stat().st_size, "bytes")
         browser.close()
 

@@ -17,6 +17,8 @@ from demos.gallery.sources import sources_of
 from tests.server.command import Command, Serving, run
 
 ROOT = Path(__file__).parent.parent.parent
+pytestmark = pytest.mark.timeout(60)  # ten demos start, and a crawl goes over all of their pages
+
 CANARY = "canary-of-the-environment"
 
 
@@ -228,7 +230,7 @@ def test_the_insides_of_an_error_stay_inside(how: tuple[str, ...]) -> None:
     debugging = {"FLASK_DEBUG": "1"}
     with (
         Serving("tests.demos.faulty:app", "--port", "0", *how, cwd=ROOT, env=debugging) as serving,
-        httpx.Client(base_url=serving.address) as client,
+        httpx.Client(base_url=serving.address, timeout=15) as client,
     ):
         raised = client.get("/demos/raising/")
         assert raised.status_code == 500
@@ -247,7 +249,7 @@ def test_the_insides_of_an_error_stay_inside(how: tuple[str, ...]) -> None:
 def test_a_demo_that_does_not_start_is_left_out_and_said_to_be() -> None:
     with (
         Serving("tests.demos.faulty:app", "--port", "0", cwd=ROOT) as serving,
-        httpx.Client(base_url=serving.address) as client,
+        httpx.Client(base_url=serving.address, timeout=15) as client,
     ):
         gone = client.get("/demos/nowhere/")
         assert (gone.status_code, "did not start" in gone.text) == (503, True)

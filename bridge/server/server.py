@@ -101,6 +101,10 @@ class Server(uvicorn.Server):
         self._adapters: WeakSet[WSGIToASGI] = WeakSet()
         self.lifespan.state["bridge.adapters"] = self._adapters
         await super().startup(sockets)
+        if not self.started:
+            return  # the app's lifespan has failed
+        if not self.config.use_subprocess:  # else their supervisor says so
+            self.config.log_addresses()
         self._notifier.tell(READY=1)
         if self._notifier.watchdog_interval is not None:
             self._tasks.append(asyncio.create_task(self._beat(self._notifier.watchdog_interval)))

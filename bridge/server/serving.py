@@ -146,8 +146,6 @@ class ServeConfig(uvicorn.Config):
         if self.settings.settle_gc:
             settle()
         logger.info("%s", self._application.description)
-        if not self.use_subprocess:
-            self.log_addresses()
         return lambda: self._application.asgi
 
     @property

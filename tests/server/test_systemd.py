@@ -13,7 +13,7 @@ from signal import Signals as Signal
 import pytest
 
 from bridge.server.systemd import Notifier
-from tests.server.command import Command, Serving
+from tests.server.command import APPS, Command, Serving
 
 PORT = ("--port", "0")
 
@@ -43,6 +43,15 @@ class Systemd:
             if "WATCHDOG" not in message:
                 return message
 
+    def was_told(self) -> list[bytes]:
+        """What has come so far."""
+        self._socket.setblocking(False)
+        messages = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                messages.append(self._socket.recv(4096))
+        return messages
+
     def wait_for_heartbeat(self) -> float:
         """When the next one has come."""
         while self._socket.recv(4096) != b"WATCHDOG=1":
@@ -64,6 +73,15 @@ def systemd(tmp_path: Path) -> Iterator[Systemd]:
     systemd = Systemd(tmp_path / "notify")
     yield systemd
     systemd.close()
+
+
+def test_a_server_that_does_not_start_is_not_ready(systemd: Systemd) -> None:
+    with Command(
+        "serve", "inspected:unstartable", *PORT, cwd=APPS, env={"NOTIFY_SOCKET": systemd.address}
+    ) as it:
+        assert it.finish() == 3
+    assert b"READY=1" not in systemd.was_told()
+    assert "Ctrl-C" not in it.stderr
 
 
 @pytest.mark.parametrize("processes", PROCESSES.values(), ids=PROCESSES)

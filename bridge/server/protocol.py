@@ -9,6 +9,7 @@ import asyncio
 import http
 import logging
 from collections.abc import Callable
+from contextvars import Context, copy_context
 from typing import Any
 
 import httptools
@@ -72,6 +73,7 @@ class BridgeProtocol(HttpToolsProtocol):
         "_max_requests",
         "_size_beside_body",
         "_trailers_size",
+        "_upgrade_context",
     )
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -88,6 +90,7 @@ class BridgeProtocol(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._expected = ""
         self._last_data = 0.0
+        self._upgrade_context: Context | None = None  # of a websocket that waits for its turn
 
     # Called by the transport
 
@@ -105,7 +108,7 @@ class BridgeProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what has come; answer what is refused."""
-        if self._is_refused:
+        if self._is_refused or self._upgrade_context is not None:
             return
         self._unset_keepalive_if_required()
         if self._in_body:
@@ -119,13 +122,27 @@ class BridgeProtocol(HttpToolsProtocol):
             self._refuse(error.refusal)
         except httptools.HttpParserUpgrade:
             self._expect_nothing()
-            if self._should_upgrade():
-                self.handle_websocket_upgrade()
-            else:
+            if not self._should_upgrade():
                 self._unsupported_upgrade_warning()
+            elif self._is_at_work():
+                self._upgrade_context = copy_context()
+                self.flow.pause_reading()
+            else:
+                self.handle_websocket_upgrade()
         except httptools.HttpParserError as error:
             cause = error.__context__
             self._refuse(cause.refusal if isinstance(cause, _Refused) else BAD_REQUEST)
+
+    def on_response_complete(self) -> None:
+        """A response has been sent; a websocket that waits behind it has its turn.
+
+        It must wait (RFC 9112, 9.3.2): what is left of the response would be written among its frames.
+        """
+        super().on_response_complete()
+        context = self._upgrade_context
+        if context is not None and not self._is_at_work() and not self.transport.is_closing():
+            self._unset_keepalive_if_required()
+            context.run(self.handle_websocket_upgrade)  # not in that of the request before
 
     def shutdown(self) -> None:
         """Come to an end, as the server stops."""

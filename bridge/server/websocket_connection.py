@@ -105,7 +105,11 @@ class BridgeWebSocketProtocol(WebSocketsSansIOProtocol):
         self.response.headers.pop("Sec-WebSocket-Extensions", None)
         await super().send(message)
         self.stop_keepalive()
-        await self.writable.wait()  # until the 101 is out: what the library writes goes behind it
+        # Until all is out: what the library writes goes behind it, and a transport that has something left
+        # would wait in `send()` for the client. If it is of an answer before, the protocol of that was told.
+        if self.transport.get_write_buffer_size():
+            self.writable.clear()
+        await self.writable.wait()
         if self.close_sent or self.transport.is_closing():
             raise ClientDisconnected
         self._is_given = True

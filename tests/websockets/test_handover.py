@@ -1,6 +1,7 @@
 """The client's connection in the hands of a library: what the server still sees to."""
 
 import contextlib
+import select
 import shutil
 import socket
 import ssl
@@ -8,18 +9,21 @@ import struct
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask, request
+from flask import Flask, Response, request
 from flask_sock import Sock
 from simple_websocket import ConnectionClosed, Server
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.sync.client import connect
-from wsproto.events import TextMessage
+from wsproto.events import BytesMessage, TextMessage
 
 from bridge import WSGIToASGI
+from bridge.server.limits import Limits
+from bridge.server.protocol import make_protocol
 from bridge.server.websocket_connection import BridgeWebSocketProtocol
 from tests.hosts import Host, RunningHost
 from tests.server.command import Serving
@@ -151,6 +155,45 @@ def test_a_client_that_leaves_before_it_was_accepted(host: Host, caplog: pytest.
     assert caplog.messages == []
 
 
+@pytest.mark.parametrize("path", [b"/whole", b"/parts"])
+@pytest.mark.parametrize("is_limited", [True, False], ids=["Bridge's http", "h11"])
+def test_a_websocket_behind_an_answer_that_is_not_read(host: Host, path: bytes, is_limited: bool) -> None:
+    """It has its turn when all of that has been sent; nobody else waits for the client meanwhile."""
+    app = Flask(__name__)
+    route(app)(lambda ws: ws.send("hello"))
+    size = 8_000_000
+
+    @app.get("/whole")
+    def whole() -> bytes:
+        return bytes(size)
+
+    @app.get("/parts")
+    def parts() -> Response:
+        return Response((bytes(size // 100) for _ in range(100)), headers={"Content-Length": str(size)})
+
+    @app.get("/other")
+    def other() -> str:
+        return "other"
+
+    http = make_protocol(Limits()) if is_limited else "h11"
+    with served(host, app, http=http) as running, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(10)
+        client.connect(("127.0.0.1", running.port))
+        client.sendall(b"GET %s HTTP/1.1\r\nHost: here\r\n\r\n" % path)
+        client.recv(4096, socket.MSG_PEEK)
+        client.sendall(_HANDSHAKE % b"/")
+        time.sleep(0.2)  # nothing tells that the server has it
+        client.recv(4096)
+        client.recv(4096)
+        with contextlib.closing(HTTPConnection("127.0.0.1", running.port, timeout=5)) as connection:
+            connection.request("GET", "/other")
+            assert connection.getresponse().read() == b"other"
+        answer, _, _ = read_until(client, b"\x81\x05hello").partition(b"HTTP/1.1 101 ")
+        assert len(answer) > size - 8192
+        assert answer.strip(b"\0") == b""
+
+
 @pytest.mark.parametrize("how", ["resets", "ends", "closes"])
 def test_a_client_that_leaves(host: Host, how: str) -> None:
     with served(host) as running, connected(running, b"/wait") as client:
@@ -222,10 +265,65 @@ def test_the_kernel_looks_after_the_connection(host: Host) -> None:
     for interval, timeout, expected in (
         (7.0, 5.0, "(1, 7, 5, 12000)"),
         (None, None, "(0, 7200, 75, 0)"),
+        (0.0, 5.0, "(0, 7200, 75, 0)"),  # no pings, to uvicorn
+        (1e6, 1e6, "(1, 32767, 32767, 2000000000)"),  # the most that Linux takes
+        (1e9, 1e9, "(1, 32767, 32767, 2147483647)"),
     ):
         pings = {"ws_ping_interval": interval, "ws_ping_timeout": timeout}
         with served(host, app, **pings) as running, opened(running, "/") as ws:
             assert ws.recv(timeout=10) == expected
+
+
+def test_a_client_that_does_not_read_is_given_up(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+    """Whether the kernel tells `send()` or `recv()` of it, the library hears what it would of one that left."""
+    app = Flask(__name__)
+
+    @route(app)
+    def flood(ws: Server) -> None:
+        try:
+            while True:
+                ws.send(bytes(65536))
+        except BaseException as error:
+            socks.told.put(type(error))
+            raise
+
+    with (
+        served(host, app, ws_ping_interval=0.5, ws_ping_timeout=0.5) as running,
+        contextlib.ExitStack() as clients,
+    ):
+        several = [clients.enter_context(connected(running, b"/")) for _ in range(8)]
+        assert {told() for _ in several} == {ConnectionClosed}
+    assert caplog.messages == []
+
+
+def test_the_loop_does_not_wait_for_a_library_with_a_timeout(host: Host) -> None:
+    """A Close cannot be sent where a client does not read; Python would wait until it can, or the timeout."""
+    app = Flask(__name__)
+
+    @app.route("/", websocket=True)
+    def fill() -> str:
+        connection: socket.socket = request.environ["werkzeug.socket"]
+        ws = socks._accepted(connection)
+        connection.settimeout(15)
+        message = ws.send(BytesMessage(data=bytes(100_000)))
+        while select.select([], [connection], [], 0.2)[1]:
+            connection.send(message)
+        with contextlib.suppress(TimeoutError):
+            connection.settimeout(0.2)
+            connection.sendall(bytes(10_000_000))
+        connection.settimeout(15)
+        return ""
+
+    @app.get("/other")
+    def other() -> str:
+        return "other"
+
+    with served(host, app) as running, connected(running, b"/") as client:
+        read_until(client, b"\r\n\r\n")
+        time.sleep(1.5)  # until the call has ended
+        with contextlib.closing(HTTPConnection("127.0.0.1", running.port, timeout=5)) as connection:
+            connection.request("GET", "/other")
+            assert connection.getresponse().read() == b"other"
 
 
 def test_pings_of_the_client_and_its_close_are_the_librarys(host: Host) -> None:
@@ -234,7 +332,7 @@ def test_pings_of_the_client_and_its_close_are_the_librarys(host: Host) -> None:
         ws.close(3000, "enough")
 
 
-@pytest.mark.parametrize("method", ["recv_into", "makefile"])
+@pytest.mark.parametrize("method", ["recv_into", "makefile", "peek", "nothing"])
 def test_other_ways_to_read(host: Host, method: str) -> None:
     app = Flask(__name__)
 
@@ -245,6 +343,12 @@ def test_other_ways_to_read(host: Host, method: str) -> None:
         if method == "makefile":
             with connection.makefile("rb") as file:
                 data = file.read(len(_HELLO))
+        elif method == "peek":
+            assert connection.recv(4, socket.MSG_PEEK) == _HELLO[:4]
+            data = connection.recv(len(_HELLO), socket.MSG_WAITALL)
+        elif method == "nothing":
+            assert connection.recv(0) == b""
+            data = connection.recv(100)
         else:
             buffer = bytearray(100)
             data = bytes(buffer[: connection.recv_into(buffer)])
@@ -259,6 +363,41 @@ def test_other_ways_to_read(host: Host, method: str) -> None:
         read_until(client, b"\r\n\r\n")
         client.sendall(_HELLO)
         assert read_until(client, b"\x81\x05hello\x88\x02\x03\xf3")  # 1011: it just leaves
+
+
+@pytest.mark.parametrize("is_accepted", [True, False])
+def test_ways_that_are_not_there(host: Host, is_accepted: bool) -> None:
+    """What goes by there would not be seen; before the 101, it would be written in its place."""
+    app = Flask(__name__)
+    ways = {
+        "dup": (),
+        "detach": (),
+        "sendmsg": ([b"x"],),
+        "sendto": (b"x", None),
+        "sendfile": (None,),
+        "recvfrom": (1,),
+        "recvfrom_into": (bytearray(1),),
+        "recvmsg": (1,),
+        "recvmsg_into": ([bytearray(1)],),
+    }
+
+    @app.route("/", websocket=True)
+    def by_hand() -> str:
+        connection: socket.socket = request.environ["werkzeug.socket"]
+        if is_accepted:
+            socks._accepted(connection)
+        for name, arguments in ways.items():
+            with pytest.raises(NotImplementedError) as raised:
+                getattr(connection, name)(*arguments)
+            socks.told.put(str(raised.value))
+        connection.close()
+        return ""
+
+    with served(host, app) as running, connected(running, b"/") as client:
+        for name in ways:
+            assert told().startswith(f"{name}() on the socket of a websocket: ")
+        answer = client.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 101 " if is_accepted else b"HTTP/1.1 200 ")
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")

@@ -1,10 +1,12 @@
 """The connection of a websocket's client, as a library for WSGI servers has it: a blocking socket."""
 
+import errno
+import select
 import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
 
 from bridge.server.websocket_frames import FrameWatch, close_frame
 
@@ -12,6 +14,21 @@ __all__ = ["ClientSocket"]
 
 _END_OF_HEAD = b"\r\n\r\n"
 _TOO_BIG = 1009
+
+# That the client is gone, beside what is a ConnectionError: it is silent, or cannot be reached.
+_GONE = {errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN}
+
+_UNWATCHED = (
+    "detach",
+    "dup",
+    "recvfrom",
+    "recvfrom_into",
+    "recvmsg",
+    "recvmsg_into",
+    "sendfile",
+    "sendmsg",
+    "sendto",
+)
 
 
 class ClientSocket(socket.socket):
@@ -101,8 +118,10 @@ class ClientSocket(socket.socket):
                 return len(view)  # after a Close there is nothing to say
             try:
                 count = super().send(view, flags)
-            except ConnectionError:  # the library hears that from its `recv()`
-                count = len(view)
+            except OSError as error:
+                if not (isinstance(error, ConnectionError) or error.errno in _GONE):
+                    raise
+                count = len(view)  # the library hears that from its `recv()`
                 self._sent.has_closed = True
             self._sent.feed(view[:count])
         if self._closing is not None:
@@ -118,10 +137,12 @@ class ClientSocket(socket.socket):
     def recv(self, size: int, flags: int = 0) -> bytes:
         """See `socket.socket`; for a message that is too large, a Close with 1009 takes its place."""
         if self._early:
-            data, self._early = self._early[:size], self._early[size:]
+            data = self._early[:size]
+            if not flags & socket.MSG_PEEK:
+                self._early = self._early[size:]
         else:
             data = super().recv(size, flags)
-        if flags:
+        if flags & socket.MSG_PEEK or not size:
             return data
         if not data:
             self._received.has_closed = True
@@ -172,5 +193,29 @@ class ClientSocket(socket.socket):
         can_be_sent = self._sent.is_between_frames and self.fileno() != -1
         if self._closing is not None and can_be_sent and not self._sent.has_closed:
             self._sent.has_closed = True
-            with suppress(OSError):  # the connection is gone, or its buffer full: it ends without
-                super().send(self._closing, socket.MSG_DONTWAIT)
+            # With a timeout of the library's, Python waits for room even so.
+            if not self.gettimeout() or self._has_room():
+                with suppress(OSError):  # the connection is gone, or its buffer full: it ends without
+                    super().send(self._closing, socket.MSG_DONTWAIT)
+
+    def _has_room(self) -> bool:
+        poll = select.poll()
+        poll.register(self, select.POLLOUT)
+        return bool(poll.poll(0))
+
+
+def _absent(name: str) -> Callable[..., NoReturn]:
+    """A method in the place of one by which bytes would go by unseen."""
+
+    def refuse(self: ClientSocket, *args: object, **options: object) -> NoReturn:
+        raise NotImplementedError(
+            f"{name}() on the socket of a websocket: `bridge serve` watches what goes through it, by send(), "
+            "sendall(), recv(), recv_into() and makefile(); with --ws wsproto a library gets one end of a "
+            "pair, which has all methods"
+        )
+
+    return refuse
+
+
+for _name in _UNWATCHED:
+    setattr(ClientSocket, _name, _absent(_name))

@@ -31,6 +31,10 @@ _SWITCHING_PROTOCOLS = 101
 _SERVICE_RESTART = 1012
 _INTERNAL_ERROR = 1011
 
+# What Linux takes: seconds, and an option of any kind.
+_LONGEST_KEEPALIVE = 32767
+_LARGEST_INT = 2**31 - 1
+
 # Bytes that are kept of what a client sends before it has had its 101, for which it should wait.
 _MOST_EARLY = 65536
 
@@ -58,8 +62,13 @@ class BridgeWebSocketProtocol(WebSocketsSansIOProtocol):
 
     def abort(self) -> None:
         """End the connection, and whatever the library is doing with it."""
-        if self._client is not None:
-            self._client.end()
+        if self._client is not None and not self.disconnected:
+            # Not the library's descriptor, which it may have closed with a thread still waiting on it.
+            with (
+                suppress(OSError),
+                socket.socket(fileno=os.dup(self.transport.get_extra_info("socket").fileno())) as connection,
+            ):
+                connection.shutdown(socket.SHUT_RDWR)
         self.transport.abort()
 
     # Called by uvicorn
@@ -119,13 +128,14 @@ class BridgeWebSocketProtocol(WebSocketsSansIOProtocol):
     def _have_kernel_look_after(self, client: ClientSocket) -> None:
         """Have a connection end whose client does not answer: in the place of pings."""
         interval, timeout = self.config.ws_ping_interval, self.config.ws_ping_timeout
-        if interval is None or client.family == socket.AF_UNIX:
+        if not interval or client.family == socket.AF_UNIX:
             return
         client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        options = {"TCP_KEEPIDLE": interval}
+        options = {"TCP_KEEPIDLE": min(interval, _LONGEST_KEEPALIVE)}
         if timeout is not None:
-            options |= {"TCP_KEEPINTVL": timeout, "TCP_KEEPCNT": 1}
-            options |= {"TCP_USER_TIMEOUT": (interval + timeout) * 1000}  # for what was sent to it
+            options |= {"TCP_KEEPINTVL": min(timeout, _LONGEST_KEEPALIVE), "TCP_KEEPCNT": 1}
+            # For what was sent to it, in milliseconds.
+            options |= {"TCP_USER_TIMEOUT": min((interval + timeout) * 1000, _LARGEST_INT)}
         for name, value in options.items():
             if hasattr(socket, name):  # systems differ
                 client.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), max(int(value), 1))

@@ -13,6 +13,7 @@ import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
+from urllib.parse import unquote_plus
 
 __all__ = ["Json", "is_secret", "shown", "shown_headers"]
 
@@ -23,11 +24,23 @@ _MAX_TEXT = 400
 _MAX_MEMBERS = 200
 _MAX_LEVELS = 6
 
-_SECRET = r"authorization|cookie|token|secret|passw|pwd|api[-_]?key|credential|csrf|session[-_]?id"
-_SECRET_NAME = re.compile(_SECRET, re.IGNORECASE)
-# `name=value` in a query or a form, `"name": "value"` in JSON.
-_SECRET_FIELD = re.compile(rf"((?:^|[?&;])[^=&;?\s]{{0,80}}?(?:{_SECRET})[^=&;?\s]{{0,80}}=)([^&;\s]+)", re.I)
-_SECRET_MEMBER = re.compile(rf'("[^"\n]{{0,80}}?(?:{_SECRET})[^"\n]{{0,80}}"\s*:\s*")([^"\n]+)', re.I)
+_SECRET_NAME = re.compile(
+    r"authorization|cookie|token|secret|passw|pwd|api[-_]?key|credential|csrf|session[-_]?id", re.IGNORECASE
+)
+# `name=value` in a query, a form, or a message.
+_FIELD = re.compile(r"((?:^|[?&;,\s])([^=&;?,\s]{1,160})=)([^&;\s]+)")
+# `"name": value` in JSON, or as Python has it. A value in brackets that are nested is taken to the end.
+_MEMBER = re.compile(
+    r"""(["'])([^"'\n]{1,160})\1\s*:\s*"""
+    r"""("(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[\[{](?:[^\[\]{}]*[\]}]|.*)|[^\s,"'\]}]+)""",
+    re.DOTALL,
+)
+# A part of a multipart/form-data: its head up to the empty line, and its body up to the boundary.
+_PART = re.compile(
+    r"""(\bname="?([^"\r\n;]{1,160})[^\n]*\n(?:[^\r\n][^\n]*\n)*\r?\n)(.+?)(?=\r?\n--|\Z)""", re.DOTALL
+)
+# `scheme://user:password@host`
+_PASSWORD_IN_URL = re.compile(r"(://[^/?#\s:@]{0,160}:)([^/?#\s@]+)(?=@)")
 
 # The lifespan state, in a scope and in an environ: what an app keeps there is its own.
 _STATES = ("state", "asgi.state")
@@ -58,7 +71,11 @@ def shown_headers(headers: Iterable[tuple[str | bytes, str | bytes]]) -> list[li
 
 
 def _shown(value: object, name: str, level: int) -> Json:
-    if value is None or isinstance(value, (bool, int, float)):
+    if value is None or isinstance(value, bool):
+        return value
+    if name and isinstance(value, (int, float, Mapping)) and is_secret(name):
+        return "…"
+    if isinstance(value, (int, float)):
         return value
     if isinstance(value, (str, bytes, bytearray)):
         return _concealed(value) if name and is_secret(name) else _text(value)
@@ -110,15 +127,33 @@ def _text(value: str | bytes | bytearray) -> str:
     """The text, up to a limit, without the secrets in it."""
     beginning = value[: _MAX_TEXT + 1]
     text = beginning if isinstance(beginning, str) else beginning.decode("latin-1")
-    if "=" in text or '"' in text:
-        text = _SECRET_FIELD.sub(_conceal_match, _SECRET_MEMBER.sub(_conceal_match, text))
+    text = _without_secrets(text)
     if len(value) <= _MAX_TEXT:
         return text
     return f"{text[:_MAX_TEXT]}… {_length(value)}"
 
 
-def _conceal_match(match: re.Match[str]) -> str:
-    return f"{match[1]}{_concealed(match[2])}"
+def _without_secrets(text: str) -> str:
+    if "=" in text:
+        text = _FIELD.sub(_conceal_value, _PART.sub(_conceal_value, text))
+    if ":" in text:
+        text = _PASSWORD_IN_URL.sub(lambda match: match[1] + _concealed(match[2]), text)
+        text = _MEMBER.sub(_conceal_member, text)
+    return text
+
+
+def _conceal_value(match: re.Match[str]) -> str:
+    """Of what goes before, the name in it, and the value."""
+    return match[1] + _concealed(match[3]) if is_secret(unquote_plus(match[2])) else match[0]
+
+
+def _conceal_member(match: re.Match[str]) -> str:
+    value = match[3]
+    before = match[0].removesuffix(value)
+    if not is_secret(match[2]):
+        return before + _without_secrets(value) if value[0] in "[{" else match[0]
+    quote = value[0] if value[0] in "\"'" else ""
+    return f"{before}{quote}{_concealed(value.strip(quote) if quote else value)}{quote}"
 
 
 def _concealed(value: str | bytes | bytearray) -> str:

@@ -302,7 +302,8 @@ def _http_scope(
     state: dict[str, Any],
 ) -> HTTPScope:
     target, _, query = path.partition("?")
-    raw_path = quote(root_path + target, safe="/%:@!$&'()*+,;=~-._")
+    # A byte that is no UTF-8 is a surrogate in an argument of the command line.
+    raw_path = quote(root_path + target, safe="/%:@!$&'()*+,;=~-._", errors="surrogateescape")
     fields = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
     given = {name for name, _ in fields}
     defaults = [(b"host", b"localhost"), (b"user-agent", b"bridge-trace"), (b"accept", b"*/*")]
@@ -316,7 +317,7 @@ def _http_scope(
         "scheme": "http",
         "path": unquote(raw_path),
         "raw_path": raw_path.encode("ascii"),
-        "query_string": quote(query, safe="/%:@!$&'()*+,;=~-._?").encode("ascii"),
+        "query_string": quote(query, safe="/%:@!$&'()*+,;=~-._?", errors="surrogateescape").encode("ascii"),
         "root_path": root_path,
         "headers": [*(pair for pair in defaults if pair[0] not in given), *fields],
         "client": client,

@@ -100,3 +100,10 @@ def test_usage_errors(arguments: list[str], message: str) -> None:
     result: Any = CliRunner().invoke(bridge, ["trace", *arguments])
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_a_path_that_is_no_text() -> None:
+    """To the app a byte that is no UTF-8 is what a server makes of it."""
+    _, out, err = trace(f"{SUBJECT}:app", "/\udcff?a=\udcff", "--json")
+    scope = json.loads(out)["steps"][0]["facts"]["scope"]
+    assert (scope["raw_path"], scope["path"], scope["query_string"]) == ("/%FF", "/\ufffd", "a=%FF"), err

@@ -91,8 +91,12 @@ class BridgeWebSocketProtocol(WebSocketsSansIOProtocol):
             await super().send(message)
         elif message["type"] == "websocket.accept":
             await self._accept(self._client, message)
-        elif message["type"] == "websocket.close" and self._is_given:
-            self._close(self._client, message.get("code", 1000), message.get("reason") or "")
+        elif message["type"] == "websocket.close":
+            await self.writable.wait()  # as in `_accept`, which comes first: it may be given away now
+            if self._is_given:
+                self._close(self._client, message.get("code", 1000), message.get("reason") or "")
+            else:
+                await super().send(message)
         else:
             await super().send(message)
 
@@ -141,7 +145,7 @@ class BridgeWebSocketProtocol(WebSocketsSansIOProtocol):
                 client.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), max(int(value), 1))
 
     def _close(self, client: ClientSocket, code: int, reason: str) -> None:
-        if self.close_timer is None:
+        if self.close_timer is None and not self.disconnected:
             self.close_sent = True
             self.close_timer = self.loop.call_later(self.close_timeout, self.abort)
             client.say_close(code, reason)

@@ -177,7 +177,7 @@ def test_a_websocket_behind_an_answer_that_is_not_read(host: Host, path: bytes, 
 
     http = make_protocol(Limits()) if is_limited else "h11"
     with served(host, app, http=http) as running, socket.socket() as client:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         client.settimeout(10)
         client.connect(("127.0.0.1", running.port))
         client.sendall(b"GET %s HTTP/1.1\r\nHost: here\r\n\r\n" % path)

@@ -15,8 +15,16 @@ __all__ = ["ClientSocket"]
 _END_OF_HEAD = b"\r\n\r\n"
 _TOO_BIG = 1009
 
-# That the client is gone, beside what is a ConnectionError: it is silent, or cannot be reached.
-_GONE = {errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN}
+# That the client is gone, beside what is a ConnectionError: it is silent, or cannot be reached; or another
+# thread of the library has heard that in `recv()`, and closed the socket meanwhile.
+_GONE = {
+    errno.ETIMEDOUT,
+    errno.EHOSTUNREACH,
+    errno.ENETUNREACH,
+    errno.EHOSTDOWN,
+    errno.ENETDOWN,
+    errno.EBADF,
+}
 
 _UNWATCHED = (
     "detach",

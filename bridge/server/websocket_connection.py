@@ -164,7 +164,7 @@ class BridgeWebSocketProtocol(WebSocketsSansIOProtocol):
             return
         if self.close_timer is not None:
             self._take_back(client)
-        elif not (client.has_said_close or client.has_heard_close):
+        else:  # however long the call goes on; if a Close has been said, this says no other
             self._close(client, _INTERNAL_ERROR, "")
 
     def _take_back(self, client: ClientSocket) -> None:

@@ -1,0 +1,198 @@
+// The X-ray page: sends a request to be traced, reads its steps as they happen, and draws them.
+
+import { Panel, drawAll } from "./xray_panel.js";
+
+const form = document.getElementById("request");
+const result = document.getElementById("result");
+const panels = document.getElementById("panels");
+const scale = document.getElementById("scale");
+
+const FIELDS = ["subject", "method", "path", "beside", "way", "headers", "body"];
+const SAFE = ["GET", "HEAD", "OPTIONS"]; // RFC 9110, 9.2.1: a link may have them made at once
+const MOST = 4; // panels beside each other
+
+let running = new AbortController();
+let shown = [];
+
+// The form, and the address, which is the form's content
+
+function readForm() {
+  const fields = new FormData(form);
+  const query = new URLSearchParams();
+  for (const [name, value] of fields) if (value) query.append(name, value);
+  return query;
+}
+
+function fillForm(query) {
+  for (const name of ["subject", "method"]) {
+    const value = query.get(name) ?? { subject: "subject", method: "GET" }[name];
+    form.elements[name].value = value;
+  }
+  for (const name of ["path", "beside", "headers", "body"]) form.elements[name].value = query.get(name) ?? "";
+  const ways = query.has("way") ? query.getAll("way") : ["bridge"];
+  for (const box of form.elements.way) box.checked = ways.includes(box.value);
+  form.querySelector("details").open = query.has("headers") || query.has("body");
+}
+
+function headersOf(text) {
+  return text.split("\n").filter(line => line.trim()).map(line => {
+    const colon = line.indexOf(":");
+    if (colon < 1) throw new Invalid("headers", `“${line.trim().slice(0, 40)}” is not of the form Name: value`);
+    return [line.slice(0, colon).trim(), line.slice(colon + 1).trim()];
+  });
+}
+
+// Each path in each way, as the server wants them.
+function requestsOf(query) {
+  const ways = query.getAll("way");
+  if (!ways.length) throw new Invalid("way", "choose at least one");
+  const common = {
+    subject: query.get("subject"), method: query.get("method"),
+    headers: headersOf(query.get("headers") ?? ""), body: query.get("body") ?? "",
+  };
+  const requests = [];
+  for (const field of ["path", "beside"]) {
+    if (field === "beside" && !query.has("beside")) continue;
+    for (const way of ways) requests.push({ field, request: { ...common, way, path: query.get(field) ?? "" } });
+  }
+  if (requests.length > MOST) throw new Invalid("way", `that would be ${requests.length} time-lines; ${MOST} fit beside each other`);
+  return requests;
+}
+
+// Errors, beside their fields
+
+class Invalid extends Error {
+  constructor(field, message) { super(message); this.field = field; }
+}
+
+function clearErrors() {
+  for (const place of form.querySelectorAll(".error")) place.hidden = true;
+  for (const field of form.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
+}
+
+function showError(field, message) {
+  const known = FIELDS.includes(field) ? field : "";
+  const place = document.getElementById(`error-${known}`);
+  place.textContent = message;
+  place.hidden = false;
+  place.closest("details")?.setAttribute("open", "");
+  const control = known && document.getElementById(known);
+  if (control) { control.setAttribute("aria-invalid", "true"); control.focus(); }
+  else if (!known) place.scrollIntoView({ block: "center" });
+}
+
+// A trace: POST, and the events that are its answer
+
+async function* eventsOf(request, signal) {
+  const response = await fetch(form.dataset.traces, {
+    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(request), signal,
+  });
+  if (!response.ok) throw new Refused(await response.json().catch(() => ({ detail: response.statusText })));
+  let text = "";
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const events = (text + value).split("\n\n");
+    text = events.pop();
+    for (const event of events) {
+      const fields = Object.fromEntries(event.split("\n").map(line => [line.split(":")[0], line.slice(line.indexOf(":") + 2)]));
+      if (fields.event) yield [fields.event, JSON.parse(fields.data)];
+    }
+  }
+}
+
+class Refused extends Error {
+  constructor(problem) { super(problem.detail); this.errors = problem.errors ?? []; }
+}
+
+async function run() {
+  running.abort();
+  const { signal } = running = new AbortController();
+  clearErrors();
+  try {
+    const requests = requestsOf(readForm());
+    shown = requests.map(({ request }) => new Panel(request, titleOf(request), () => drawAll(shown, scale.value)));
+    panels.replaceChildren(...shown.map(panel => panel.element));
+    result.hidden = false;
+    result.scrollIntoView({ block: "start", behavior: isCalm() ? "auto" : "smooth" });
+    // One after the other, so that none has to share the processor with another.
+    for (const [number, { field, request }] of requests.entries()) await follow(shown[number], field, request, signal);
+  } catch (error) {
+    if (signal.aborted) return;
+    if (error instanceof Invalid) showError(error.field, error.message);
+    else showError("", `The server cannot be reached, or has broken off: ${error.message}`);
+    for (const panel of shown) panel.giveUp();
+    if (error instanceof Invalid) result.hidden = true;
+  }
+}
+
+async function follow(panel, field, request, signal) {
+  try {
+    panel.begin();
+    for await (const [name, data] of eventsOf(request, signal)) {
+      if (name === "steps") panel.add(data);
+      else if (name === "end") panel.finish(data);
+    }
+    if (!panel.isComplete) throw new Error("the answer ended too early");
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    const [first] = error.errors;
+    if (!first) throw new Invalid("", error.message);
+    throw new Invalid(first.field === "path" ? field : first.field, first.message);
+  }
+}
+
+function titleOf(request) {
+  return form.querySelector(`[name=way][value="${request.way}"]`).parentElement.textContent.trim();
+}
+
+const isCalm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+// What a visitor does
+
+function go(query) {
+  history.pushState(null, "", `?${query}`);
+  run();
+}
+
+form.addEventListener("submit", event => {
+  event.preventDefault();
+  go(readForm());
+});
+
+document.querySelector(".prepared").addEventListener("click", event => {
+  const link = event.target.closest("a");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  const query = new URL(link.href).searchParams;
+  fillForm(query);
+  go(query);
+});
+
+function followAddress() {
+  const query = new URLSearchParams(location.search);
+  if (!query.has("path")) return;
+  fillForm(query);
+  if (SAFE.includes(form.elements.method.value)) run();
+}
+
+addEventListener("popstate", followAddress);
+scale.addEventListener("change", () => drawAll(shown, scale.value));
+new ResizeObserver(() => drawAll(shown, scale.value)).observe(panels);
+
+document.querySelector(".layers").addEventListener("click", event => {
+  const button = event.target.closest("button");
+  if (!button) return;
+  for (const each of button.parentElement.children) each.setAttribute("aria-pressed", each === button);
+  document.getElementById("about-layer").textContent = `${button.textContent}: ${button.dataset.about}`;
+});
+
+// While something runs, its bars grow; for who wants no motion, only when there is news.
+function grow() {
+  if (!isCalm() && shown.some(panel => panel.isRunning)) drawAll(shown, scale.value);
+  requestAnimationFrame(grow);
+}
+
+grow();
+followAddress();

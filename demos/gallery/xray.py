@@ -1,0 +1,128 @@
+"""The X-ray page: choose a request, and see it travel through the layers.
+
+Look at:   /x-ray/ in the gallery
+It shows:  `bridge.trace`, whose steps come as server-sent events while the request runs.
+Read on:   xray_tracing.py, xray_requests.py, subject.py, static/xray.js
+
+A trace is the answer to `POST traces`: a stream of events. So nothing is kept here, there is nothing to
+clean up, and any worker can answer. The browser's own `EventSource` only makes GETs; but a GET that has a
+demo called could come from any site's page. JSON cannot, without asking first (CORS).
+
+What is wrong is answered as a problem document (RFC 9457), `application/problem+json`, with `title`,
+`status`, `detail` and `errors`: for each the `field`, and what is wrong with it, as `message`.
+"""
+
+from http import HTTPStatus
+from typing import Any
+
+import pydantic
+from flask import Blueprint, Flask, Response, current_app, json, render_template, request
+from werkzeug.datastructures import MultiDict
+from werkzeug.exceptions import HTTPException, ServiceUnavailable, UnprocessableEntity, UnsupportedMediaType
+
+from bridge.flask import Bridge, EventSource
+from bridge.trace import LAYERS
+from demos.gallery.xray_requests import METHODS, PREPARED, Wanted
+from demos.gallery.xray_tracing import SUBJECTS, WAYS, Tracing, TracingIsBusyError, tracing_lifespan
+
+blueprint = Blueprint("xray", __name__)
+
+# Of the JSON, in which a character of the body may take six bytes.
+_MAX_CONTENT = 128 * 1024
+
+ABOUT_LAYERS = {
+    "ASGI": "What the server speaks: a scope, and events that are received and sent (ASGI 3.0).",
+    "environ": "The request once more, as the dict that WSGI wants (PEP 3333). Not all headers get into it.",
+    "runner": "Where the call runs: WSGI calls may block, so in a thread; an async view on the event loop.",
+    "WSGI": "One call, app(environ, start_response): status and headers by the callback, the body in chunks.",
+    "Werkzeug": "Makes objects of it, and finds the rule of the URL map that matches path and method.",
+    "Flask": "Pushes contexts, calls hooks and error handlers, makes a response of what a view returns.",
+    "view": "Your function. All else is there to call it, and to send what it returns.",
+    "Jinja2": "Fills in the template, compiled to Python the first time.",
+}
+
+
+class Invalid(UnprocessableEntity):
+    """What was asked for breaks the rules."""
+
+    description = "Such a request is not made here; see errors."
+
+    def __init__(self, error: pydantic.ValidationError) -> None:
+        super().__init__()
+        self.errors = [
+            {"field": str(each["loc"][0]) if each["loc"] else "", "message": _message(each["msg"])}
+            for each in error.errors(include_url=False, include_input=False, include_context=False)
+        ]
+
+
+def _message(text: str) -> str:
+    return text.removeprefix("Value error, ")
+
+
+@blueprint.record
+def _run_with_the_app(setup: Any) -> None:
+    app: Flask = setup.app
+    (app.extensions.get("bridge") or Bridge(app)).lifespan(tracing_lifespan)
+
+
+@blueprint.get("/")
+def page() -> str:
+    return render_template(
+        "xray.html",
+        layers=[(name, ABOUT_LAYERS[name]) for name in LAYERS],
+        subjects=SUBJECTS,
+        ways=WAYS,
+        methods=METHODS,
+        groups=PREPARED,
+        chosen=_chosen(request.args),
+    )
+
+
+def _chosen(query: MultiDict[str, str]) -> dict[str, Any]:
+    """What the form begins with: what the address says."""
+    return {
+        "subject": query.get("subject", "subject"),
+        "method": query.get("method", "GET"),
+        "path": query.get("path", "/page/"),
+        "beside": query.get("beside", ""),
+        "headers": query.get("headers", ""),
+        "body": query.get("body", ""),
+        "ways": query.getlist("way") or ["bridge"],
+    }
+
+
+@blueprint.post("/traces")
+async def trace() -> EventSource:
+    request.max_content_length = _MAX_CONTENT
+    if request.mimetype != "application/json":
+        raise UnsupportedMediaType("A request to be traced is sent as application/json.")
+    try:
+        wanted = Wanted.model_validate_json(request.get_data())
+    except pydantic.ValidationError as error:
+        raise Invalid(error) from error
+    tracing: Tracing = current_app.extensions["bridge"].state.tracing
+    try:
+        tracing.take_place()
+    except TracingIsBusyError:
+        raise ServiceUnavailable(
+            "As many requests as may be are being looked through. Try again in a moment.", retry_after=2
+        ) from None
+    events = EventSource(tracing.events(wanted))
+    events.call_on_close(tracing.leave_place)
+    return events
+
+
+@blueprint.errorhandler(HTTPException)
+def problem(error: HTTPException) -> Response:
+    """The error as it would be, with its headers, but for programs to read."""
+    response = Response(headers=[each for each in error.get_headers() if each[0] != "Content-Type"])
+    response.status_code = error.code or 500
+    response.content_type = "application/problem+json"
+    document = {
+        "title": HTTPStatus(response.status_code).phrase,
+        "status": response.status_code,
+        "detail": error.description,
+        "errors": getattr(error, "errors", []),
+    }
+    response.set_data(json.dumps(document))
+    return response

@@ -1,0 +1,186 @@
+"""The apps that can be looked through, the ways to run them, and one traced request as events."""
+
+import asyncio
+import contextvars
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Any, NamedTuple
+
+from a2wsgi import WSGIMiddleware
+from asgiref.wsgi import WsgiToAsgi
+from flask import Flask
+
+from bridge import WSGIToASGI
+from bridge.trace import StepRecord, TracedApp
+from demos import api, async_views, hello, site, streaming, wsgi_hello
+from demos.gallery import subject
+from demos.gallery.xray_requests import Wanted
+
+__all__ = ["SUBJECTS", "WAYS", "Tracing", "TracingIsBusyError", "tracing_lifespan"]
+
+# Each adapter has threads of its own; the app of a visitor's choice is called once at a time or twice.
+_THREADS = 4
+
+# Requests at once, over all visitors.
+_PLACES = 4
+
+# Of one request: seconds, bytes of the response, and steps that are sent to the page.
+_DEADLINE = 10.0
+_MAX_RESPONSE = 64 * 1024
+_MAX_STEPS = 400
+
+
+class Subject(NamedTuple):
+    """An app that can be looked through."""
+
+    title: str
+    app: Callable[..., Any]
+
+
+SUBJECTS: dict[str, Subject] = {
+    "subject": Subject("subject: a view for each kind of request", subject.app),
+    "bare": Subject("wsgi_hello: a bare WSGI callable", wsgi_hello.bare),
+    "werkzeug": Subject("wsgi_hello: with Werkzeug", wsgi_hello.with_werkzeug),
+    "flask": Subject("wsgi_hello: in Flask", wsgi_hello.with_flask),
+    "hello": Subject("hello: the smallest Flask app", hello.app),
+    "streaming": Subject("streaming: generators", streaming.app),
+    "async_views": Subject("async_views: on the loop", async_views.app),
+    "site": Subject("site: templates, forms, languages", site.app),
+    "api": Subject("api: a REST API", api.app),
+}
+
+
+class Way(NamedTuple):
+    """What calls a WSGI app on an ASGI server."""
+
+    title: str
+    adapt: Callable[[AsyncExitStack, Any], Any]
+
+
+def _bridge(stack: AsyncExitStack, app: Any) -> Any:
+    return WSGIToASGI(app, threads=_THREADS)
+
+
+def _bridge_in_threads(stack: AsyncExitStack, app: Any) -> Any:
+    return WSGIToASGI(app, threads=_THREADS, async_views="thread")
+
+
+def _a2wsgi(stack: AsyncExitStack, app: Any) -> Any:
+    middleware = WSGIMiddleware(app, workers=_THREADS)
+    stack.callback(middleware.executor.shutdown, wait=False, cancel_futures=True)
+    return middleware
+
+
+def _asgiref(stack: AsyncExitStack, app: Any) -> Any:
+    return WsgiToAsgi(app)  # type: ignore[no-untyped-call]  # asgiref has no types here
+
+
+WAYS: dict[str, Way] = {
+    "bridge": Way("Bridge", _bridge),
+    "bridge-threads": Way("Bridge, async views in threads", _bridge_in_threads),
+    "a2wsgi": Way("a2wsgi", _a2wsgi),
+    "asgiref": Way("asgiref", _asgiref),
+}
+
+
+class TracingIsBusyError(Exception):
+    """As many requests as may be are being traced."""
+
+
+class Tracing:
+    """All subjects in all ways, running. Made by `tracing_lifespan`; used on the event loop."""
+
+    def __init__(self, apps: dict[tuple[str, str], TracedApp]) -> None:
+        self._apps = apps
+        self._places = _PLACES
+
+    def take_place(self) -> None:
+        """Be one of those that are traced now; `leave_place` when that is over.
+
+        Raises:
+            TracingIsBusyError: there are too many.
+        """
+        if not self._places:
+            raise TracingIsBusyError
+        self._places -= 1
+
+    def leave_place(self) -> None:
+        """Let another be traced."""
+        self._places += 1
+
+    async def events(self, wanted: Wanted) -> AsyncIterator[dict[str, Any]]:
+        """Make the request, and yield what happens, while it happens.
+
+        Events are `steps`, a list of `StepRecord` of which a later one replaces that of the same `id`; and at
+        the end `end`, a `TraceRecord` whose `steps` is the number of those that were sent.
+        """
+        news = _News()
+        request = self._apps[wanted.subject, wanted.way].begin(
+            wanted.method,
+            wanted.path,
+            wanted.headers,
+            wanted.body.encode(),
+            listener=news.add,
+            deadline=_DEADLINE,
+            max_body=_MAX_RESPONSE,
+        )
+        # In a context of its own: it is not part of the request that asked for it.
+        run = asyncio.create_task(request.run(), context=contextvars.Context())
+        run.add_done_callback(lambda _: news.wake())
+        try:
+            while not run.done():
+                await news.wait()
+                if steps := news.take():
+                    yield {"event": "steps", "data": steps}
+            run.result()
+            if steps := news.take():
+                yield {"event": "steps", "data": steps}
+            record = request.as_json()
+            yield {"event": "end", "data": {**record, "steps": min(len(record["steps"]), _MAX_STEPS)}}
+        finally:
+            if not run.done():  # whoever watched has left: streams end, too
+                request.trace.client_has_left = True
+                run.cancel()
+                await asyncio.wait([run])
+
+
+class _News:
+    """Steps on their way from the threads where they happen to the loop; of each, the latest form."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._steps: dict[int, StepRecord] = {}
+        self._is_there = asyncio.Event()
+
+    def add(self, step: StepRecord) -> None:
+        """Called in any thread."""
+        if step["id"] < _MAX_STEPS:
+            self._loop.call_soon_threadsafe(self._add, step)
+
+    def _add(self, step: StepRecord) -> None:
+        self._steps[step["id"]] = step
+        self.wake()
+
+    def wake(self) -> None:
+        self._is_there.set()
+
+    async def wait(self) -> None:
+        await self._is_there.wait()
+        self._is_there.clear()
+
+    def take(self) -> list[StepRecord]:
+        steps, self._steps = list(self._steps.values()), {}
+        return steps
+
+
+@asynccontextmanager
+async def tracing_lifespan(app: Flask) -> AsyncIterator[dict[str, Tracing]]:
+    """Run all subjects in all ways as long as the server runs; nothing is called before somebody asks."""
+    async with AsyncExitStack() as stack:
+        apps = {}
+        for name, chosen in SUBJECTS.items():
+            for way, (_, adapt) in WAYS.items():
+                traced = TracedApp(chosen.app, adapt=partial(adapt, stack), interface="wsgi", name=name)
+                apps[name, way] = await stack.enter_async_context(traced)
+        yield {"tracing": Tracing(apps)}

@@ -111,7 +111,7 @@ PREPARED = [
         [
             _subject("A stream", "Each chunk leaves when it is made.", "/stream"),
             _subject("A stream on the loop", "The same, and no thread is held.", "/async-stream"),
-            _subject("A stream without end", "It ends when the client leaves, after 10 s.", "/endless"),
+            _subject("A stream without end", "It ends when the client leaves, after 10\u00a0s.", "/endless"),
             _subject(
                 "An upload", "Read while it arrives.", "/upload", method="POST", body="Some bytes.\n" * 50
             ),

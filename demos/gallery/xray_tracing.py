@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -29,6 +30,9 @@ _PLACES = 4
 _DEADLINE = 10.0
 _MAX_RESPONSE = 64 * 1024
 _MAX_STEPS = 400
+
+# Seconds between two looks at what has happened.
+_PACE = 0.05
 
 
 class Subject(NamedTuple):
@@ -127,15 +131,12 @@ class Tracing:
         )
         # In a context of its own: it is not part of the request that asked for it.
         run = asyncio.create_task(request.run(), context=contextvars.Context())
-        run.add_done_callback(lambda _: news.wake())
         try:
             while not run.done():
-                await news.wait()
+                await asyncio.wait([run], timeout=_PACE)
                 if steps := news.take():
                     yield {"event": "steps", "data": steps}
             run.result()
-            if steps := news.take():
-                yield {"event": "steps", "data": steps}
             record = request.as_json()
             yield {"event": "end", "data": {**record, "steps": min(len(record["steps"]), _MAX_STEPS)}}
         finally:
@@ -146,31 +147,21 @@ class Tracing:
 
 
 class _News:
-    """Steps on their way from the threads where they happen to the loop; of each, the latest form."""
+    """Steps that nobody has been told of yet; of each, the latest form. The threads where they happen add
+    them, and wake nobody: that would take the time that is being measured."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
         self._steps: dict[int, StepRecord] = {}
-        self._is_there = asyncio.Event()
+        self._lock = threading.Lock()
 
     def add(self, step: StepRecord) -> None:
-        """Called in any thread."""
         if step["id"] < _MAX_STEPS:
-            self._loop.call_soon_threadsafe(self._add, step)
-
-    def _add(self, step: StepRecord) -> None:
-        self._steps[step["id"]] = step
-        self.wake()
-
-    def wake(self) -> None:
-        self._is_there.set()
-
-    async def wait(self) -> None:
-        await self._is_there.wait()
-        self._is_there.clear()
+            with self._lock:
+                self._steps[step["id"]] = step
 
     def take(self) -> list[StepRecord]:
-        steps, self._steps = list(self._steps.values()), {}
+        with self._lock:
+            steps, self._steps = list(self._steps.values()), {}
         return steps
 
 

@@ -113,6 +113,7 @@ async function run() {
   try {
     const requests = requestsOf(readForm());
     shown = requests.map(({ request }) => new Panel(request, titleOf(request), () => drawAll(shown, scale.value)));
+    scale.value = shown.length > 1 ? "linear" : "stretched"; // to compare lengths, or to see all steps
     panels.replaceChildren(...shown.map(panel => panel.element));
     result.hidden = false;
     result.scrollIntoView({ block: "start", behavior: isCalm() ? "auto" : "smooth" });

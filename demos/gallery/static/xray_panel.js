@@ -75,18 +75,18 @@ export class Panel {
       this.rows.set(step.id, row);
       this.list.append(row);
     }
-    const [name, took, detail] = row.firstChild.children;
+    const [name, took, detail] = row.firstElementChild.children;
     row.classList.toggle("is-failed", step.failed);
-    name.replaceChildren(make("span", { class: "layer-of" }, step.layer), ` ${step.name}`);
+    name.replaceChildren(make("span", { class: "layer-of" }, step.layer), step.name === step.layer ? "" : ` ${step.name}`);
     took.textContent = step.ended === null ? "…" : step.ended > step.began ? duration(step.ended - step.began) : "";
     detail.textContent = step.detail;
-    if (row.firstChild.ariaExpanded === "true") this.open(step.id, false);
+    if (row.firstElementChild.ariaExpanded === "true") this.open(step.id, false);
   }
 
   open(id, isToBeSeen) {
     this.close();
     const row = this.rows.get(id);
-    const button = row.firstChild;
+    const button = row.firstElementChild;
     button.setAttribute("aria-expanded", "true");
     row.append(factsOf(this.steps[id]));
     this.chart.choose(id);
@@ -202,6 +202,6 @@ function tableOf(rows, names) {
 function make(name, attributes = {}, text = "") {
   const element = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  element.append(text);
+  if (text) element.append(text);
   return element;
 }

@@ -9,6 +9,7 @@ It shows:  what the gallery's X-ray page makes visible; the views are listed the
 
 import asyncio
 import hashlib
+import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -20,7 +21,10 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 from bridge.flask import stream
 
 app = Flask(__name__, static_folder=None)
-app.config.update(SECRET_KEY=secrets.token_hex(), SESSION_COOKIE_NAME="subject_session")
+app.config.update(
+    SECRET_KEY=os.environ.get("SUBJECT_SECRET_KEY") or secrets.token_hex(),
+    SESSION_COOKIE_NAME="subject_session",
+)
 app.jinja_loader = DictLoader(
     {
         "base.html": "<!doctype html><title>{{ title }}</title>{% block main %}{% endblock %}",

@@ -9,7 +9,8 @@ clean up, and any worker can answer. The browser's own `EventSource` only makes 
 demo called could come from any site's page. JSON cannot, without asking first (CORS).
 
 What is wrong is answered as a problem document (RFC 9457), `application/problem+json`, with `title`,
-`status`, `detail` and `errors`: for each the `field`, and what is wrong with it, as `message`.
+`status`, `detail` and `errors`: for each the `field`, and what is wrong with it, as `message`. Only what is
+too large to be read at all, limits.py answers before.
 """
 
 from http import HTTPStatus
@@ -23,12 +24,9 @@ from werkzeug.exceptions import HTTPException, ServiceUnavailable, Unprocessable
 from bridge.flask import Bridge, EventSource
 from bridge.trace import LAYERS
 from demos.gallery.xray_requests import METHODS, PREPARED, Wanted
-from demos.gallery.xray_tracing import SUBJECTS, WAYS, Tracing, TracingIsBusyError, tracing_lifespan
+from demos.gallery.xray_tracing import SUBJECTS, WAYS, CannotTraceError, Tracing, tracing_lifespan
 
 blueprint = Blueprint("xray", __name__)
-
-# Of the JSON, in which a character of the body may take six bytes.
-_MAX_CONTENT = 128 * 1024
 
 ABOUT_LAYERS = {
     "ASGI": "What the server speaks: a scope, and events that are received and sent (ASGI 3.0).",
@@ -93,7 +91,6 @@ def _chosen(query: MultiDict[str, str]) -> dict[str, Any]:
 
 @blueprint.post("/traces")
 async def trace() -> EventSource:
-    request.max_content_length = _MAX_CONTENT
     if request.mimetype != "application/json":
         raise UnsupportedMediaType("A request to be traced is sent as application/json.")
     try:
@@ -102,11 +99,9 @@ async def trace() -> EventSource:
         raise Invalid(error) from error
     tracing: Tracing = current_app.extensions["bridge"].state.tracing
     try:
-        tracing.take_place()
-    except TracingIsBusyError:
-        raise ServiceUnavailable(
-            "As many requests as may be are being looked through. Try again in a moment.", retry_after=2
-        ) from None
+        tracing.take_place(wanted)
+    except CannotTraceError as error:
+        raise ServiceUnavailable(str(error), retry_after=2) from None
     events = EventSource(tracing.events(wanted))
     events.call_on_close(tracing.leave_place)
     return events

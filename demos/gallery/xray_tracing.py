@@ -2,6 +2,8 @@
 
 import asyncio
 import contextvars
+import importlib
+import logging
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,11 +16,11 @@ from flask import Flask
 
 from bridge import WSGIToASGI
 from bridge.trace import StepRecord, TracedApp
-from demos import api, async_views, hello, site, streaming, wsgi_hello
-from demos.gallery import subject
 from demos.gallery.xray_requests import Wanted
 
-__all__ = ["SUBJECTS", "WAYS", "Tracing", "TracingIsBusyError", "tracing_lifespan"]
+__all__ = ["SUBJECTS", "WAYS", "CannotTraceError", "Tracing", "tracing_lifespan"]
+
+logger = logging.getLogger("bridge")
 
 # Each adapter has threads of its own; the app of a visitor's choice is called once at a time or twice.
 _THREADS = 4
@@ -36,22 +38,22 @@ _PACE = 0.05
 
 
 class Subject(NamedTuple):
-    """An app that can be looked through."""
+    """An app that can be looked through, and where it is."""
 
     title: str
-    app: Callable[..., Any]
+    app: str
 
 
 SUBJECTS: dict[str, Subject] = {
-    "subject": Subject("subject: a view for each kind of request", subject.app),
-    "bare": Subject("wsgi_hello: a bare WSGI callable", wsgi_hello.bare),
-    "werkzeug": Subject("wsgi_hello: with Werkzeug", wsgi_hello.with_werkzeug),
-    "flask": Subject("wsgi_hello: in Flask", wsgi_hello.with_flask),
-    "hello": Subject("hello: the smallest Flask app", hello.app),
-    "streaming": Subject("streaming: generators", streaming.app),
-    "async_views": Subject("async_views: on the loop", async_views.app),
-    "site": Subject("site: templates, forms, languages", site.app),
-    "api": Subject("api: a REST API", api.app),
+    "subject": Subject("subject: a view for each kind of request", "demos.gallery.subject:app"),
+    "bare": Subject("wsgi_hello: a bare WSGI callable", "demos.wsgi_hello:bare"),
+    "werkzeug": Subject("wsgi_hello: with Werkzeug", "demos.wsgi_hello:with_werkzeug"),
+    "flask": Subject("wsgi_hello: in Flask", "demos.wsgi_hello:with_flask"),
+    "hello": Subject("hello: the smallest Flask app", "demos.hello:app"),
+    "streaming": Subject("streaming: generators", "demos.streaming:app"),
+    "async_views": Subject("async_views: on the loop", "demos.async_views:app"),
+    "site": Subject("site: templates, forms, languages", "demos.site:app"),
+    "api": Subject("api: a REST API", "demos.api:app"),
 }
 
 
@@ -88,8 +90,8 @@ WAYS: dict[str, Way] = {
 }
 
 
-class TracingIsBusyError(Exception):
-    """As many requests as may be are being traced."""
+class CannotTraceError(Exception):
+    """Not now; the text says why, to the visitor."""
 
 
 class Tracing:
@@ -99,14 +101,19 @@ class Tracing:
         self._apps = apps
         self._places = _PLACES
 
-    def take_place(self) -> None:
+    def take_place(self, wanted: Wanted) -> None:
         """Be one of those that are traced now; `leave_place` when that is over.
 
         Raises:
-            TracingIsBusyError: there are too many.
+            CannotTraceError: there are too many, or the subject did not start.
         """
+        if (wanted.subject, wanted.way) not in self._apps:
+            raise CannotTraceError("This app did not start; the server's log says why.")
         if not self._places:
-            raise TracingIsBusyError
+            raise CannotTraceError(
+                f"{_PLACES} requests are being looked through, which is as many as may be. "
+                "Try again in a moment."
+            )
         self._places -= 1
 
     def leave_place(self) -> None:
@@ -171,7 +178,16 @@ async def tracing_lifespan(app: Flask) -> AsyncIterator[dict[str, Tracing]]:
     async with AsyncExitStack() as stack:
         apps = {}
         for name, chosen in SUBJECTS.items():
-            for way, (_, adapt) in WAYS.items():
-                traced = TracedApp(chosen.app, adapt=partial(adapt, stack), interface="wsgi", name=name)
-                apps[name, way] = await stack.enter_async_context(traced)
+            try:
+                loaded = await asyncio.to_thread(_load, chosen.app)
+                for way, (_, adapt) in WAYS.items():
+                    traced = TracedApp(loaded, adapt=partial(adapt, stack), interface="wsgi", name=name)
+                    apps[name, way] = await stack.enter_async_context(traced)
+            except Exception:  # the others can be looked through all the same
+                logger.exception("%s did not start, and cannot be looked through", chosen.app)
         yield {"tracing": Tracing(apps)}
+
+
+def _load(address: str) -> Any:
+    module, _, attribute = address.partition(":")
+    return getattr(importlib.import_module(module), attribute)

@@ -87,7 +87,10 @@ async function* eventsOf(request, signal) {
   const response = await fetch(form.dataset.traces, {
     method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(request), signal,
   });
-  if (!response.ok) throw new Refused(await response.json().catch(() => ({ detail: response.statusText })));
+  if (!response.ok) {
+    const isProblem = response.headers.get("Content-Type") === "application/problem+json";
+    throw new Refused(isProblem ? await response.json() : { detail: await response.text() });
+  }
   let text = "";
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   for (;;) {

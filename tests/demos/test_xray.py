@@ -257,7 +257,7 @@ class XRay:
         )
 
     def names(self, layer: str) -> list[str]:
-        return self.page.locator(f".steps [data-layer={layer}] .name").all_text_contents()
+        return self.page.locator(f".trace [data-layer={layer}] .name").all_text_contents()
 
 
 @pytest.fixture
@@ -310,7 +310,7 @@ class TestBrowser:
     def test_steps_come_while_it_runs(self, xray: XRay) -> None:
         xray.open()
         xray.page.get_by_role("link", name="A stream", exact=True).press("Enter")
-        chunks = xray.page.locator(".steps .detail").filter(has_text=re.compile(r"^\d+ bytes$"))
+        chunks = xray.page.locator(".trace .detail").filter(has_text=re.compile(r"^\d+ bytes$"))
         for number in range(1, 4):
             expect(chunks.nth(number - 1)).to_be_visible()
             expect(xray.page.locator(".panel .status")).to_have_text("on its way …")
@@ -336,12 +336,12 @@ class TestBrowser:
             xray.page.keyboard.press(key)
         expect(steps.nth(1)).to_be_focused()
         expect(steps.nth(1)).to_have_attribute("aria-expanded", "true")
-        expect(xray.page.locator(".steps .facts")).to_contain_text("since call")
+        expect(xray.page.locator(".trace .facts")).to_contain_text("since call")
         xray.page.keyboard.press("End")
         expect(steps.last).to_be_focused()
         xray.page.keyboard.press("Home")
         xray.page.keyboard.press("Enter")
-        expect(xray.page.locator(".steps .facts")).to_contain_text("query string")
+        expect(xray.page.locator(".trace .facts")).to_contain_text("query string")
 
     def test_what_a_layer_is(self, xray: XRay) -> None:
         xray.open("?path=/page/")
@@ -428,7 +428,7 @@ class TestBrowser:
         if query:
             xray.has_ended(*["answered 200"] * 2)
             for layer in ("asgi", "environ", "flask"):
-                xray.page.locator(f".steps [data-layer={layer}] button").first.click()
+                xray.page.locator(f".trace [data-layer={layer}] button").first.click()
         assert xray.page.evaluate("document.documentElement.scrollWidth") == 390
 
     def test_in_print(self, xray: XRay) -> None:
@@ -437,4 +437,4 @@ class TestBrowser:
         xray.page.emulate_media(media="print")
         expect(xray.page.locator("form")).to_be_hidden()
         expect(xray.page.locator("svg.chart")).to_be_visible()
-        expect(xray.page.locator(".steps > li").first).to_be_visible()
+        expect(xray.page.locator(".trace > li").first).to_be_visible()

@@ -185,7 +185,7 @@ addEventListener("popstate", followAddress);
 scale.addEventListener("change", () => drawAll(shown, scale.value));
 new ResizeObserver(() => drawAll(shown, scale.value)).observe(panels);
 
-document.querySelector(".layers").addEventListener("click", event => {
+document.querySelector(".layer-names").addEventListener("click", event => {
   const button = event.target.closest("button");
   if (!button) return;
   for (const each of button.parentElement.children) each.setAttribute("aria-pressed", each === button);

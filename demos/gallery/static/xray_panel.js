@@ -18,7 +18,7 @@ export class Panel {
     this.seen = { time: 0, at: 0 };
     this.chart = new Chart(`Time-line of ${request.method} ${request.path} by ${way}; the steps are listed below it`, id => this.open(id, true));
     this.status = make("p", { class: "status", role: "status" }, "waiting for its turn");
-    this.list = make("ol", { class: "steps", "aria-label": "Steps" });
+    this.list = make("ol", { class: "trace", "aria-label": "Steps" });
     this.element = make("article", { class: "panel", "aria-labelledby": this.id });
     const title = make("h3", { id: this.id }, way);
     title.append(make("code", {}, `${request.method} ${request.path}`));
@@ -148,14 +148,16 @@ function responseOf(response) {
 function factsOf(step) {
   const place = make("div", { class: "facts" });
   const thread = isInThread(step) ? `thread ${step.thread}` : "the event loop";
-  const end = step.ended === null ? "running" : step.ended > step.began ? `, for ${duration(step.ended - step.began)}` : "";
-  place.append(listOf({ "where, when": `${thread}, at ${duration(step.began)}${end}`, ...step.facts }));
+  const end = step.ended === null ? ", not ended" : step.ended > step.began ? `, for ${duration(step.ended - step.began)}` : "";
+  const isLong = value => value !== null && typeof value === "object" && !Array.isArray(value);
+  const facts = Object.entries(step.facts).sort(([, one], [, other]) => isLong(one) - isLong(other));
+  place.append(listOf([["where, when", `${thread}, at ${duration(step.began)}${end}`], ...facts]));
   return place;
 }
 
 function listOf(members) {
   const list = make("dl");
-  for (const [name, value] of Object.entries(members)) {
+  for (const [name, value] of members) {
     const shown = shownValue(value, name);
     list.append(make("dt", {}, spoken(name)), make("dd", { class: shown instanceof Element ? "nested" : "" }));
     list.lastChild.append(shown);
@@ -172,7 +174,7 @@ function shownValue(value, name) {
     if (value.every(each => Array.isArray(each) && each.length === 2)) return tableOf(value, ["name", "value"]);
     return value.map(each => typeof each === "object" ? JSON.stringify(each) : String(each)).join(", ");
   }
-  if (typeof value === "object") return Object.keys(value).length ? listOf(value) : "none";
+  if (typeof value === "object") return Object.keys(value).length ? listOf(Object.entries(value)) : "none";
   return value === "" ? "“”" : String(value);
 }
 

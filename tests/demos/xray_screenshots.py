@@ -4,11 +4,9 @@ import re
 import shutil
 import sys
 import tempfile
-from io import BytesIO
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from PIL import Image
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.server.command import Serving
@@ -76,7 +74,7 @@ def take(browser: Browser, address: str, picture: Picture, file: Path) -> None:
         for panel in page.locator(".panel").all():
             panel.locator(f".trace [data-layer={picture.layer}] button").first.click()
         page.evaluate("document.getElementById('result').scrollIntoView()")
-        Image.open(BytesIO(page.screenshot())).quantize(128).save(file, optimize=True)
+        page.screenshot(path=file)
         print(file, file.stat().st_size, "bytes")
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -157,19 +158,24 @@ def test_limits_are_inclusive(serving: Serving) -> None:
     assert end["response"]["status"] == 404
 
 
-def test_too_many_at_once(serving: Serving) -> None:
+@pytest.mark.parametrize("way", ["bridge", "bridge-threads", "a2wsgi"])
+def test_too_many_at_once(serving: Serving, way: str) -> None:
     """And whoever leaves makes room, long before the request would have ended."""
     with ExitStack() as stack:
         client = stack.enter_context(httpx.Client(timeout=20))
         for _ in range(4):
-            request = client.stream("POST", f"{serving.address}/x-ray/traces", json=wanted("/endless"))
+            request = client.stream(
+                "POST", f"{serving.address}/x-ray/traces", json=wanted("/endless", way=way)
+            )
             texts = stack.enter_context(request).iter_text()
             assert next(texts).startswith("event: steps")
             stack.callback(texts.close)  # type: ignore[attr-defined]  # it is a generator
         refused = post(serving, wanted())
         assert (refused.status_code, refused.headers["Retry-After"]) == (503, "2")
         assert "Try again" in refused.json()["detail"]
+    left = time.monotonic()
     wait_until(lambda: post(serving, wanted()).status_code == 200, "a place")
+    assert time.monotonic() - left < 5
 
 
 # What it does not show

@@ -62,7 +62,7 @@ def create_app() -> Flask:
 
     @app.get("/async/<int:id>")
     async def waits(id: int) -> str:
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.1)
         return render_template_string("{{ id }}", id=id)
 
     @app.get("/page")

@@ -127,7 +127,7 @@ async def test_async_view_is_on_the_loop_and_its_plain_hooks_are_in_threads() ->
     view = find(record, "view", "waits")
     assert view["thread"] == "loop"
     assert view["facts"]["is_async"] is True
-    assert 15_000 < int(str(view["facts"]["waiting"])) <= view["ended"] - view["began"]  # type: ignore[operator]  # it has ended
+    assert 50_000 < int(str(view["facts"]["waiting"])) <= view["ended"] - view["began"]  # type: ignore[operator]  # it has ended
     assert facts(record, "runner", "on the loop")["why"] == (
         "the view 'waits' is async: it awaits there, and holds no thread"
     )
@@ -155,7 +155,7 @@ async def test_async_view_is_on_the_loop_and_its_plain_hooks_are_in_threads() ->
 async def test_async_view_in_a_thread(adapt: Any, why: str) -> None:
     record = await trace_of("/async/7", adapt=adapt)
     assert facts(record, "runner", "in a thread")["why"] == why
-    assert int(str(find(record, "view", "waits")["facts"]["waiting"])) > 15_000
+    assert int(str(find(record, "view", "waits")["facts"]["waiting"])) > 50_000
 
 
 async def test_a_view_that_never_waits() -> None:

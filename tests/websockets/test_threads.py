@@ -127,7 +127,7 @@ def test_pings_of_the_library_are_answered(serve: Any) -> None:
 def test_a_ping_interval_keeps_a_websocket_open(serve: Any) -> None:
     with serve(socks.pinging) as host, opened(host, "/echo") as ws:
         ended = threading.Event()
-        assert not ended.wait(0.3)  # six intervals: without a Pong, the library closes after two
+        assert not ended.wait(0.8)  # three intervals: without a Pong, the library closes after two
         ws.send("still here")
         assert ws.recv(timeout=10) == "still here"
 

@@ -166,7 +166,7 @@ _BY_HAND = {
 app = make_app()
 
 pinging = make_app()
-pinging.config["SOCK_SERVER_OPTIONS"] = {"ping_interval": 0.05}
+pinging.config["SOCK_SERVER_OPTIONS"] = {"ping_interval": 0.25}
 
 limited = make_app()
 limited.config["SOCK_SERVER_OPTIONS"] = {"max_message_size": 1000}

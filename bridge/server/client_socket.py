@@ -12,6 +12,10 @@ from bridge.server.websocket_frames import FrameWatch, close_frame
 
 __all__ = ["ClientSocket"]
 
+# What the methods below do it by: `super()` would take 0.2 µs each.
+_send = socket.socket.send
+_recv = socket.socket.recv
+
 _END_OF_HEAD = b"\r\n\r\n"
 _TOO_BIG = 1009
 
@@ -117,7 +121,7 @@ class ClientSocket(socket.socket):
 
     def send(self, data: Any, flags: int = 0) -> int:
         """See `socket.socket`."""
-        view = memoryview(data).cast("B")
+        view = data if type(data) is bytes else memoryview(data).cast("B")
         if self._handshake is not None:
             self._take_handshake(bytes(view))
             return len(view)
@@ -125,13 +129,13 @@ class ClientSocket(socket.socket):
             if self._sent.has_closed:
                 return len(view)  # after a Close there is nothing to say
             try:
-                count = super().send(view, flags)
+                count = _send(self, view, flags)
             except OSError as error:
                 if not (isinstance(error, ConnectionError) or error.errno in _GONE):
                     raise
                 count = len(view)  # the library hears that from its `recv()`
                 self._sent.has_closed = True
-            self._sent.feed(view[:count])
+            self._sent.feed(view if count == len(view) else view[:count])
         if self._closing is not None:
             self._close_if_possible()
         return count
@@ -149,8 +153,8 @@ class ClientSocket(socket.socket):
             if not flags & socket.MSG_PEEK:
                 self._early = self._early[size:]
         else:
-            data = super().recv(size, flags)
-        if flags & socket.MSG_PEEK or not size:
+            data = _recv(self, size, flags)
+        if (flags and flags & socket.MSG_PEEK) or not size:
             return data
         if not data:
             self._received.has_closed = True
@@ -204,7 +208,7 @@ class ClientSocket(socket.socket):
             # With a timeout of the library's, Python waits for room even so.
             if not self.gettimeout() or self._has_room():
                 with suppress(OSError):  # the connection is gone, or its buffer full: it ends without
-                    super().send(self._closing, socket.MSG_DONTWAIT)
+                    _send(self, self._closing, socket.MSG_DONTWAIT)
 
     def _has_room(self) -> bool:
         poll = select.poll()

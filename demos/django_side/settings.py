@@ -9,6 +9,8 @@ ALLOWED_HOSTS = os.environ.get("DJANGO_SIDE_HOSTS", ".localhost,127.0.0.1,[::1]"
 ROOT_URLCONF = "demos.django_side.urls"
 APPEND_SLASH = False  # an address is right or it is not, as in the Flask app
 USE_TZ = True
+# Django has the whole process keep this time, the gallery's other demos, too; its own default is Chicago's.
+TIME_ZONE = "UTC"
 
 INSTALLED_APPS = [
     "demos.django_side",

@@ -206,6 +206,7 @@ async def test_middleware_that_leads_elsewhere() -> None:
     assert (await get(app, "/async")).text == "thread"
 
 
+@pytest.mark.timeout(60)  # thousands of requests
 async def test_many_paths_are_decided_anew() -> None:
     """Those that are remembered are bounded in number and in length."""
     app = make_app()

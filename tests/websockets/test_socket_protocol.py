@@ -262,3 +262,9 @@ def test_what_it_breaks_after_our_close_is_known() -> None:
     (broken,) = ours.receive(b"\x81\x01\xff")
     assert isinstance(broken, Broken)
     assert broken.code == 1007
+
+
+def test_what_is_broken_is_described_for_the_log() -> None:
+    assert Broken(1007, "no UTF-8").describe("/a\nb") == (
+        "/a\\nb: the app's websocket library has broken the protocol (RFC 6455): no UTF-8"
+    )

@@ -74,10 +74,9 @@ class Server(uvicorn.Server):
         """Called ten times a second; see uvicorn."""
         self._ticked_at = time.monotonic()
         ends = await super().on_tick(counter)
-        if not isinstance(
-            self.server_state.default_headers, DefaultHeaders
-        ):  # it makes them anew every second
-            self.server_state.default_headers = DefaultHeaders(self.server_state.default_headers)
+        headers = self.server_state.default_headers
+        if not isinstance(headers, DefaultHeaders):  # uvicorn makes them anew every second
+            self.server_state.default_headers = DefaultHeaders(headers)
         return ends
 
     def retire(self) -> None:

@@ -128,10 +128,9 @@ class Worker(Process):
             while True:
                 if self.child_conn.recv() == _RETIRE:
                     self.server.retire()
-                elif (
-                    not self.server.is_stuck
-                ):  # else nothing is said, which the supervisor takes for an answer
+                elif not self.server.is_stuck:
                     self.child_conn.send(self.server.state)
+                # else nothing is said, which the supervisor takes for an answer
         except (OSError, EOFError):
             if not self.server.should_exit:
                 logger.error("the supervisor of worker [%d] is gone; stopping", os.getpid())

@@ -191,8 +191,8 @@ def test_a_websocket_behind_an_answer_that_is_not_read(host: Host, path: bytes, 
             assert connection.getresponse().read() == b"other"
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         received = bytearray()
-        while not received.endswith(b"\x81\x05hello") and (data := client.recv(1 << 20)):
-            received += data
+        while b"\x81\x05hello" not in received[-100:] and (data := client.recv(1 << 20)):
+            received += data  # the Close may have come along
         answer, _, _ = received.partition(b"HTTP/1.1 101 ")
         assert len(answer) > size - 8192
         assert answer.strip(b"\0") == b""

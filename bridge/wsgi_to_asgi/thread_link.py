@@ -283,9 +283,8 @@ class ThreadLink:
             raise
         except BaseException as error:
             # The thread is told, but not waited for: it may be busy, and this is to end now.
-            self._leave(
-                reasons.CANCELLED if isinstance(error, asyncio.CancelledError) else reasons.HOST_FAILED
-            )
+            is_cancelled = isinstance(error, asyncio.CancelledError)
+            self._leave(reasons.CANCELLED if is_cancelled else reasons.HOST_FAILED)
             await self._stop_watching()
             raise
         await self._stop_watching()
@@ -477,10 +476,11 @@ class ThreadLink:
             room.set_result(None)
 
     def _watch(self) -> None:
-        """Begin to listen for the disconnect, and to count the seconds."""
+        """Begin to listen for the disconnect, and to count the seconds; events are known to take long."""
         if self._timer is None:
             self._streams.links.add(self)
-            self._timer = self._mailbox.loop.call_later(_LONG_STREAM, self._move_off)
+            seconds = 0 if is_event_stream(self._headers) else _LONG_STREAM
+            self._timer = self._mailbox.loop.call_later(seconds, self._move_off)
             self._read_ahead()
 
     async def _stop_watching(self) -> None:

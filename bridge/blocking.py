@@ -1,72 +1,274 @@
 """Finds code that blocks the event loop, and says where it is."""
 
 import asyncio
+import gc
 import logging
+import os
 import sys
+import sysconfig
 import threading
+import time
 import traceback
-from types import FrameType, TracebackType
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol, TypeVar
 
-__all__ = ["BlockingWatch"]
+__all__ = ["BlockingWatch", "Suspects"]
 
 logger = logging.getLogger("bridge")
 
+# How often the loop is looked at within the time that it may be blocked.
+_TICKS = 5
+
+# Seconds after which a watch ends that is not needed.
+_IDLE = 1.0
+
+# Frames that are shown; the innermost ones say what blocks.
+_SHOWN = 6
+
+# The collections that may take long: those of the oldest generation.
+_OLDEST = 2
+
+# A thread that has been at work for less of the time was not let, if it wants to be.
+_AT_WORK = 0.25
+
+# Folders whose code is not the app's: Bridge, the standard library, and what is installed.
+_NOT_THE_APPS = tuple(
+    folder + os.sep
+    for folder in (
+        os.path.dirname(__file__),
+        *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+    )
+)
+
+
+_SuspectT = TypeVar("_SuspectT")
+
+
+class Suspects(Protocol[_SuspectT]):
+    """Those who may be blocking a loop. They are asked in the thread that watches."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether any of them is on the loop."""
+
+    def step_of(self, task: "asyncio.Task[Any]") -> float | None:
+        """When the step began that a task is at, by `time.monotonic()`; None if that is not known."""
+
+    def suspect_of(self, task: "asyncio.Task[Any]") -> _SuspectT | None:
+        """Whose task it is, if it is that of one of them."""
+
+    def blame(self, suspect: _SuspectT, threshold: float, place: str, stack: str) -> None:
+        """Say that it is this one's fault.
+
+        Args:
+            suspect: who has blocked the loop.
+            threshold: for how many seconds at least.
+            place: where in the code that is.
+            stack: the innermost calls there, in lines.
+        """
+
 
 class BlockingWatch:
-    """Warns of what holds an event loop for too long, with the place in the code; a context manager.
+    """Warns of code that holds an event loop for too long, with the place; begins with `start`.
 
-    A thread asks the loop for a sign of life, and looks at what its thread is doing if none comes in time.
-    That costs a wake-up of both for every `threshold` seconds, so it is for development.
+    A thread looks several times within the threshold at what the loop is at, and asks it for a sign of life.
+    While no sign comes, the same task is at the same step of it. A loop with many short steps to make does
+    not answer for long either, and nobody is to blame.
+
+    That takes 0.1 % of a processor for a threshold of 0.1 s, and nothing of a request's time. Where there is
+    nothing to watch for a second, the thread ends.
 
     Args:
-        loop: the running loop; the context is entered on it.
+        loop: the running loop.
         threshold: how many seconds a callback or a step of a coroutine may take.
+        suspects: whose fault it may be; None for anybody's.
+        is_always_needed: whether to watch also while the suspects are not busy.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, threshold: float) -> None:
-        self._loop = loop
-        self._threshold = threshold
-        self._beaten = threading.Event()
-        self._ended = threading.Event()
-
-    def __enter__(self) -> "BlockingWatch":
-        self._watched = threading.get_ident()
-        self._thread = threading.Thread(target=self._watch, name="bridge-blocking-watch", daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        threshold: float,
+        suspects: Suspects[Any] | None = None,
+        *,
+        is_always_needed: bool = True,
     ) -> None:
+        self.loop = loop
+        self.suspects = suspects
+        self._threshold = threshold
+        self._is_always_needed = is_always_needed
+        self._ended = threading.Event()
+        self._has_answered = True
+        self.is_awake = False
+        """Whether its thread is at work."""
+
+    def start(self) -> None:
+        """Begin, in the loop's thread."""
+        self.is_awake = True
+        clock = _Clock(threading.current_thread(), self._threshold / _TICKS)
+        thread = threading.Thread(
+            target=self._watch, args=(clock,), name="bridge-blocking-watch", daemon=True
+        )
+        thread.start()
+
+    def stop(self) -> None:
+        """End; may be called from any thread, and twice."""
         self._ended.set()
-        self._beaten.set()
-        self._thread.join()
 
-    def _watch(self) -> None:
-        while not self._ended.wait(self._threshold):
-            self._beaten.clear()
-            if self._ended.is_set():
-                return  # set meanwhile, and what would wake this thread may just have been cleared
-            try:
-                self._loop.call_soon_threadsafe(self._beaten.set)
-            except RuntimeError:
-                return  # the loop is closed
-            if not self._beaten.wait(self._threshold):
-                self._warn()
-                self._beaten.wait()  # one warning is enough for one stay
+    def _watch(self, clock: "_Clock") -> None:
+        gc.callbacks.append(clock.note_collection)
+        try:
+            self._watch_by(clock)
+        finally:
+            self.is_awake = False
+            gc.callbacks.remove(clock.note_collection)
 
-    def _warn(self) -> None:
-        frame = sys._current_frames().get(self._watched)
-        if frame is not None:
-            logger.warning(
-                "the event loop has been blocked for over %g s by %s; await something that does not block, "
-                "or call it with `await asyncio.to_thread(...)`\n%s",
-                self._threshold,
-                _place(frame),
-                "".join(traceback.format_stack(frame, limit=6)).rstrip(),
-            )
+    def _watch_by(self, clock: "_Clock") -> None:
+        step: object = None
+        since = worked = 0.0  # of this step
+        needed = 0.0
+        is_told = False
+        while not self._ended.wait(clock.tick):
+            clock.advance()
+            task = asyncio.current_task(self.loop)
+            began = None if task is None or self.suspects is None else self.suspects.step_of(task)
+            current = _place_of_step(clock.watched) if task is None else (task, began)
+            if current != step or (began is None and self._has_answered):
+                step, is_told = current, False
+                since, worked = clock.time, clock.worked
+                if began is not None:  # since the last look, and before
+                    since -= min(clock.now - began, clock.last)
+                    worked -= clock.last_worked
+            if not is_told and clock.time - since >= self._threshold:
+                has_worked = clock.worked - worked >= _AT_WORK * self._threshold
+                if has_worked or not _wants_to_run(clock.watched):
+                    is_told = True
+                    self._tell(task, clock.watched)
+            if not self._has_answered:
+                continue
+            if self._is_needed():
+                needed = clock.time
+                if not self._ask():
+                    return
+            elif clock.time - needed > _IDLE:
+                return
+
+    def _is_needed(self) -> bool:
+        return self._is_always_needed or (self.suspects is not None and self.suspects.is_busy)
+
+    def _ask(self) -> bool:
+        """Ask the loop for a sign of life; False if it is closed."""
+        self._has_answered = False
+        try:
+            self.loop.call_soon_threadsafe(self._answer)
+        except RuntimeError:
+            return False
+        return True
+
+    def _answer(self) -> None:
+        self._has_answered = True
+
+    def _tell(self, task: "asyncio.Task[Any] | None", watched: threading.Thread) -> None:
+        # Both at once: the loop may go on while what follows is looked up.
+        suspect = None if task is None or self.suspects is None else self.suspects.suspect_of(task)
+        frame = sys._current_frames().get(watched.ident or 0)
+        if frame is None:
+            return
+        place = _place(frame)
+        stack = "".join(traceback.format_stack(frame, limit=_SHOWN)).rstrip()
+        if self.suspects is not None and suspect is not None:
+            self.suspects.blame(suspect, self._threshold, place, stack)
+            return
+        logger.warning(
+            "the event loop has been blocked for over %g s by %s; await something that does not block, "
+            "or call it with `await asyncio.to_thread(...)`\n%s",
+            self._threshold,
+            place,
+            stack,
+        )
+
+
+def _place_of_step(thread: threading.Thread) -> object:
+    """What a loop runs that is no task, as far as one can see: where in the code it is."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    return None if frame is None else (id(frame), frame.f_lasti)
+
+
+class _Clock:
+    """A clock that stands still while nobody is at fault.
+
+    That is while the garbage collector walks through everything; and while the thread that watches was not
+    let run itself, without the thread that it watches having been at work: the machine was busy, or asleep.
+
+    Args:
+        watched: the thread that is watched.
+        tick: how many seconds there are between two calls of `advance`.
+    """
+
+    def __init__(self, watched: threading.Thread, tick: float) -> None:
+        self.tick = tick
+        self.now = time.monotonic()
+        """When it was advanced."""
+        self.time = 0.0
+        """Seconds that count."""
+        self.last = 0.0
+        """Those of them that the last call has added."""
+        self.worked = _seconds_at_work(watched)
+        """Seconds that the watched thread has had a processor."""
+        self.last_worked = 0.0
+        """Those of them since the call before."""
+        self.watched = watched
+        self._collecting_since: float | None = None
+        self._collected = 0.0  # seconds, not yet taken off
+
+    def advance(self) -> None:
+        """Count the time since the last call."""
+        now, worked = time.monotonic(), _seconds_at_work(self.watched)
+        passed, self.last_worked = now - self.now, worked - self.worked
+        if passed > 1.5 * self.tick:
+            passed = min(passed, max(self.tick, self.last_worked))
+        collected, self._collected = self._collected, 0.0
+        self.last = max(passed - collected, 0.0)
+        self.time += self.last
+        self.now, self.worked = now, worked
+
+    def note_collection(self, phase: str, info: dict[str, Any]) -> None:
+        """See `gc.callbacks`."""
+        if info["generation"] != _OLDEST:
+            return
+        if phase == "start":
+            self._collecting_since = time.monotonic()
+        elif self._collecting_since is not None:
+            self._collected += time.monotonic() - self._collecting_since
+            self._collecting_since = None
 
 
 def _place(frame: FrameType) -> str:
-    code = frame.f_code
-    return f"{code.co_qualname}, {code.co_filename}:{frame.f_lineno}"
+    """The innermost line of the app's own code; of any code, if there is none."""
+    own: FrameType | None = frame
+    while own is not None and own.f_code.co_filename.startswith((*_NOT_THE_APPS, "<")):
+        own = own.f_back
+    shown = own or frame
+    return f"{shown.f_code.co_qualname}, {shown.f_code.co_filename}:{shown.f_lineno}"
+
+
+def _seconds_at_work(thread: threading.Thread) -> float:
+    """For how long a thread has had a processor; 0 where the system does not say."""
+    if sys.platform != "linux" or thread.native_id is None:
+        return 0.0
+    # What pthread_getcpuclockid(3) makes of a thread, which crashes for one that has ended; this does not.
+    clock = (~thread.native_id << 3) | 6
+    try:
+        return time.clock_gettime(clock)
+    except OSError:  # the thread has ended
+        return 0.0
+
+
+def _wants_to_run(thread: threading.Thread) -> bool:
+    """Whether a thread has something to do, and no processor to do it: proc_pid_stat(5); False if unknown."""
+    try:
+        stat = Path(f"/proc/self/task/{thread.native_id}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] == "R"

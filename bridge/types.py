@@ -8,7 +8,7 @@ passes a type checker as it passes at run time: `AnyScope`, `AnyReceive`, `AnySe
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from asgiref.typing import (
@@ -46,6 +46,7 @@ __all__ = [
     "AnyReceive",
     "AnyScope",
     "AnySend",
+    "AsyncViews",
     "ExcInfo",
     "HTTPDisconnectEvent",
     "HTTPReceive",
@@ -71,6 +72,9 @@ __all__ = [
     "WebSocketSend",
     "WebSocketSendEvent",
 ]
+
+AsyncViews: TypeAlias = Literal["auto", "loop", "thread"]
+"""Where requests run whose Flask view is `async def`; see `WSGIToASGI`."""
 
 AnyScope: TypeAlias = Scope | MutableMapping[str, Any]
 AnyReceive: TypeAlias = ASGIReceiveCallable | Callable[[], Awaitable[MutableMapping[str, Any]]]

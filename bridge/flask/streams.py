@@ -24,8 +24,10 @@ _Chunk = TypeVar("_Chunk")
 def stream(iterable: AsyncIterable[str | bytes]) -> Iterator[bytes]:
     """Make an async iterable the body of a response: `Response(stream(rows()))`.
 
-    Under an async view on Bridge it is iterated over on the event loop, and holds no thread. If the client
-    leaves, what the iterable awaits is cancelled, and its `finally` runs. The request context stays for it.
+    Under a view on the event loop it is iterated over there, and holds no thread. Under an async view in a
+    thread it has a loop of its own, as the view has; under a plain view, on Bridge, it is on the server's.
+    If the client leaves, what the iterable awaits is cancelled, and its `finally` runs. The request context
+    stays for it.
 
     Args:
         iterable: an async generator, or another async iterable, of str or bytes.
@@ -51,11 +53,12 @@ class _Stream(FlaskLoopIterable, Iterator[bytes]):
         self._iterator = aiter(iterable)
         self._way: _Way | None = None
         self._has_ended = False
+        self._is_on_own_loop = _is_on_own_loop()
         self._context = stream_with_context(_one_step()) if has_request_context() else None
 
     def __next__(self) -> bytes:
         if self._way is None:
-            self._way = self._begin(_way())
+            self._way = self._begin(_way(self._is_on_own_loop))
         try:
             chunk = self._way.run(self._iterator)
         except StopAsyncIteration:
@@ -108,12 +111,21 @@ class _Way(Protocol):
     def close(self, iterator: AsyncIterator[Any]) -> None: ...
 
 
-def _way() -> _Way:
+def _way(is_on_own_loop: bool) -> _Way:
     access = CURRENT_LOOP.get(None)
-    if access is None:
-        return _OwnLoop()
+    if access is None or is_on_own_loop:
+        return _OwnLoop(access)
     link = current_greenlet_link()
     return _InTask(access) if link is None else _InGreenlet(link)
+
+
+def _is_on_own_loop() -> bool:
+    """Whether this is a coroutine of a view that Flask runs on a loop of its own, in a thread."""
+    access = CURRENT_LOOP.get(None)
+    try:
+        return access is not None and asyncio.get_running_loop() is not access.loop
+    except RuntimeError:
+        return False
 
 
 async def _close(iterator: AsyncIterator[Any]) -> None:
@@ -186,13 +198,19 @@ class _InTask:
 
 
 class _OwnLoop:
-    """Without Bridge: an event loop for this stream, in the server's thread."""
+    """An event loop for this stream, in the thread that sends the response: as Flask has async views.
 
-    def __init__(self) -> None:
+    Args:
+        access: says when the client leaves; None without Bridge.
+    """
+
+    def __init__(self, access: LoopAccess | None) -> None:
+        self._access = access
         self._runner = asyncio.Runner()
 
     def run(self, iterator: AsyncIterator[_Chunk]) -> _Chunk:
-        return self._runner.run(_next(iterator))
+        step = _next(iterator)
+        return self._runner.run(step) if self._access is None else self._access.run_here(self._runner, step)
 
     def close(self, iterator: AsyncIterator[Any]) -> None:
         self._runner.run(_close(iterator))

@@ -14,7 +14,7 @@ from werkzeug.routing import RequestRedirect, WebsocketMismatch
 
 from bridge.errors import BridgeError, ClientDisconnected, WebSocketDisconnect
 from bridge.wsgi_to_asgi.call import comes_from_disconnect
-from bridge.wsgi_to_asgi.flask_views import LoopView
+from bridge.wsgi_to_asgi.flask_placement import LoopView
 from bridge.wsgi_to_asgi.greenlet_link import current_greenlet_link
 from bridge.wsgi_to_asgi.loop_access import CURRENT_LOOP
 from bridge.wsgi_to_asgi.response import encode_header

@@ -13,12 +13,13 @@ from bridge.server.access_log import AccessLog, LogLines
 from bridge.server.debugging import announce_debug_mode, debugged
 from bridge.server.exchange import Exchanges
 from bridge.server.health import Health, ReadinessCheck
+from bridge.server.inspecting import list_routes
 from bridge.server.limits import Limits
 from bridge.server.loading import LoadedApp, load_app, load_function
 from bridge.server.request_id import RequestIds
 from bridge.server.request_timeout import RequestTimeout
 from bridge.server.server_timing import ServerTiming
-from bridge.types import ASGI3Application, WSGIApplication
+from bridge.types import ASGI3Application, AsyncViews, WSGIApplication
 from bridge.wsgi_to_asgi.adapter import WSGIToASGI
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = [
     "AdapterName",
     "Application",
-    "AsyncViews",
     "ServeSettings",
     "TLSVersionName",
     "adapt",
@@ -39,7 +39,6 @@ __all__ = [
 ]
 
 AdapterName: TypeAlias = Literal["bridge", "a2wsgi", "asgiref"]
-AsyncViews: TypeAlias = Literal["loop", "thread"]
 TLSVersionName: TypeAlias = Literal["1.2", "1.3"]
 
 
@@ -54,7 +53,7 @@ class ServeSettings:
     threads: int = 40
     streams: int = 1000
     websockets: int = 1000
-    async_views: AsyncViews = "loop"
+    async_views: AsyncViews = "auto"
     blocking_threshold: float | None = None
     graceful_timeout: float | None = 25.0
     settle_gc: bool = True
@@ -191,13 +190,15 @@ def _describe_app(loaded: LoadedApp, settings: ServeSettings) -> str:
 
 
 def _describe_routes(app: "Flask", settings: ServeSettings) -> str:
-    from bridge.wsgi_to_asgi.flask_views import async_rules  # imports Flask, which is there by now
-
-    routes = sum(1 for _ in app.url_map.iter_rules())
-    on_loop = len(async_rules(app)) if settings.async_runner == "loop" else 0
-    if not on_loop:
-        return f"{routes} routes"
-    return f"{routes} routes: {routes - on_loop} in threads, {on_loop} async on the loop"
+    routes = list_routes(app, settings.async_runner)
+    on_loop = sum(route.runs_on_loop for route in routes)
+    kept = sum(route.is_async and not route.runs_on_loop for route in routes)
+    if not on_loop and (not kept or settings.async_runner == "thread"):
+        return f"{len(routes)} routes"
+    threads = f"{len(routes) - on_loop} in threads"
+    if kept and settings.async_runner == "auto":
+        threads += f" ({kept} async; `bridge routes` says why)"
+    return f"{len(routes)} routes: {threads}, {on_loop} async on the loop"
 
 
 def _describe_adapter(settings: ServeSettings) -> str:

@@ -15,7 +15,7 @@ from click.shell_completion import get_completion_class
 from bridge import __version__
 from bridge.errors import BridgeError
 from bridge.server.app_errors import AppError, BrokenAppError
-from bridge.server.application import AdapterName, AsyncViews, ServeSettings, TLSVersionName, make_adapter
+from bridge.server.application import AdapterName, ServeSettings, TLSVersionName, make_adapter
 from bridge.server.checking import check_app
 from bridge.server.contradictions import find_contradictions
 from bridge.server.debugging import check_processes
@@ -34,6 +34,7 @@ from bridge.server.options import (
 )
 from bridge.server.serving import STARTUP_FAILURE, ServeConfig, default_log_config, serve
 from bridge.server.sockets import has_inherited
+from bridge.types import AsyncViews
 
 __all__ = ["bridge", "make_config", "make_settings"]
 

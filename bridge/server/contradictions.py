@@ -210,7 +210,7 @@ def _calls(said: _Settings) -> Iterator[str]:
     elif adapter in ("a2wsgi", "asgiref"):
         why = f"{said.spelled('adapter', with_value=True)} has none of it"
         others = ["threads"] if adapter == "asgiref" and said.number("threads") > 1 else []
-        if said.value("async-views") == "loop":
+        if said.value("async-views") in ("auto", "loop"):
             others.append("async-views")
         yield from said.without_effect(*others, *_OF_THE_ADAPTER, for_=why, because_of="adapter")
     elif said.value("queue-length") == 0:

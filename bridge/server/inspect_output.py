@@ -2,11 +2,15 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from bridge.server.checking import Report
-from bridge.server.inspecting import Hook, Placement, Route
+from bridge.server.inspecting import Placement, Route
+
+if TYPE_CHECKING:
+    from bridge.wsgi_to_asgi.flask_placement import Hook
 
 __all__ = ["print_report", "print_routes"]
 
@@ -19,7 +23,7 @@ def print_routes(routes: Iterable[Route], *, as_json: bool) -> None:
     if as_json:
         _print_json([_route_as_json(route) for route in routes])
         return
-    rows = [(route.rule, _methods(route), route.endpoint, _runner(route)) for route in routes]
+    rows = [(route.rule, _methods(route), route.endpoint, _runner_and_why(route)) for route in routes]
     _print_table(("Rule", "Methods", "Endpoint", "Runner"), rows)
 
 
@@ -50,6 +54,14 @@ def _methods(route: Route) -> str:
 
 def _runner(route: Route) -> str:
     return _by_method(route, lambda placement: placement.runner) or "thread"
+
+
+def _runner_and_why(route: Route) -> str:
+    """Where it runs; and why that is not the loop, if it is not."""
+    return (
+        _by_method(route, lambda each: each.runner if each.runner == "loop" else f"{each.runner}: {each.why}")
+        or f"thread: {_reasons(route)}"
+    )
 
 
 def _by_method(route: Route, tell: Callable[[Placement], str]) -> str:
@@ -119,7 +131,7 @@ def _hook_lines(routes: Sequence[Route]) -> Iterator[str]:
     """The hooks of the routes on the loop; routes with the same ones together."""
     groups: dict[tuple[tuple[Hook, ...], tuple[Hook, ...]], list[str]] = {}
     for route in routes:
-        if any(each.runner == "loop" for each in route.declared):
+        if route.runs_on_loop:
             groups.setdefault((route.hooks, route.error_hooks), []).append(route.rule)
     for (hooks, error_hooks), rules in groups.items():
         yield f"{', '.join(rules)}: {len(hooks) or 'none'}"
@@ -127,7 +139,7 @@ def _hook_lines(routes: Sequence[Route]) -> Iterator[str]:
         yield from (f"  {_hook(hook)}, if it comes to that" for hook in error_hooks)
 
 
-def _hook(hook: Hook) -> str:
+def _hook(hook: "Hook") -> str:
     whose = f" of the blueprint {hook.blueprint}" if hook.blueprint else ""
     return f"{hook.kind} {hook.name}{whose}"
 
@@ -183,10 +195,10 @@ def _report_as_json(report: Report) -> dict[str, object]:
     }
 
 
-def _hops(route: Route, hooks: tuple[Hook, ...]) -> tuple[Hook, ...]:
+def _hops(route: Route, hooks: tuple["Hook", ...]) -> tuple["Hook", ...]:
     """The hooks, if requests of the route run on the loop at all."""
-    return hooks if any(each.runner == "loop" for each in route.placements) else ()
+    return hooks if route.runs_on_loop else ()
 
 
-def _hook_as_json(hook: Hook) -> dict[str, object]:
+def _hook_as_json(hook: "Hook") -> dict[str, object]:
     return {"hook": hook.kind, "name": hook.name, "blueprint": hook.blueprint}

@@ -15,6 +15,7 @@
 | `bridge_response_bytes_total` | bytes of responses' bodies |
 | `bridge_disconnects_total` | requests whose client left before the end of the response |
 | `bridge_refused_requests_total` | requests refused by limits and deadlines, by `status` |
+| `bridge_loop_blocked_total` | how often a view has held the event loop for too long, by `endpoint` |
 | `bridge_worker_restarts_total` | by `reason`; from the supervisor: see `metrics_endpoint.py` |
 
 No label is the client's to choose: a path is never one. The route is the app's rule, such as `/user/<id>`,
@@ -68,6 +69,7 @@ class Metrics(Observer):
         self._waits = _Observations(_WAITS)
         self._in_flight = self._streams = self._websockets = 0
         self._received = self._sent = self._disconnects = 0
+        self._blocked: defaultdict[str, int] = defaultdict(int)  # as was reported
         self._figures = _Figures(registry)
 
     def begun(self, exchange: Exchange) -> None:
@@ -146,6 +148,9 @@ class Metrics(Observer):
         if self._adapter is not None:
             figures.threads_busy.set(self._adapter.busy_threads)
             figures.calls_waiting.set(self._adapter.waiting_calls)
+            for endpoint, count in self._adapter.blocked.items():
+                figures.loop_blocked.labels(endpoint).inc(count - self._blocked[endpoint])
+                self._blocked[endpoint] = count
 
 
 class _Observations:
@@ -211,6 +216,9 @@ class _Figures:
         self.request_bytes = counter("request_bytes_total", "Bytes of requests' bodies that apps have read.")
         self.response_bytes = counter("response_bytes_total", "Bytes of responses' bodies.")
         self.disconnects = counter("disconnects_total", "Requests whose client left before the end.")
+        self.loop_blocked = counter(
+            "loop_blocked_total", "Times a view has held the event loop for too long.", "endpoint"
+        )
         self.refused = counter(
             "refused_requests_total", "Requests refused by limits and deadlines.", "status"
         )

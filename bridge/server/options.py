@@ -304,17 +304,19 @@ def _own_options() -> list[click.Parameter]:
         ),
         click.Option(
             ["--async-views"],
-            type=click.Choice(["loop", "thread"]),
-            default="loop",
+            type=click.Choice(["auto", "loop", "thread"]),
+            default="auto",
             show_default=True,
-            help="Where requests run whose Flask view is async: on the event loop, or in a thread each.",
+            help="Where requests run whose Flask view is async: on the event loop, or in a thread, as Flask "
+            "has it. auto: on the loop if every hook is async or known to be safe in any thread; "
+            "`bridge routes` says where, and why.",
         ),
         click.Option(
             ["--blocking-threshold"],
             type=click.FloatRange(min=0),
             default=None,
             help="Warn of code that holds the event loop for so many seconds; 0 for never.  "
-            "[default: 0.1 for a Flask app in debug mode]",
+            "[default: 0.1 for a Flask app with async views on the loop, or in debug mode]",
         ),
         click.Option(
             ["--debug/--no-debug"],

@@ -31,11 +31,13 @@ from blinker import Signal
 from flask import Flask, Response, has_request_context, request
 from jinja2 import Template
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Rule
 
 from bridge.trace.boundaries import traced_wsgi
 from bridge.trace.facts import shown
 from bridge.trace.recording import Layer, Step, Trace, current_step, describe_error
-from bridge.wsgi_to_asgi.flask_views import LoopView, adopt, is_async_view, is_flasks_own
+from bridge.wsgi_to_asgi.flask_placement import LoopView, is_async_view, is_flasks_own, place
+from bridge.wsgi_to_asgi.flask_views import adopt
 
 __all__ = ["traced_flask"]
 
@@ -175,9 +177,8 @@ def _match(app: Flask, adapter: Any, plain: _Function, *args: Any, **kwargs: Any
             arguments=arguments,
             methods=sorted(getattr(found, "methods", None) or ()),
         )
-    view = app.view_functions.get(endpoint)
-    if view is not None:
-        _explain_runner(step.trace, _why(step.trace, str(endpoint), is_async=is_async_view(view, method)))
+    if isinstance(found, Rule) and endpoint in app.view_functions:
+        _explain_runner(step.trace, _why(step.trace, app, found, method))
     return found, arguments
 
 
@@ -186,18 +187,22 @@ def _explain_runner(trace: Trace, why: str) -> None:
         trace.runner.change(why, why=why)
 
 
-def _why(trace: Trace, endpoint: str, *, is_async: bool) -> str:
+_THREADS_WANTED = "async_views is 'thread'"
+
+
+def _why(trace: Trace, app: Flask, rule: Rule, method: str) -> str:
     """Why the runner is what it is, as far as it depends on the view."""
     assert trace.runner is not None
+    endpoint = str(rule.endpoint)
+    is_async = is_async_view(app.view_functions[endpoint], method)
     on_loop = trace.runner.facts["runner"] == "loop"
     said = trace.runner.detail
     if on_loop:
         return f"the view {endpoint!r} is async: it awaits there, and holds no thread" if is_async else ""
     if trace.adapter == "bridge":
         if is_async:
-            return (
-                f"the view {endpoint!r} is async, but async_views is 'thread'; the thread waits for the loop"
-            )
+            runner, why = place(app, rule, method, "auto")
+            return f"the view {endpoint!r} is async, but {why if runner == 'thread' else _THREADS_WANTED}"
         return f"the view {endpoint!r} is not async, and may block"
     return f"{said}; the view {endpoint!r} is async, and gets an event loop there" if is_async else ""
 
@@ -261,6 +266,7 @@ def _observed(function: _Function, step: Step) -> _Function:
     if isinstance(function, LoopView) or is_flasks_own(function):
         return function  # which Bridge has to know again, and calls where it is
 
+    @wraps(function)
     def called(*args: Any, **kwargs: Any) -> Any:
         _say_thread(step)
         return function(*args, **kwargs)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import sys
 import weakref
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
@@ -15,7 +15,7 @@ from contextlib import (
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from bridge.blocking import BlockingWatch
-from bridge.errors import BridgeError, WebSocketDisconnect
+from bridge.errors import BridgeError, Overloaded, WebSocketDisconnect
 from bridge.interfaces import is_async_callable, is_flask
 from bridge.lifespan import entered, serve_lifespan
 from bridge.types import (
@@ -24,6 +24,7 @@ from bridge.types import (
     AnySend,
     ASGIReceiveCallable,
     ASGISendCallable,
+    AsyncViews,
     HTTPReceive,
     HTTPScope,
     HTTPSend,
@@ -46,6 +47,7 @@ from bridge.wsgi_to_asgi.websocket import GOING_AWAY, HostWebSocket
 if TYPE_CHECKING:
     from bridge.flask.extension import Bridge
     from bridge.wsgi_to_asgi.flask_views import FlaskViews
+    from bridge.wsgi_to_asgi.websocket_link import WebSocketLink
 
 __all__ = ["WSGIToASGI"]
 
@@ -55,7 +57,7 @@ logger = logging.getLogger("bridge")
 _PATIENCE = 3.0
 
 # Seconds; what a browser's user begins to notice.
-_DEBUG_THRESHOLD = 0.1
+_THRESHOLD = 0.1
 
 
 class WSGIToASGI:
@@ -76,10 +78,13 @@ class WSGIToASGI:
         buffer_size: how many bytes of a response a slow client may be behind before the app has to wait.
         graceful_timeout: how many seconds a shutdown waits for background functions of the Flask extension.
         blocking_threshold: for how many seconds code may hold the event loop before a warning says where
-            that is; 0 for no warnings. None: 0.1 for a Flask app in debug mode, else 0.
-        async_views: where requests run whose Flask view is `async def`: "loop" for the host's event loop,
-            without a thread, "thread" for a worker thread that waits for it. Other apps, and other views,
-            run in threads in any case.
+            that is; 0 for no warnings. None: 0.1 for a Flask app that has views on the loop, or is in debug
+            mode, else 0.
+        async_views: where requests run whose Flask view is `async def`. "thread": as Flask has it, hooks and
+            view in a thread of the request's own. "loop": on the host's event loop, plain hooks in whatever
+            worker thread. "auto": on the loop if all hooks and decorators are async or known to be safe in
+            any thread, and else in a thread; a view that has blocked the loop twice goes to threads, too.
+            Other apps, and other views, run in threads in any case.
 
     Raises:
         TypeError: `app` is not callable, or an ASGI application already.
@@ -100,7 +105,7 @@ class WSGIToASGI:
         websockets: int = 1000,
         lifespan: LifespanFactory | None = None,
         buffer_size: int = 65536,
-        async_views: Literal["loop", "thread"] = "loop",
+        async_views: AsyncViews = "auto",
         graceful_timeout: float = 25.0,
         blocking_threshold: float | None = None,
     ) -> None:
@@ -111,8 +116,8 @@ class WSGIToASGI:
         if queue_length is not None:
             _check_number("queue_length", queue_length, 0)
         _check_number("buffer_size", buffer_size, 1)
-        if async_views not in ("loop", "thread"):
-            raise ValueError(f'async_views must be "loop" or "thread", got {async_views!r}')
+        if async_views not in ("auto", "loop", "thread"):
+            raise ValueError(f'async_views must be "auto", "loop" or "thread", got {async_views!r}')
         self.app = app
         self.async_views = async_views
         self.graceful_timeout = graceful_timeout
@@ -137,6 +142,8 @@ class WSGIToASGI:
         self._queue = ThreadQueue(self.queue_length, self.queue_timeout)
         self._websocket_queue = ThreadQueue(0, None, "`websockets` is how many there may be at once")
         self._views: FlaskViews | Literal[False] | None = None  # None: not looked for yet
+        self._watch: BlockingWatch | None = None
+        self._watch_finalizer: weakref.finalize[..., WSGIToASGI] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if not name.startswith("_")}
@@ -161,6 +168,7 @@ class WSGIToASGI:
             mailbox = self._mailbox_of_running_loop()
             views = self._find_views() if self._views is None else self._views
             if views and views.runs_on_loop(known):
+                self._watch_loop(mailbox.loop, views)
                 await views.new_link(
                     known,
                     self._state,
@@ -215,16 +223,26 @@ class WSGIToASGI:
             self._tell_server(request)
         views = self._find_views() if self._views is None else self._views
         if views and views.runs_on_loop(request):
-            await views.new_link(
+            mailbox = self._mailbox_of_running_loop()
+            self._watch_loop(mailbox.loop, views)
+            link = views.new_link(
                 request,
                 self._state,
                 websocket.receive_request,
                 websocket.send_response,
-                mailbox=self._mailbox_of_running_loop(),
+                mailbox=mailbox,
                 pool=pool,
                 streams=self._streams,
                 buffer_size=self.buffer_size,
-            ).serve()
+            )
+            if not views.needs_one_thread(request):
+                await link.serve()
+                return
+            assert self._websocket_pool is not None
+            try:
+                await cast("WebSocketLink", link).serve_with_one_thread(self._websocket_pool)
+            except Overloaded:
+                await self._websocket_queue.refuse(websocket.send_response, request["method"])
         else:
             await self._serve_library(websocket, request)
 
@@ -277,9 +295,9 @@ class WSGIToASGI:
             async with AsyncExitStack() as stack:
                 state = await stack.enter_async_context(entered(self.lifespan, self.app))
                 state |= await stack.enter_async_context(self._running_extension())
-                threshold = self._blocking_threshold()
-                if threshold:
-                    stack.enter_context(BlockingWatch(asyncio.get_running_loop(), threshold))
+                stack.callback(self._end_watch)
+                if self._is_watched_always():
+                    self._watch_loop(asyncio.get_running_loop(), None)
                 self._state = state
                 patience = _PATIENCE
                 try:
@@ -326,10 +344,38 @@ class WSGIToASGI:
                 return extension.running(self.app, self.graceful_timeout)
         return nullcontext({})
 
-    def _blocking_threshold(self) -> float:
+    @property
+    def blocked(self) -> Mapping[str, int]:
+        """How often each endpoint of a Flask app has blocked the event loop."""
+        return self._views.blocked if self._views else {}
+
+    def _is_watched_always(self) -> bool:
         if self.blocking_threshold is not None:
-            return self.blocking_threshold
-        return _DEBUG_THRESHOLD if is_flask(self.app) and self.app.debug else 0.0
+            return self.blocking_threshold > 0
+        return is_flask(self.app) and self.app.debug
+
+    def _watch_loop(self, loop: asyncio.AbstractEventLoop, views: "FlaskViews | None") -> None:
+        """Watch for what blocks the loop: always, if that is wished for, else while there are views on it."""
+        watch = self._watch
+        if watch is not None and watch.is_awake and watch.suspects is views:
+            return
+        threshold = _THRESHOLD if self.blocking_threshold is None else self.blocking_threshold
+        if not threshold:
+            return
+        self._end_watch()
+        self._watch = watch = BlockingWatch(
+            loop, threshold, views, is_always_needed=self._is_watched_always()
+        )
+        watch.start()
+        self._watch_finalizer = weakref.finalize(self, watch.stop)
+        self._watch_finalizer.atexit = False  # its thread is a daemon
+
+    def _end_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
+        if self._watch_finalizer is not None:
+            self._watch_finalizer.detach()
 
     def _find_views(self) -> "FlaskViews | Literal[False]":
         """Look whether this is a Flask app; with the first request, when all its views are there."""
@@ -338,7 +384,7 @@ class WSGIToASGI:
             # Not before: it imports Flask and greenlet, and an app without either needs neither.
             from bridge.wsgi_to_asgi.flask_views import FlaskViews
 
-            self._views = FlaskViews(self.app, on_loop=self.async_views == "loop")
+            self._views = FlaskViews(self.app, self.async_views)
         return self._views
 
     def _mailbox_of_running_loop(self) -> Mailbox:
@@ -352,6 +398,8 @@ class WSGIToASGI:
         mailbox = self._mailbox
         if mailbox is None or mailbox.loop is not loop:
             self._mailbox = mailbox = Mailbox(loop)
+            if self._watch is not None and self._watch.loop is not loop:
+                self._end_watch()
         return mailbox
 
     def _new_pool(self) -> WorkerPool:

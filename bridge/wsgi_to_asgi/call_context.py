@@ -2,10 +2,14 @@
 
 import asyncio
 import contextvars
+import gc
+import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
-__all__ = ["CallContext"]
+from asgiref.sync import SyncToAsync, ThreadSensitiveContext
+
+__all__ = ["CallContext", "context_of_task", "own_thread_for_plain_code"]
 
 _UNSET: Any = object()
 _P = ParamSpec("_P")
@@ -59,6 +63,28 @@ class CallContext:
         now = self._context.copy()
         _carry(now, self._seen, self._carried)
         self._seen = now
+
+
+def own_thread_for_plain_code() -> "contextvars.Token[ThreadSensitiveContext]":
+    """Have `asgiref.sync.sync_to_async` use a thread that is this call's alone, from here on in this context.
+
+    By itself it has one for all calls of a process, in which they wait for each other. ASGI hosts enter
+    `ThreadSensitiveContext` for that; its thread is started when it is needed, and ends when nobody has the
+    object any more. Without leaving it, nobody waits for a function that is still running there.
+
+    Returns:
+        what to reset the context variable of asgiref's by, if the context goes on.
+    """
+    return SyncToAsync.thread_sensitive_context.set(ThreadSensitiveContext())
+
+
+def context_of_task(task: "asyncio.Task[Any]") -> contextvars.Context:
+    """The context in which a task runs."""
+    if sys.version_info >= (3, 12):
+        return task.get_context()
+    # Python 3.11 keeps it, and shows it to the garbage collector alone.
+    found = (each for each in gc.get_referents(task) if isinstance(each, contextvars.Context))
+    return next(found, contextvars.Context())
 
 
 def _carry(there: contextvars.Context, known: contextvars.Context, tokens: _Tokens) -> None:

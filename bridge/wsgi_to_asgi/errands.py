@@ -3,12 +3,42 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from queue import SimpleQueue
+from typing import Protocol
 
 from bridge.wsgi_to_asgi.call_context import CallContext
 from bridge.wsgi_to_asgi.mailbox import Mailbox
-from bridge.wsgi_to_asgi.threads import Worker, WorkerPool
+from bridge.wsgi_to_asgi.threads import Job, Worker
 
-__all__ = ["Errand"]
+__all__ = ["Errand", "OneThread", "Pool"]
+
+
+class Pool(Protocol):
+    """Who does errands."""
+
+    def submit(self, job: Job) -> object:
+        """Have a thread run the job."""
+
+
+class OneThread:
+    """A worker thread that does all errands of one call, which may keep something in it, until `end`."""
+
+    def __init__(self) -> None:
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+
+    def submit(self, job: Job) -> None:
+        """Have the thread run the job, after those before it."""
+        self._jobs.put(job)
+
+    def end(self) -> None:
+        """Give the thread back, when it has run them all."""
+        self._jobs.put(None)
+
+    def run(self, worker: Worker) -> None:
+        """Run the jobs, in the thread."""
+        while (job := self._jobs.get()) is not None:
+            job.run(worker)
+            del job  # or its memory would stay until the next one
 
 
 class Errand:
@@ -33,7 +63,7 @@ class Errand:
         """Whether the function has been called, and no thread is busy with it."""
         return self._done.done() and not self._done.cancelled()
 
-    async def done_by(self, pool: WorkerPool) -> object:
+    async def done_by(self, pool: Pool) -> object:
         """Have a thread of the pool do it; wait, and return what the function has returned.
 
         Raises:

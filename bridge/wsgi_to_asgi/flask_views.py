@@ -2,30 +2,46 @@
 
 Flask calls whatever a user has written through `app.ensure_sync`, and what is async through
 `app.async_to_sync`, both documented for overriding ("Using async and await"). Here both are replaced on the
-app object: within a call by Bridge, coroutines are awaited on the host's loop, and functions that are not
-async go to a worker thread if the call runs on the loop. Anywhere else, such as in the test client, they do
-what they did.
+app object. Within a call on the loop, coroutines are awaited there, and functions that are not async go to a
+worker thread. Anywhere else, in a call that runs in a thread and in the test client, they do what they did.
+`flask_placement` says which calls run on the loop.
 
 This module imports Flask, and is imported only where there is a Flask app.
 """
 
+import asyncio
 import inspect
-from abc import ABC, abstractmethod
+import logging
+import traceback
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial, wraps
 from typing import Any
 
-from flask import Flask, Response, has_request_context, request, templating
-from flask import views as flask_views
-from flask.sessions import SecureCookieSessionInterface
+from asgiref.sync import AsyncToSync
+from flask import Flask, Response, has_request_context, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import MapAdapter, RequestRedirect, Rule
 
 from bridge.errors import BridgeError
-from bridge.types import HTTPReceive, HTTPScope, HTTPSend
+from bridge.types import AsyncViews, HTTPReceive, HTTPScope, HTTPSend
 from bridge.wsgi_to_asgi.body import RequestBody
 from bridge.wsgi_to_asgi.call import LoopIterable
-from bridge.wsgi_to_asgi.greenlet_link import GreenletLink, Greenlets, current_greenlet_link
+from bridge.wsgi_to_asgi.flask_placement import (
+    LoopView,
+    hooks_of,
+    is_flasks_own,
+    is_inline,
+    middleware_of,
+    place,
+    session_methods,
+)
+from bridge.wsgi_to_asgi.greenlet_link import (
+    GreenletLink,
+    GreenletLoopAccess,
+    Greenlets,
+    current_greenlet_link,
+)
 from bridge.wsgi_to_asgi.loop_access import CURRENT_LOOP, run_on_loop
 from bridge.wsgi_to_asgi.mailbox import Mailbox
 from bridge.wsgi_to_asgi.streams import Streams
@@ -33,15 +49,9 @@ from bridge.wsgi_to_asgi.threads import WorkerPool
 from bridge.wsgi_to_asgi.websocket import WEBSOCKET
 from bridge.wsgi_to_asgi.websocket_link import WebSocketLink
 
-__all__ = [
-    "FlaskLoopIterable",
-    "FlaskViews",
-    "LoopView",
-    "adopt",
-    "async_rules",
-    "is_async_view",
-    "is_flasks_own",
-]
+__all__ = ["FlaskLoopIterable", "FlaskViews", "adopt"]
+
+logger = logging.getLogger("bridge")
 
 # Paths whose runner is remembered. Clients choose them, so they are bounded in number and in length.
 _MAX_PATHS = 4096
@@ -50,9 +60,18 @@ _MAX_PATH_LENGTH = 256
 # In the place of a method in what is remembered; hosts pass methods on in upper case.
 _WEBSOCKET = "websocket"
 
-_View = Callable[..., Any]
+# How often an endpoint may block the loop before its requests go to threads.
+_MOST_BLOCKED = 2
 
-_FLASKS_OWN = (flask_views.__file__, templating.__file__)
+# Where Flask-Login 0.6 keeps functions that are not its own.
+_OF_LOGIN_MANAGERS = (
+    "_user_callback",
+    "_request_callback",
+    "unauthorized_callback",
+    "needs_refresh_callback",
+)
+
+_View = Callable[..., Any]
 
 
 class FlaskLoopIterable(LoopIterable):
@@ -62,35 +81,31 @@ class FlaskLoopIterable(LoopIterable):
     """Has the response closed, which closes this in turn."""
 
 
-class LoopView(ABC):
-    """A view for websockets that is called on the loop, and there waits for coroutines by itself."""
-
-    @abstractmethod
-    def __call__(self, **arguments: Any) -> Any:
-        """Answer the handshake."""
-
-
 class FlaskViews:
     """The views of a Flask app, as far as it matters where they run.
 
     Args:
         app: the app; its `ensure_sync` and `async_to_sync` are replaced here, once.
-        on_loop: whether requests of async views are to run on the loop; a `LoopView` does in any case.
+        async_views: what the user has chosen; see `flask_placement`.
     """
 
-    def __init__(self, app: Flask, *, on_loop: bool) -> None:
+    def __init__(self, app: Flask, async_views: AsyncViews) -> None:
         adopt(app)
         self._app = app
+        self._async_views = async_views
         self._mailbox: Mailbox | None = None
         self._greenlets = Greenlets()
-        self._async_endpoints = {
-            rule.endpoint
-            for rule in async_rules(app)
-            if on_loop or isinstance(app.view_functions[rule.endpoint], LoopView)
-        }
+        self._middleware = middleware_of(app)
+        self._may_run_on_loop = any(
+            place(app, rule, method, async_views)[0] == "loop"
+            for rule in app.url_map.iter_rules()
+            for method in rule.methods or ("GET",)
+        )
         self._adapter: MapAdapter | None = None
         self._goes_by_host = app.url_map.host_matching or app.subdomain_matching
         self._known: dict[tuple[str, str, str], bool] = {}
+        self._blocked: Counter[str] = Counter()
+        self._needs_one_thread: dict[str, bool] = {}
 
     def new_link(
         self,
@@ -127,41 +142,103 @@ class FlaskViews:
         await self._greenlets.close(patience)
         self._mailbox = None
 
-    def runs_on_loop(self, scope: HTTPScope) -> bool:
-        """Whether this request's view is async, by Werkzeug's routing of its path.
+    @property
+    def is_busy(self) -> bool:
+        """Whether there are requests on the loop."""
+        return self._greenlets.are_busy
 
-        Middleware of the app may change the path after this; whatever comes then still runs right, if not
-        in the cheapest place.
-        """
-        if not self._async_endpoints:
+    @property
+    def blocked(self) -> Mapping[str, int]:
+        """How often each endpoint has blocked the loop."""
+        return self._blocked
+
+    def runs_on_loop(self, scope: HTTPScope) -> bool:
+        """Whether this request runs on the loop: by Werkzeug's routing, and by what Flask then calls."""
+        if not self._may_run_on_loop:
             return False
-        path = _path(scope)
-        host = _host(scope) if self._goes_by_host else ""
-        method = _WEBSOCKET if WEBSOCKET in scope else scope["method"]
-        key = (method, path, host)
+        key = self._key_of(scope)
         found = self._known.get(key)
         if found is None:
-            found = self._matches_async_view(method, path, host)
-            if len(path) + len(host) <= _MAX_PATH_LENGTH:
+            rule = self._rule_of(*key)
+            found = rule is not None and self._is_on_loop(rule, key[0])
+            if len(key[1]) + len(key[2]) <= _MAX_PATH_LENGTH:
                 if len(self._known) >= _MAX_PATHS:
                     self._known.clear()
                 self._known[key] = found
         return found
 
-    def _matches_async_view(self, method: str, path: str, host: str) -> bool:
+    def needs_one_thread(self, scope: HTTPScope) -> bool:
+        """Whether plain hooks are called for this request that may keep something in their thread."""
+        rule = self._rule_of(*self._key_of(scope))
+        if rule is None:
+            return False
+        found = self._needs_one_thread.get(rule.endpoint)
+        if found is None:
+            found = any(not hook.is_safe for hook in hooks_of(self._app, rule.endpoint))
+            self._needs_one_thread[rule.endpoint] = found
+        return found
+
+    def step_of(self, task: "asyncio.Task[Any]") -> float | None:
+        """When the step began that a call is at; see `bridge.blocking.Suspects`."""
+        return self._greenlets.step_of(task)
+
+    def suspect_of(self, task: "asyncio.Task[Any]") -> GreenletLink | None:
+        """The link whose call has begun a task; see `bridge.blocking.Suspects`."""
+        return self._greenlets.link_of(task)
+
+    def blame(self, suspect: GreenletLink, threshold: float, place: str, stack: str) -> None:
+        """Name the endpoint that blocks the loop, and count that; see `bridge.blocking.Suspects`.
+
+        In `auto`, requests of one that has done so twice go to threads from then on.
+        """
+        rule = self._rule_of(*self._key_of(suspect.scope))
+        if rule is None:
+            return
+        endpoint = rule.endpoint
+        self._blocked[endpoint] += 1
+        view = self._app.view_functions[endpoint]
+        if self._async_views != "auto" or isinstance(view, LoopView):
+            what_follows = "await something that does not block, or `await asyncio.to_thread(...)`"
+        elif self._blocked[endpoint] < _MOST_BLOCKED:
+            what_follows = "if it does so again, its requests go to threads"
+        else:
+            self._known = {}
+            what_follows = "its requests go to threads from now on, as it was not the first time"
+        logger.warning(
+            "the view %r (%s) has blocked the event loop for over %g s, at %s; %s\n%s",
+            endpoint,
+            view.__module__,
+            threshold,
+            place,
+            what_follows,
+            stack,
+        )
+
+    def _is_on_loop(self, rule: Rule, method: str) -> bool:
+        view = self._app.view_functions.get(rule.endpoint)
+        if method == _WEBSOCKET:
+            return isinstance(view, LoopView)  # others, such as Flask-Sock's, block
+        if self._async_views == "auto" and self._blocked[rule.endpoint] >= _MOST_BLOCKED:
+            return False
+        return place(self._app, rule, method, self._async_views)[0] == "loop"
+
+    def _key_of(self, scope: HTTPScope) -> tuple[str, str, str]:
+        """What decides: method, path, and the host, if that matters to the app."""
+        method = _WEBSOCKET if WEBSOCKET in scope else scope["method"]
+        return method, _path(scope), _host(scope) if self._goes_by_host else ""
+
+    def _rule_of(self, method: str, path: str, host: str) -> Rule | None:
+        """The rule that Flask will find; None if there is none, or another app is called."""
+        if self._middleware.leads_elsewhere(path):
+            return None
         is_websocket = method == _WEBSOCKET
-        http_method = "GET" if is_websocket else method
         try:
             rule, _ = self._adapter_for(host).match(
-                path, http_method, return_rule=True, websocket=is_websocket
+                path, "GET" if is_websocket else method, return_rule=True, websocket=is_websocket
             )
         except (HTTPException, RequestRedirect):
-            return False
-        view = self._app.view_functions.get(rule.endpoint)
-        if rule.endpoint not in self._async_endpoints or view is None:
-            return False
-        # Other views for websockets, such as Flask-Sock's, block.
-        return isinstance(view, LoopView) if is_websocket else is_async_view(view, method)
+            return None
+        return rule
 
     def _adapter_for(self, host: str) -> MapAdapter:
         """The one that Flask would match a request with; one for all, if hosts do not matter to the app."""
@@ -182,16 +259,6 @@ class FlaskViews:
         return adapter
 
 
-def async_rules(app: Flask) -> list[Rule]:
-    """The rules whose view is async for one of their methods at least, those for websockets among them."""
-    return [
-        rule
-        for rule in app.url_map.iter_rules()
-        if (view := app.view_functions.get(rule.endpoint)) is not None
-        and any(is_async_view(view, method) for method in rule.methods or ("GET",))
-    ]
-
-
 def _path(scope: HTTPScope) -> str:
     path, root_path = scope["path"], scope.get("root_path", "").rstrip("/")
     if root_path and (path == root_path or path.startswith(root_path + "/")):
@@ -201,31 +268,6 @@ def _path(scope: HTTPScope) -> str:
 
 def _host(scope: HTTPScope) -> str:
     return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
-
-
-def is_async_view(view: _View, method: str) -> bool:
-    """Whether a view function is async, or Flask's own for a class whose method is."""
-    if isinstance(view, LoopView):
-        return True
-    if inspect.iscoroutinefunction(view):
-        return True
-    view_class = getattr(view, "view_class", None)
-    if view_class is None or not is_flasks_own(view):
-        return False
-    if inspect.iscoroutinefunction(view_class.dispatch_request):
-        return True
-    if view_class.dispatch_request is not flask_views.MethodView.dispatch_request:
-        return False
-    handler = getattr(view_class, method.lower(), None)
-    if handler is None and method == "HEAD":
-        handler = getattr(view_class, "get", None)
-    return inspect.iscoroutinefunction(handler)
-
-
-def is_flasks_own(function: _View) -> bool:
-    """Whether it is code of Flask's that does no more than call a view's method, or fill a dict."""
-    code = getattr(function, "__code__", None)
-    return code is not None and code.co_filename in _FLASKS_OWN
 
 
 def adopt(app: Flask) -> None:
@@ -242,7 +284,7 @@ def adopt(app: Flask) -> None:
         link = current_greenlet_link()
         if link is None or inspect.iscoroutinefunction(function):
             return plain_ensure_sync(function)
-        if isinstance(function, LoopView) or is_flasks_own(function):
+        if isinstance(function, LoopView) or is_flasks_own(function) or is_inline(function):
             return function
         return partial(_run_in_thread, link, function)
 
@@ -257,9 +299,13 @@ def adopt(app: Flask) -> None:
 
     def async_to_sync(function: Callable[..., Coroutine[Any, Any, Any]]) -> _View:
         def call(*args: Any, **kwargs: Any) -> Any:
-            if CURRENT_LOOP.get(None) is None:
-                return plain_async_to_sync(function)(*args, **kwargs)
-            if current_greenlet_link() is None:
+            if not isinstance(CURRENT_LOOP.get(None), GreenletLoopAccess):
+                try:
+                    return plain_async_to_sync(function)(*args, **kwargs)
+                except BaseException as error:
+                    _clear_frames_of_asgiref(error)
+                    raise
+            if current_greenlet_link() is None:  # in a worker thread, for a call on the loop
                 _receive_body()
             return run_on_loop(function(*args, **kwargs))
 
@@ -304,6 +350,7 @@ def adopt(app: Flask) -> None:
     vars(app).update(replacements)
     _adopt_preprocessors(app)
     _adopt_sessions(app)
+    _adopt_login_manager(app)
 
 
 def _receive_body() -> None:
@@ -311,6 +358,16 @@ def _receive_body() -> None:
     body = request.environ.get("wsgi.input") if has_request_context() else None
     if isinstance(body, RequestBody):
         body.receive_all()
+
+
+def _clear_frames_of_asgiref(error: BaseException) -> None:
+    """Let go of what asgiref holds with an error that it has raised, and that holds it in turn.
+
+    Among that is the thread in which the coroutine ran: it would go on until the garbage collector comes.
+    """
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code is AsyncToSync.__call__.__code__:
+            frame.clear()
 
 
 def _adopt_preprocessors(app: Flask) -> None:
@@ -332,17 +389,30 @@ def _called_as_others(app: Flask, function: _View) -> _View:
 
 def _adopt_sessions(app: Flask) -> None:
     """Have sessions that are kept elsewhere than in the cookie opened and saved in a worker thread."""
-    interface = app.session_interface
-    if type(interface) is SecureCookieSessionInterface:
+    for method in session_methods(app):
+        setattr(app.session_interface, method.__name__, _in_thread(method))
+
+
+def _adopt_login_manager(app: Flask) -> None:
+    """Have the functions that Flask-Login is told to call, to load a user say, called in a worker thread."""
+    manager = getattr(app, "login_manager", None)
+    if type(manager).__module__.partition(".")[0] != "flask_login":
         return
-    for name in ("open_session", "save_session"):
-        plain = getattr(interface, name)
+    for name in _OF_LOGIN_MANAGERS:
+        function = getattr(manager, name, None)
+        if function is not None:
+            setattr(manager, name, _in_thread(function))
 
-        def call(*args: Any, plain: _View = plain, **kwargs: Any) -> Any:
-            link = current_greenlet_link()
-            return plain(*args, **kwargs) if link is None else _run_in_thread(link, plain, *args, **kwargs)
 
-        setattr(interface, name, call)
+def _in_thread(function: _View) -> _View:
+    """A function that is called in a worker thread, if its call is on the loop."""
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        link = current_greenlet_link()
+        return function(*args, **kwargs) if link is None else _run_in_thread(link, function, *args, **kwargs)
+
+    return call
 
 
 def _run_in_thread(link: GreenletLink, function: _View, *args: Any, **kwargs: Any) -> Any:

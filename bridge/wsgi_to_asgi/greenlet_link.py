@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from contextvars import Context, Token
+from contextvars import Context
 from typing import Any, ParamSpec, TypeVar, cast
 
 from greenlet import GreenletExit, getcurrent
@@ -27,12 +27,12 @@ from bridge.types import (
 )
 from bridge.wsgi_to_asgi import reasons
 from bridge.wsgi_to_asgi.call import Link, request_name
-from bridge.wsgi_to_asgi.call_context import CallContext
+from bridge.wsgi_to_asgi.call_context import CallContext, context_of_task
 from bridge.wsgi_to_asgi.call_facts import call_of
-from bridge.wsgi_to_asgi.errands import Errand
+from bridge.wsgi_to_asgi.errands import Errand, OneThread
 from bridge.wsgi_to_asgi.events import has_more, is_event_stream
 from bridge.wsgi_to_asgi.greenlets import CallGreenlet
-from bridge.wsgi_to_asgi.loop_access import CURRENT_LOOP, LoopAccess
+from bridge.wsgi_to_asgi.loop_access import CURRENT_LOOP, AccessTokens, LoopAccess
 from bridge.wsgi_to_asgi.mailbox import Mailbox
 from bridge.wsgi_to_asgi.pieces import in_good_sizes
 from bridge.wsgi_to_asgi.receiver import Receiver
@@ -92,6 +92,28 @@ class Greenlets:
         if self._none_busy is not None and not self._busy:
             self._none_busy.set()
 
+    @property
+    def are_busy(self) -> bool:
+        """Whether any is at work."""
+        return bool(self._busy)
+
+    def step_of(self, task: "asyncio.Task[Any]") -> float | None:
+        """When a task that serves a call has gone on with that, by `time.monotonic()`; in any thread."""
+        for greenlet in list(self._busy):
+            link = greenlet.link
+            if link is not None and link.is_served_by(task):
+                return greenlet.resumed_at
+        return None
+
+    def link_of(self, task: "asyncio.Task[Any]") -> "GreenletLink | None":
+        """The link whose call runs in a task, or has begun it; may be asked in any thread."""
+        access = context_of_task(task).get(CURRENT_LOOP)
+        for greenlet in list(self._busy):
+            link = greenlet.link
+            if link is not None and link.access is access:
+                return link
+        return None
+
     async def close(self, patience: float) -> None:
         """Wait for calls that the host has given up, `patience` seconds at most; abandon those that go on."""
         if self._busy:
@@ -122,7 +144,6 @@ class GreenletLink:
     """
 
     __slots__ = (
-        "_access",
         "_app",
         "_buffer_size",
         "_complete",
@@ -139,7 +160,6 @@ class GreenletLink:
         "_open",
         "_pool",
         "_receiver",
-        "_scope",
         "_send",
         "_sent_since",
         "_state",
@@ -147,7 +167,10 @@ class GreenletLink:
         "_task",
         "_waits",
         "_waits_for_app",
+        "access",
         "answers_on_loop",
+        "scope",
+        "thread",
     )
 
     def __init__(
@@ -166,10 +189,10 @@ class GreenletLink:
     ) -> None:
         self._app = app
         self._greenlets = greenlets
-        self._scope = scope
+        self.scope = scope
         self._state = state
         self._send = send
-        self._access = GreenletLoopAccess(mailbox.loop)
+        self.access = GreenletLoopAccess(mailbox.loop)
         self._mailbox = mailbox
         self._pool = pool
         self._streams = streams
@@ -177,6 +200,8 @@ class GreenletLink:
         self._receiver = Receiver(receive, buffer_size, self._on_end)
         self.answers_on_loop = False
         """Whether iterating over the app's response does not block the loop; else a thread does it."""
+        self.thread: OneThread | None = None
+        """The thread for plain code, if that has to be one; else it is any of the pool's."""
 
         self._errands: CallContext | None = None  # for the next of them, if there was one before
         self._task: asyncio.Task[Any] | None = None
@@ -202,16 +227,16 @@ class GreenletLink:
             Exception: what the host's `send` or `receive` raised.
         """
         self._task = asyncio.current_task()
-        token = CURRENT_LOOP.set(self._access)
+        tokens = self.access.enter()
         self._greenlet = self._greenlets.take(self)
         try:
             await self._greenlet.drive(self._make_call, self._listen_later)
         except GeneratorExit:  # the loop is closed, and nothing can be awaited any more
             raise
         except BaseException:
-            await self._end(token)
+            await self._end(tokens)
             raise
-        await self._end(token)
+        await self._end(tokens)
         if self._is_cancelled:
             raise asyncio.CancelledError(reasons.CANCELLED)
         if self._gone is reasons.STOPPING and self._open:
@@ -228,19 +253,23 @@ class GreenletLink:
         if self._open and self._gone is None and is_event_stream(self._headers):
             self._leave(reasons.STOPPING)
 
+    def is_served_by(self, task: "asyncio.Task[Any]") -> bool:
+        """Whether it is this task that makes the call."""
+        return self._task is task
+
     def abandon(self) -> None:
         """Give up a call that goes on though the host has cancelled it, and the server has stopped."""
         logger.error(
             "%s: the async view goes on after it was cancelled; the server stops without it. "
             "Let CancelledError pass, after `finally` or `except` has cleaned up",
-            request_name(self._scope),
+            request_name(self.scope),
         )
         if self._task is not None:
             self._greenlet.abandon()
             self._task.cancel()
 
-    async def _end(self, token: Token[LoopAccess]) -> None:
-        CURRENT_LOOP.reset(token)
+    async def _end(self, tokens: AccessTokens) -> None:
+        self.access.leave_context(tokens)
         if self._is_streaming:
             self._streams.links.discard(self)
         if self._handle is not None:
@@ -287,7 +316,7 @@ class GreenletLink:
         try:
             return self._await_for_link(self._receiver.next_event())
         except ClientDisconnected:
-            self._access.is_told = True
+            self.access.is_told = True
             raise
 
     def answer(self, produce: Callable[[Link], None]) -> None:
@@ -315,13 +344,13 @@ class GreenletLink:
     def await_for_app(self, awaitable: Awaitable[_T]) -> _T:
         """Await something of the app's; it is cancelled if the client leaves meanwhile, or has left."""
         outer, self._waits_for_app = self._waits_for_app, True
-        if self._gone is not None and not self._access.is_told:
-            self._access.is_told = True
+        if self._gone is not None and not self.access.is_told:
+            self.access.is_told = True
             self._greenlet.interrupt_next(True)
         try:
             return self._greenlet.wait(awaitable)
         except asyncio.CancelledError as error:
-            self._access.explain(error)
+            self.access.explain(error)
             raise
         finally:
             self._waits_for_app = outer
@@ -333,14 +362,14 @@ class GreenletLink:
         context, self._errands = self._errands or CallContext(Context()), None
         errand = Errand(function, self._mailbox, context)
         try:
-            return cast(_T, self._greenlet.wait(errand.done_by(self._pool)))
+            return cast(_T, self._greenlet.wait(errand.done_by(self.thread or self._pool)))
         finally:
             self._waits_for_app = outer
             if errand.is_done:  # else the host has given the call up, and a thread is still in that context
                 self._errands = context
 
     def _make_call(self) -> None:
-        call_of(self._call_app, self._scope, self._state)(self)
+        call_of(self._call_app, self.scope, self._state)(self)
 
     def _call_app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         return self._within_app(self._app, environ, start_response)
@@ -367,7 +396,7 @@ class GreenletLink:
                 return self._greenlet.wait(awaitable)
             finally:
                 self._waits_for_app = outer
-        return self._access.run_from_thread(awaitable)
+        return self.access.run_from_thread(awaitable)
 
     async def _send_events(self, events: Sequence[HTTPResponseEvent]) -> None:
         for event in in_good_sizes(events, copied=self._mailbox.transports_copy):
@@ -441,14 +470,14 @@ class GreenletLink:
         """There is nobody to talk to any more: cancel what the app is waiting for."""
         if self._gone is None:
             self._gone = reason
-            self._access.leave(reason)
-            if self._waits_for_app and not self._access.is_told:
-                self._access.is_told = True
+            self.access.leave(reason)
+            if self._waits_for_app and not self.access.is_told:
+                self.access.is_told = True
                 self._greenlet.interrupt()
 
     def _raise_if_gone(self) -> None:
         if self._gone is not None:
-            self._access.is_told = True
+            self.access.is_told = True
             raise ClientDisconnected(self._gone)
 
 

@@ -20,6 +20,7 @@ The idea is that of SQLAlchemy's asyncio support, except that coroutines are awa
 import asyncio
 import types
 from collections.abc import Awaitable, Callable, Generator
+from time import monotonic
 from typing import Any, TypeVar, cast
 
 from greenlet import GreenletExit, getcurrent, greenlet
@@ -37,12 +38,22 @@ class CallGreenlet(greenlet):
     One that has finished can be driven again: a new one costs 12 us, most of it for the memory of its stack.
     """
 
-    __slots__ = ("_awaited", "_failure", "_function", "_interrupts_next", "_is_abandoned", "waits")
+    __slots__ = (
+        "_awaited",
+        "_failure",
+        "_function",
+        "_interrupts_next",
+        "_is_abandoned",
+        "resumed_at",
+        "waits",
+    )
 
     def __init__(self) -> None:
         super().__init__(_run_all)
         self.waits = 0
         """How often its functions have waited so far."""
+        self.resumed_at = 0.0
+        """When it last went on, by `time.monotonic()`."""
         self._function: Callable[[], None] | None = None
         self._failure: BaseException | None = None
         self._awaited: object = None  # what the task waits for on behalf of the function
@@ -78,6 +89,7 @@ class CallGreenlet(greenlet):
         self.gr_context = task_greenlet.gr_context
         self._function = function
         self._interrupts_next = False
+        self.resumed_at = monotonic()
         self._awaited = self.switch()
         if on_wait is not None and self._awaited is not _FINISHED:
             on_wait()
@@ -86,7 +98,10 @@ class CallGreenlet(greenlet):
             try:
                 if self._interrupts_next:
                     self._raise_interrupt()
-                value = yield self._awaited
+                try:
+                    value = yield self._awaited
+                finally:
+                    self.resumed_at = monotonic()
                 if self._interrupts_next:
                     self._raise_interrupt()
             except GeneratorExit as error:  # the loop is closed: nothing can be awaited any more

@@ -3,15 +3,21 @@
 import asyncio
 import concurrent.futures
 from collections.abc import Awaitable, Callable, Coroutine
-from contextvars import ContextVar
-from typing import Any, TypeVar
+from contextlib import suppress
+from contextvars import ContextVar, Token, copy_context
+from typing import Any, TypeAlias, TypeVar
+
+from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 
 from bridge.errors import BridgeError, ClientDisconnected
-from bridge.wsgi_to_asgi.call_context import CallContext
+from bridge.wsgi_to_asgi.call_context import CallContext, own_thread_for_plain_code
 
-__all__ = ["CURRENT_LOOP", "LoopAccess", "run_on_loop"]
+__all__ = ["CURRENT_LOOP", "AccessTokens", "LoopAccess", "run_on_loop"]
 
 _T = TypeVar("_T")
+
+AccessTokens: TypeAlias = tuple[Token["LoopAccess"], Token[ThreadSensitiveContext]]
+"""What `LoopAccess.leave_context` undoes `enter` by."""
 
 
 class LoopAccess:
@@ -24,7 +30,7 @@ class LoopAccess:
         loop: the host's.
     """
 
-    __slots__ = ("_left", "_tasks", "is_told", "loop")
+    __slots__ = ("_left", "_own", "_tasks", "is_told", "loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -32,6 +38,20 @@ class LoopAccess:
         """Whether the app has heard, by an exception, that the client has left, or need not hear it now."""
         self._left: str | None = None
         self._tasks: set[asyncio.Task[Any]] | None = None
+        self._own: asyncio.Task[Any] | None = None  # of a loop that is the call's own
+
+    def enter(self) -> AccessTokens:
+        """Make this the way to the loop for all that runs in the current context, and what has a copy of it.
+
+        On the loop, by the task that serves the call.
+        """
+        return CURRENT_LOOP.set(self), own_thread_for_plain_code()
+
+    def leave_context(self, tokens: AccessTokens) -> None:
+        """Undo `enter`."""
+        current, sensitive = tokens
+        CURRENT_LOOP.reset(current)
+        SyncToAsync.thread_sensitive_context.reset(sensitive)
 
     def run(self, awaitable: Awaitable[_T]) -> _T:
         """Await on the loop, and wait for it here.
@@ -49,7 +69,9 @@ class LoopAccess:
             BridgeError: this is the loop's own thread, or the loop is closed.
             BaseException: what the awaitable raised.
         """
-        context = CallContext()
+        own = copy_context()
+        own.run(_have_thread_for_plain_code)
+        context = CallContext(own)
         try:
             done = self.begin(_awaited(awaitable), context)
         except BridgeError:
@@ -82,13 +104,39 @@ class LoopAccess:
             raise BridgeError("run_on_loop() was called after the server's event loop was closed") from None
         return done
 
+    def run_here(self, runner: asyncio.Runner, awaitable: Awaitable[_T]) -> _T:
+        """Await on a loop of this thread's own.
+
+        Raises:
+            BaseException: what the awaitable raised.
+        """
+        try:
+            return runner.run(self._watched(awaitable))
+        except asyncio.CancelledError as error:
+            self.explain(error)
+            raise
+        finally:
+            self._own = None
+
+    async def _watched(self, awaitable: Awaitable[_T]) -> _T:
+        task = self._own = asyncio.current_task()
+        if self._left is not None and not self.is_told and task is not None:
+            self.is_told = True
+            task.cancel()
+        return await awaitable
+
     def leave(self, reason: str) -> None:
         """Cancel what the app waits for, or will wait for next, as its client has left; on the loop."""
         self._left = reason
-        if self._tasks and not self.is_told:
-            self.is_told = True
-            for task in list(self._tasks):
-                task.cancel()
+        own = self._own
+        if self.is_told or not (self._tasks or own):
+            return
+        self.is_told = True
+        for task in list(self._tasks or ()):
+            task.cancel()
+        if own is not None:
+            with suppress(RuntimeError):  # it is over, and its loop closed
+                own.get_loop().call_soon_threadsafe(own.cancel)
 
     def explain(self, error: asyncio.CancelledError) -> None:
         """Give a cancellation its cause, if it is that the client has left."""
@@ -165,6 +213,12 @@ def run_on_loop(awaitable: Awaitable[_T]) -> _T:
             "a script or a test use asyncio.run()"
         )
     return access.run(awaitable)
+
+
+def _have_thread_for_plain_code() -> None:
+    """See `own_thread_for_plain_code`; a call on the loop has one already."""
+    if SyncToAsync.thread_sensitive_context.get(None) is None:
+        own_thread_for_plain_code()
 
 
 def _dispose(awaitable: object) -> None:

@@ -60,12 +60,13 @@ class ThreadQueue:
                 timer = loop.call_later(self._seconds, _give_up, link, pool)
             await link.serve()
         except Overloaded:
-            await self._refuse(send, method)
+            await self.refuse(send, method)
         finally:
             if timer is not None:
                 timer.cancel()
 
-    async def _refuse(self, send: HTTPSend, method: str) -> None:
+    async def refuse(self, send: HTTPSend, method: str) -> None:
+        """Answer 503; say so in the log every now and then."""
         self._refused += 1
         now = time.monotonic()
         if now >= self._next_log:

@@ -1,12 +1,13 @@
 """The link of a call that answers a websocket's handshake in a greenlet, and may talk to it meanwhile."""
 
 import asyncio
-from contextvars import Token
 from typing import Any, cast
 
 from bridge.wsgi_to_asgi import reasons
+from bridge.wsgi_to_asgi.errands import OneThread
 from bridge.wsgi_to_asgi.greenlet_link import GreenletLink
-from bridge.wsgi_to_asgi.loop_access import LoopAccess
+from bridge.wsgi_to_asgi.loop_access import AccessTokens
+from bridge.wsgi_to_asgi.threads import WorkerPool
 from bridge.wsgi_to_asgi.websocket import GOING_AWAY, WEBSOCKET, HostWebSocket
 from bridge.wsgi_to_asgi.websocket_reader import WebSocketReader
 
@@ -27,7 +28,7 @@ class WebSocketLink(GreenletLink):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.websocket: HostWebSocket = cast(Any, self._scope)[WEBSOCKET]
+        self.websocket: HostWebSocket = cast(Any, self.scope)[WEBSOCKET]
         self.reader = WebSocketReader(self.websocket, self._buffer_size, self._mailbox.loop)
         self._timer: asyncio.TimerHandle | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -38,6 +39,19 @@ class WebSocketLink(GreenletLink):
         self._streams.links.add(self)
         self.websocket.on_disconnect = self._hear
         await super().serve()
+
+    async def serve_with_one_thread(self, pool: WorkerPool) -> None:
+        """The same, with one thread for all plain code of the call, for as long as that goes on.
+
+        Raises:
+            Overloaded: the pool has no thread to spare.
+        """
+        self.thread = OneThread()
+        pool.submit(self.thread, 0)
+        try:
+            await self.serve()
+        finally:
+            self.thread.end()
 
     def end(self) -> None:
         """The server stops: tell the client, and then the handler, as if the client had left."""
@@ -58,7 +72,7 @@ class WebSocketLink(GreenletLink):
         if self.websocket.is_closed_from_here and not self._is_stopping:
             return  # the handler's doing
         if self._greenlet.is_current or self.reader.is_awaited_by(self._task):
-            self._access.is_told = True
+            self.access.is_told = True
             self._leave(reasons.LEFT)
         elif self.reader.is_current and not self.reader.is_receiving and not self.reader.has_unread:
             self._leave(reasons.LEFT)
@@ -69,13 +83,13 @@ class WebSocketLink(GreenletLink):
         if self._timer is None:
             self._timer = self._mailbox.loop.call_later(reasons.LAST_MOMENT, self._leave, reasons.LEFT)
 
-    async def _end(self, token: Token[LoopAccess]) -> None:
+    async def _end(self, tokens: AccessTokens) -> None:
         self._streams.links.discard(self)
         self.websocket.on_disconnect = None  # it holds this
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        await super()._end(token)
+        await super()._end(tokens)
         await self.reader.stop()
         if self._closing is not None:
             await asyncio.wait([self._closing], timeout=reasons.LAST_MOMENT)

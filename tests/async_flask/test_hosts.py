@@ -126,9 +126,10 @@ async def test_a_view_that_blocks_the_loop_is_named(caplog: pytest.LogCaptureFix
 
 
 @pytest.mark.parametrize(
-    ("debug", "threshold", "warned"), [(True, None, True), (False, None, False), (True, 0, False)]
+    ("debug", "threshold", "warned"),
+    [(True, None, True), (False, None, True), (True, 0, False), (False, 0, False)],
 )
-async def test_blocking_is_looked_for_in_debug_mode(
+async def test_blocking_is_looked_for_by_default(
     debug: bool, threshold: float | None, warned: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = Flask(__name__)

@@ -27,6 +27,11 @@ def make_app() -> Flask:
     return app
 
 
+def on_loop(app: Flask, **options: Any) -> WSGIToASGI:
+    """The app with its async views on the loop, whatever hooks there are beside them."""
+    return WSGIToASGI(app, async_views="loop", **options)
+
+
 async def test_it_is_the_hosts_loop() -> None:
     app = make_app()
     loops = []
@@ -36,7 +41,7 @@ async def test_it_is_the_hosts_loop() -> None:
         loops.append(running_loop())
         return ""
 
-    async with Client(app) as client:
+    async with Client(on_loop(app)) as client:
         await client.get("/")
         await client.get("/")
     assert loops == [asyncio.get_running_loop()] * 2
@@ -56,10 +61,9 @@ async def test_waiting_views_hold_no_threads() -> None:
         await waiting.wait()
         return "x"
 
-    before = threading.active_count()
-    async with Client(WSGIToASGI(app, threads=1)) as client:
+    async with Client(on_loop(app, threads=1)) as client:
         answers = await asyncio.gather(*(client.get("/") for _ in range(200)))
-        assert threading.active_count() == before
+        assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("bridge-1")]
     assert [answer.text for answer in answers] == ["x"] * 200
 
 
@@ -76,7 +80,7 @@ async def test_a_lifespans_objects_belong_to_the_same_loop() -> None:
             await asyncio.sleep(0.001)
         return "x"
 
-    async with Client(WSGIToASGI(app, lifespan=lifespan)) as client:
+    async with Client(on_loop(app, lifespan=lifespan)) as client:
         answers = await asyncio.gather(*(client.get("/") for _ in range(20)))
     assert {answer.text for answer in answers} == {"x"}
 
@@ -95,7 +99,7 @@ async def test_tasks_outlive_the_request() -> None:
         tasks.append(asyncio.create_task(later()))
         return "x"
 
-    async with Client(app) as client:
+    async with Client(on_loop(app)) as client:
         assert (await client.get("/")).text == "x"
         go_on.set()
         assert await tasks[0] == "/"
@@ -194,7 +198,7 @@ async def a_future_of_the_loop() -> str:
 async def test_what_asyncio_offers_works(name: str) -> None:
     app = make_app()
     app.add_url_rule("/", view_func=LIBRARIES[name])
-    async with Client(app) as client:
+    async with Client(on_loop(app)) as client:
         response = await client.get("/")
     assert (response.status_code, response.text) == (200, "x")
 
@@ -236,7 +240,7 @@ async def test_run_on_loop_in_plain_code(kind: str) -> None:
             return answers[0]
         return str(g.answer)
 
-    async with Client(app) as client:
+    async with Client(on_loop(app)) as client:
         assert (await client.get("/")).text == "loop / by the caller, by the coroutine"
 
 
@@ -264,7 +268,7 @@ async def test_run_on_loop_raises_what_the_coroutine_raised(error: BaseException
     async def async_() -> str:
         return ask()
 
-    async with Client(app) as client:
+    async with Client(on_loop(app)) as client:
         assert (await client.get("/async" if asynchronous else "/plain")).text == repr(error)
 
 
@@ -290,7 +294,7 @@ async def test_run_on_loop_in_a_thread_that_bridge_does_not_know() -> None:
         thread.join()
         return "x"
 
-    async with Client(app) as client:
+    async with Client(on_loop(app)) as client:
         assert (await client.get("/")).text == "x"
     assert "copy_context" in errors[0]
 
@@ -309,7 +313,7 @@ async def test_run_on_loop_in_a_task_of_the_views() -> None:
     async def view() -> str:
         return await asyncio.create_task(ask())
 
-    async with Client(app) as client:
+    async with Client(on_loop(app)) as client:
         assert "use `await` there" in (await client.get("/")).text
 
 
@@ -343,7 +347,7 @@ async def test_thousands_of_interleaved_requests_keep_apart() -> None:
         response.headers["X-Number"] = f"{g.number} {variable.get()}"
         return response
 
-    adapter = WSGIToASGI(app, threads=8)
+    adapter = on_loop(app, threads=8)
 
     async def ask(number: int) -> None:
         host = ScriptedHost([body_event()])
@@ -397,7 +401,7 @@ async def test_a_client_that_leaves_cancels_the_view(size: int, caplog: pytest.L
     watched = Watched()
     events = [body_event(b"x" * size), DISCONNECT] if size else [body_event()]
     host = ScriptedHost(events)
-    call = asyncio.create_task(WSGIToASGI(watched.app)(http_scope(method="POST"), host.receive, host.send))
+    call = asyncio.create_task(on_loop(watched.app)(http_scope(method="POST"), host.receive, host.send))
     await watched.waiting.wait()
     if not size:
         host.disconnect()
@@ -410,7 +414,7 @@ async def test_a_client_that_leaves_cancels_the_view(size: int, caplog: pytest.L
 async def test_a_host_that_cancels(caplog: pytest.LogCaptureFixture) -> None:
     watched = Watched()
     host = ScriptedHost([body_event()])
-    call = asyncio.create_task(WSGIToASGI(watched.app)(http_scope(), host.receive, host.send))
+    call = asyncio.create_task(on_loop(watched.app)(http_scope(), host.receive, host.send))
     await watched.waiting.wait()
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -425,7 +429,7 @@ async def test_a_host_that_times_out() -> None:
     host = ScriptedHost([body_event()])
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
-            await WSGIToASGI(watched.app)(http_scope(), host.receive, host.send)
+            await on_loop(watched.app)(http_scope(), host.receive, host.send)
     assert watched.happened == ALL
     await asyncio.sleep(0)  # the cancellation does not stay behind
 
@@ -447,7 +451,7 @@ async def test_a_view_that_will_not_be_cancelled() -> None:
         return "never mind"
 
     host = ScriptedHost([body_event()])
-    call = asyncio.create_task(WSGIToASGI(app)(http_scope(), host.receive, host.send))
+    call = asyncio.create_task(on_loop(app)(http_scope(), host.receive, host.send))
     await waiting.wait()
     host.disconnect()
     await asyncio.wait_for(call, 5)
@@ -470,7 +474,7 @@ async def test_a_view_that_goes_on_after_the_server_has_stopped(caplog: pytest.L
             except asyncio.CancelledError:
                 refusals.append(True)
 
-    adapter = WSGIToASGI(app)
+    adapter = on_loop(app)
     host = ScriptedHost([body_event()])
     loop = asyncio.get_running_loop()
     async with adapter.lifespan_context():
@@ -504,7 +508,7 @@ async def test_a_view_that_ends_after_the_server_has_stopped(caplog: pytest.LogC
             cleaned_up.append(True)
         return "never"
 
-    adapter = WSGIToASGI(app)
+    adapter = on_loop(app)
     host = ScriptedHost([body_event()])
     async with adapter.lifespan_context():
         call = asyncio.create_task(adapter(http_scope(), host.receive, host.send))
@@ -535,7 +539,7 @@ async def test_a_client_that_leaves_while_a_plain_hook_runs() -> None:
         return "x"
 
     host = ScriptedHost([body_event()])
-    call = asyncio.create_task(WSGIToASGI(app)(http_scope(), host.receive, host.send))
+    call = asyncio.create_task(on_loop(app)(http_scope(), host.receive, host.send))
     await in_hook.wait()
     host.disconnect()
     await asyncio.sleep(0.01)

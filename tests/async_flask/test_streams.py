@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -37,11 +38,11 @@ async def words() -> AsyncIterator[str]:
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_stream_is_sent_as_it_comes(mode: str) -> None:
-    go_on = asyncio.Event()
+    go_on = threading.Event()
 
     async def chunks() -> AsyncIterator[bytes]:
         yield b"one "
-        await go_on.wait()
+        await asyncio.to_thread(go_on.wait, 5)
         yield b"two"
 
     async with (
@@ -55,14 +56,16 @@ async def test_a_stream_is_sent_as_it_comes(mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_it_runs_on_the_loop_with_the_request_context(mode: str) -> None:
+async def test_it_runs_with_the_request_context_where_the_view_has_its_loop(mode: str) -> None:
+    expected = "thread" if mode == "thread mode" else "loop"
+
     async def chunks() -> AsyncIterator[str]:
         for _ in range(3):
             yield f"{place()} {request.args['word']} "
             await asyncio.sleep(0)
 
     async with Client(serve(lambda: Response(stream(chunks())), mode)) as client:
-        assert (await client.get("/?word=x")).text == "loop x " * 3
+        assert (await client.get("/?word=x")).text == f"{expected} x " * 3
 
 
 @pytest.mark.parametrize("mode", MODES)

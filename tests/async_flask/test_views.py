@@ -16,6 +16,7 @@ from werkzeug.debug import DebuggedApplication
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from bridge import WSGIToASGI, run_on_loop
+from bridge.flask import any_thread
 from bridge.testing import Client
 from bridge.wsgi_to_asgi.greenlet_link import current_greenlet_link
 from tests.async_flask.places import Place, place
@@ -30,6 +31,11 @@ def make_app() -> Flask:
 async def get(app: Any, path: str, **options: Any) -> Any:
     async with Client(app) as client:
         return await client.get(path, **options)
+
+
+def on_loop(app: Flask) -> WSGIToASGI:
+    """The app with its async views on the loop, whatever hooks there are beside them."""
+    return WSGIToASGI(app, async_views="loop")
 
 
 # Which views run where
@@ -88,6 +94,13 @@ def app_of_views() -> Flask:
         await asyncio.sleep(0)
         return place()
 
+    @app.get("/marked")
+    @any_thread
+    @decorated
+    async def marked_view() -> str:
+        await asyncio.sleep(0)
+        return place()
+
     inner = Blueprint("inner", __name__, url_prefix="/inner")
     outer = Blueprint("outer", __name__, url_prefix="/outer")
 
@@ -108,7 +121,8 @@ PLACES = {
     "a plain view": ("GET", "/sync", "thread"),
     "an async view": ("GET", "/async", "loop"),
     "an async view with an argument": ("GET", "/item/7", "loop 7"),
-    "an async view behind an extension's decorator": ("GET", "/decorated", "loop"),
+    "an async view behind a decorator that nothing is known of": ("GET", "/decorated", "thread"),
+    "an async view behind a decorator that is marked": ("GET", "/marked", "loop"),
     "an async view of a nested blueprint": ("GET", "/outer/inner/async", "loop"),
     "an async class": ("GET", "/class/async", "loop"),
     "a plain class": ("GET", "/class/sync", "thread"),
@@ -119,9 +133,10 @@ PLACES = {
 
 
 @pytest.mark.parametrize(("method", "path", "expected"), PLACES.values(), ids=PLACES)
-@pytest.mark.parametrize("async_views", ["loop", "thread"])
+@pytest.mark.parametrize("async_views", ["auto", "loop", "thread"])
 async def test_where_a_view_runs(method: str, path: str, expected: str, async_views: Any) -> None:
-    """A coroutine runs on the host's loop in either mode; only, in one of them a thread waits for it."""
+    if async_views == "thread":
+        expected = expected.replace("loop", "thread")
     async with Client(WSGIToASGI(app_of_views(), async_views=async_views)) as client:
         response = await client.request(method, path)
         again = await client.request(method, path)
@@ -192,8 +207,9 @@ async def test_rules_that_depend_on_the_host(
             assert (await client.get("http://other.example.org/")).status_code == 404
 
 
-async def test_middleware_that_leads_elsewhere() -> None:
-    """The view that is found in the end runs where it may, if not without a thread."""
+@pytest.mark.parametrize("async_views", ["auto", "loop"])
+async def test_middleware_that_leads_elsewhere(async_views: Any) -> None:
+    """Nobody decides by a path that may not be the one that Flask is called with."""
     app = app_of_views()
     plain = app.wsgi_app
 
@@ -202,8 +218,9 @@ async def test_middleware_that_leads_elsewhere() -> None:
         return plain(environ, start_response)
 
     app.wsgi_app = swapping  # type: ignore[method-assign]  # as Flask documents it
-    assert (await get(app, "/sync")).text == "loop"
-    assert (await get(app, "/async")).text == "thread"
+    adapter = WSGIToASGI(app, async_views=async_views)
+    assert (await get(adapter, "/sync")).text == "thread"
+    assert (await get(adapter, "/async")).text == "thread"
 
 
 @pytest.mark.timeout(60)  # thousands of requests
@@ -253,9 +270,11 @@ async def test_url_value_preprocessors(async_hook: bool, async_view: bool) -> No
 
     pages.add_url_rule("/<language>/", view_func=answer_later if async_view else answer)
     app.register_blueprint(pages)
-    expected_hook = "loop" if async_hook else "thread"
+    expected_hook = "loop" if async_hook and async_view else "thread"
     expected_view = "loop" if async_view else "thread"
-    assert (await get(app, "/de/")).text == (f"de in a {expected_hook}, request in a {expected_view}")
+    assert (await get(on_loop(app), "/de/")).text == (
+        f"de in a {expected_hook}, request in a {expected_view}"
+    )
     outside = await asyncio.to_thread(lambda: app.test_client().get("/fr/").text)
     assert outside == "fr in a thread, request in a thread"
 
@@ -292,13 +311,13 @@ def app_of_hooks(ran: dict[str, Place], *, asynchronous: bool) -> Flask:
 @pytest.mark.parametrize(("asynchronous", "expected"), [(True, "loop"), (False, "thread")])
 async def test_where_hooks_of_an_async_view_run(asynchronous: bool, expected: Place) -> None:
     ran: dict[str, Place] = {}
-    response = await get(app_of_hooks(ran, asynchronous=asynchronous), "/")
+    response = await get(on_loop(app_of_hooks(ran, asynchronous=asynchronous)), "/")
     assert (response.status_code, response.text) == (418, "mended")
     assert ran.pop("view") == "loop"
     assert ran == dict.fromkeys(["before", "after", "teardown", "error"], expected)
 
 
-async def test_async_hooks_of_a_plain_view() -> None:
+async def test_async_hooks_of_a_plain_view_run_as_flask_has_them() -> None:
     app = make_app()
 
     @app.before_request
@@ -310,7 +329,7 @@ async def test_async_hooks_of_a_plain_view() -> None:
     def view() -> str:
         return f"{g.before} {place()}"
 
-    assert (await get(app, "/")).text == "loop thread"
+    assert (await get(app, "/")).text == "thread thread"
 
 
 async def test_a_hook_may_answer() -> None:
@@ -345,7 +364,7 @@ async def test_hooks_of_blueprints() -> None:
         return f"{g.plain} {g.waiting}"
 
     app.register_blueprint(blueprint)
-    assert (await get(app, "/part/")).text == "thread loop"
+    assert (await get(on_loop(app), "/part/")).text == "thread loop"
 
 
 async def test_abort_in_an_async_view() -> None:
@@ -481,13 +500,13 @@ def _behind_middleware_that_leads_elsewhere(app: Flask) -> WSGIToASGI:
 async def test_a_body_read_in_an_async_view_whose_request_is_in_a_thread(
     adapt: Callable[[Flask], WSGIToASGI], size: int, is_chunked: bool
 ) -> None:
-    """The view is on the loop, and its plain way of reading must not wait there: it would stop all others."""
+    """It has a loop of its own, where its plain way of reading may wait."""
     app = make_app()
 
     @app.post("/")
     async def view() -> str:
         await asyncio.sleep(0)
-        assert place() == "loop"
+        assert place() == "thread"
         first = request.stream.read(1)
         return str(len(first) + len(request.stream.read()))
 
@@ -638,11 +657,13 @@ async def test_the_traceback_leads_through_the_greenlet(
 
 @pytest.mark.parametrize(("path", "view"), [("/", "plain"), ("/awaiting", "awaiting")])
 async def test_werkzeugs_debugger_shows_the_view(path: str, view: str) -> None:
-    """It is a generator around the app, so that even the async view is called from a thread."""
+    """Nothing is known of it, so that even the async view is called from a thread."""
     app = _failing_app(False)
     app.debug = True
-    app.wsgi_app = DebuggedApplication(app.wsgi_app)  # type: ignore[method-assign]  # as Flask's own command does
+    debugger = DebuggedApplication(app.wsgi_app)
+    app.wsgi_app = debugger  # type: ignore[method-assign]  # as Flask's own command does
     response = await get(app, path)
+    debugger.frames.clear()  # which hold the thread that asgiref has made for the view
     assert response.status_code == 500
     assert "ZeroDivisionError: a lesson" in response.text
     shown = re.findall(r'<code class="function">(.*?)</code>', response.text)

@@ -22,7 +22,7 @@ from opentelemetry.trace import SpanContext, SpanKind, StatusCode, Tracer
 
 from bridge import WSGIToASGI, run_on_loop
 from bridge.flask import Bridge, EventSource, stream
-from bridge.server.application import AsyncViews
+from bridge.types import AsyncViews
 from tests.hosts import Host
 
 SERVER, FLASK = "server", "flask"

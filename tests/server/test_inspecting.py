@@ -16,8 +16,9 @@ from bridge.errors import BridgeError
 from bridge.interfaces import Interface
 from bridge.server.checking import Report, check_app
 from bridge.server.cli import bridge
-from bridge.server.inspecting import Runner, list_routes
+from bridge.server.inspecting import list_routes
 from bridge.server.loading import LoadedApp
+from bridge.types import AsyncViews
 from tests.server.apps import inspected, kinds
 from tests.server.apps.inspected import TEXT, does, generates, returns, starts_with
 
@@ -72,9 +73,15 @@ def test_routes_are_a_table() -> None:
     rows = {line.split()[0]: line.split(maxsplit=1)[1].split("  ") for line in result.stdout.splitlines()}
     shown = {rule: [cell.strip() for cell in cells if cell.strip()] for rule, cells in rows.items()}
     assert shown["/"] == ["GET, POST", "index", "loop"]
-    assert shown["/both"] == ["GET, POST", "both", "GET thread, POST loop"]
-    assert shown["/page"] == ["GET", "page", "thread"]
-    assert shown["/shop/cart/"] == ["GET", "shop.cart.content", "loop"]
+    assert shown["/both"] == ["GET, POST", "both", "GET thread: the view's GET is not async, POST loop"]
+    assert shown["/page"] == ["GET", "page", "thread: the view is not async"]
+    assert shown["/shop/"] == ["GET", "shop.goods", "loop"]
+    assert shown["/shop/cart/"] == [
+        "GET",
+        "shop.cart.content",
+        f"thread: teardown function 'close_cart' ({INSPECTED}) is plain; make it async, mark it with "
+        "@bridge.flask.any_thread, or ask for --async-views loop",
+    ]
 
 
 def test_routes_as_json() -> None:
@@ -200,7 +207,7 @@ def test_check_has_the_adapter_that_serve_would_have(folder: Path, monkeypatch: 
     (folder / "bridge.toml").write_text("env-file = 'variables'\n")
     assert json.loads(invoke("check", "some:app", "--json").stdout)["remarks"] == []
     report = json.loads(invoke("check", "some:app", "--blocking-threshold=0.01", "--json").stdout)
-    assert "the event loop has been blocked" in report["remarks"][0]
+    assert "the view 'index' (some) has blocked the event loop" in report["remarks"][0]
 
 
 @pytest.mark.parametrize("command", ["routes", "check"])
@@ -257,7 +264,7 @@ def one_route(view: Callable[..., Any], **options: Any) -> Flask:
     ],
 )
 def test_where_a_method_of_a_route_runs(
-    app: Flask, async_views: Runner, method: str, runner: str, why: str
+    app: Flask, async_views: AsyncViews, method: str, runner: str, why: str
 ) -> None:
     route = list_routes(loaded(app), async_views=async_views)[0]
     placement = next(each for each in route.placements if each.method == method)
@@ -297,7 +304,11 @@ def test_hooks_of_a_route(rule: str, hooks: list[tuple[str, str, str | None]]) -
 
 def test_sessions_that_are_kept_elsewhere_are_hooks() -> None:
     class Elsewhere(SecureCookieSessionInterface):
-        pass
+        def open_session(self, app: Flask, request: Any) -> Any:
+            return super().open_session(app, request)
+
+        def save_session(self, app: Flask, session: Any, response: Any) -> None:
+            super().save_session(app, session, response)
 
     app = one_route(async_view)
     app.session_interface = Elsewhere()

@@ -9,7 +9,7 @@ from flask import Flask, Response, flash, redirect, render_template_string, requ
 from flask.typing import ResponseReturnValue
 from flask.views import MethodView
 
-from bridge.flask import EventSource
+from bridge.flask import EventSource, any_thread
 from bridge.types import StartResponse, WSGIEnvironment
 
 
@@ -28,23 +28,28 @@ def create_app() -> Flask:
     app.secret_key = "not to be seen"
 
     @app.url_value_preprocessor
+    @any_thread
     def note_values(endpoint: str | None, values: dict[str, Any] | None) -> None:
         pass
 
     @app.before_request
+    @any_thread
     def load_user() -> None:
         pass
 
     @app.after_request
+    @any_thread
     def stamp(response: Response) -> Response:
         response.headers["X-Stamp"] = "1"
         return response
 
     @app.teardown_request
+    @any_thread
     def release(error: BaseException | None) -> None:
         pass
 
     @app.teardown_appcontext
+    @any_thread
     def close(error: BaseException | None) -> None:
         pass
 

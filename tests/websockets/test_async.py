@@ -6,22 +6,25 @@ import gc
 import json
 import logging
 import socket
+import sqlite3
 import struct
+import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 import pytest
-from flask import Blueprint, Flask, Response, jsonify, request
+from flask import Blueprint, Flask, Response, g, jsonify, request
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from werkzeug.exceptions import HTTPException
 
 from bridge import WSGIToASGI
 from bridge.errors import BridgeError
-from bridge.flask import Bridge, WebSocket
+from bridge.flask import Bridge, WebSocket, any_thread
 from tests.hosts import Host, RunningHost
 from tests.websockets.async_app import make_app
 from tests.websockets.scripted import ScriptedWebSocket, websocket_scope
@@ -337,6 +340,80 @@ async def test_on_the_loop_also_if_views_are_not() -> None:
     async with ScriptedWebSocket(WSGIToASGI(app, async_views="thread"), websocket_scope("/crowd")) as ws:
         pass
     assert ws.kinds.count("send") == 20
+
+
+# Plain hooks beside a handler
+
+
+def app_of_connections(path: Path, marked: bool = False) -> tuple[Flask, list[int]]:
+    """An app whose plain hooks share a connection that may be used in one thread only."""
+    app = Flask(__name__)
+    bridge = Bridge(app)
+    threads: list[int] = []
+    mark: Any = any_thread if marked else lambda function: function
+
+    @app.before_request
+    @mark
+    def connect() -> None:
+        threads.append(threading.get_ident())
+        g.connection = None if marked else sqlite3.connect(path)
+
+    @app.teardown_request
+    @mark
+    def disconnect(error: BaseException | None) -> None:
+        threads.append(threading.get_ident())
+        if g.connection is not None:
+            g.connection.close()
+
+    @bridge.websocket("/echo")
+    async def echo(ws: WebSocket) -> None:
+        async for message in ws:
+            await ws.send(message)
+
+    return app, threads
+
+
+async def echo_of(adapter: WSGIToASGI, message: str) -> list[str]:
+    async with ScriptedWebSocket(adapter, websocket_scope("/echo")) as ws:
+        ws.put("receive", text=message)
+        await ws.until_sent(2)
+        ws.put("disconnect", code=1000)
+    return ws.kinds
+
+
+async def test_plain_hooks_of_a_websocket_run_in_one_thread(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What one has kept in its thread, another finds there."""
+    app, threads = app_of_connections(tmp_path / "some.db")
+    adapter = WSGIToASGI(app)
+    for _ in range(3):
+        kinds = await asyncio.gather(*(echo_of(adapter, "hello") for _ in range(8)))
+        assert kinds == [["accept", "send"]] * 8
+    assert len(threads) == 48
+    assert not caplog.records
+
+
+async def test_websockets_whose_hooks_need_threads_are_limited_as_others_are(tmp_path: Path) -> None:
+    app, _ = app_of_connections(tmp_path / "some.db")
+    adapter = WSGIToASGI(app, websockets=1)
+    async with ScriptedWebSocket(adapter, websocket_scope("/echo")) as first:
+        first.put("receive", text="x")
+        await first.until_sent(2)
+        async with ScriptedWebSocket(adapter, websocket_scope("/echo")) as second:
+            pass
+        assert second.sent[0]["status"] == 503
+        first.put("disconnect", code=1000)
+    async with asyncio.timeout(10):  # the thread is given back when the call is over
+        while await echo_of(adapter, "again") != ["accept", "send"]:
+            await asyncio.sleep(0)
+
+
+async def test_websockets_whose_hooks_are_marked_need_no_thread(tmp_path: Path) -> None:
+    app, threads = app_of_connections(tmp_path / "some.db", marked=True)
+    adapter = WSGIToASGI(app, websockets=0)
+    assert await echo_of(adapter, "hello") == ["accept", "send"]
+    assert len(threads) == 2
 
 
 # Hosts that do odd things

@@ -11,7 +11,7 @@ from flask import Blueprint, Flask, Response, request
 from flask.views import MethodView
 
 from bridge import WSGIToASGI
-from bridge.flask import Bridge, EventSource
+from bridge.flask import Bridge, EventSource, any_thread
 
 app = Flask(__name__)
 bridge = Bridge(app)
@@ -27,6 +27,7 @@ async def lifespan(app: Flask) -> AsyncIterator[dict[str, str]]:
 
 
 @app.before_request
+@any_thread
 def load_user() -> None:
     methods_seen.append(f"{request.method} {request.path}")
 
@@ -37,6 +38,7 @@ async def load_more() -> None:
 
 
 @app.teardown_appcontext
+@any_thread
 def give_back(error: BaseException | None) -> None:
     pass
 
@@ -47,11 +49,13 @@ def not_found(error: Exception) -> tuple[str, int]:
 
 
 @shop.url_value_preprocessor
+@any_thread
 def pull_language(endpoint: str | None, values: dict[str, Any] | None) -> None:
     pass
 
 
 @shop.after_request
+@any_thread
 def add_header(response: Response) -> Response:
     return response
 

@@ -16,6 +16,7 @@ import uvicorn
 
 from bridge.server.default_headers import DefaultHeaders
 from bridge.server.systemd import Notifier
+from bridge.wsgi_to_asgi.environ import MULTIPROCESS
 
 if TYPE_CHECKING:
     from bridge.server.serving import ServeConfig
@@ -99,6 +100,8 @@ class Server(uvicorn.Server):
         # In every scope, as its `state`. Not made before: a server is pickled to reach its process.
         self._adapters: WeakSet[WSGIToASGI] = WeakSet()
         self.lifespan.state["bridge.adapters"] = self._adapters
+        # A supervisor has two processes at work while it replaces one, even with --workers 1.
+        self.lifespan.state[MULTIPROCESS] = self._has_supervisor
         await super().startup(sockets)
         if not self.started:
             return  # the app's lifespan has failed

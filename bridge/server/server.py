@@ -15,6 +15,7 @@ from weakref import WeakSet
 import uvicorn
 
 from bridge.server.default_headers import DefaultHeaders
+from bridge.server.own_loggers import enable_own_loggers
 from bridge.server.systemd import Notifier
 from bridge.wsgi_to_asgi.environ import MULTIPROCESS
 
@@ -74,6 +75,7 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second; see uvicorn."""
         self._ticked_at = time.monotonic()
+        enable_own_loggers()  # the app may configure its logging late, as with its first request
         ends = await super().on_tick(counter)
         headers = self.server_state.default_headers
         if not isinstance(headers, DefaultHeaders):  # uvicorn makes them anew every second

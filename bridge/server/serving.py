@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from uvicorn.config import LOG_LEVELS, LOGGING_CONFIG, STARTUP_FAILURE
 from uvicorn.importer import ImportFromStringError
+from uvicorn.lifespan.on import LifespanOn, LifespanSendMessage
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -31,6 +32,7 @@ from bridge.server.debugging import check_addresses
 from bridge.server.forwarded import ClearForwarded
 from bridge.server.garbage import settle
 from bridge.server.metrics_endpoint import MetricsEndpoint, metrics_endpoint
+from bridge.server.own_loggers import enable_own_loggers
 from bridge.server.protocol import make_protocol
 from bridge.server.server import Server
 from bridge.server.sockets import address_of, bind, bind_all, inherited
@@ -82,6 +84,7 @@ class ServeConfig(uvicorn.Config):
     def configure_logging(self) -> None:
         """Set logging up as uvicorn does; `--log-level` holds for Bridge's messages, too."""
         super().configure_logging()
+        enable_own_loggers()  # a file of --log-config may not name them
         if self.log_level is not None:
             level = self.log_level
             logger.setLevel(LOG_LEVELS[level.lower()] if isinstance(level, str) else level)
@@ -108,6 +111,8 @@ class ServeConfig(uvicorn.Config):
             sys.exit(_report(BridgeError(f"uvicorn cannot be set up as the options say: {error}")))
         if self.ssl is not None:
             self._set_minimum_version(self.ssl)
+        if self.lifespan_class is LifespanOn:
+            self.lifespan_class = _Lifespan
         self.http_protocol_class = self._protocol_class(self.http_protocol_class)
         if self._application.is_ours and self.ws_protocol_class is WebSocketsSansIOProtocol:
             # Not for an app with middleware of its own, which may want to see each message.
@@ -180,6 +185,15 @@ class ServeConfig(uvicorn.Config):
         about_metrics = f" · metrics at {self.metrics_url}" if self.metrics_url else ""
         addresses = ", ".join(self.addresses)
         logger.info("%s · %s%s%s%s · Ctrl-C to stop", addresses, workers, debug, about_health, about_metrics)
+
+
+class _Lifespan(LifespanOn):
+    """The app's lifespan, which may configure the app's logging; how it went is said all the same."""
+
+    async def send(self, message: LifespanSendMessage) -> None:
+        """What the app says of it; see uvicorn."""
+        enable_own_loggers()
+        await super().send(message)
 
 
 def default_log_config(*, request_id: bool = False) -> dict[str, Any]:

@@ -72,8 +72,8 @@ class WSGIToASGI:
             Flask-SocketIO, each in a thread of its own. More are answered 503, at once. They need wsproto.
         lifespan: called with `app` when the host starts; returns an async context manager that lives as
             long as the server. What it yields, a mapping or None, is the ASGI lifespan state and in the
-            environ as `asgi.state`. `"bridge.multiprocess": False` in it says that one process serves the app,
-            for `wsgi.multiprocess`, which is true where nobody knows; `bridge serve` says it by itself.
+            environ as `asgi.state`. `"bridge.multiprocess": False` in it says that one process serves the
+            app, for `wsgi.multiprocess`, which is true where nobody knows; `bridge serve` says so itself.
         buffer_size: how many bytes of a response a slow client may be behind before the app has to wait.
         graceful_timeout: how many seconds a shutdown waits for background functions of the Flask extension.
         blocking_threshold: for how many seconds code may hold the event loop before a warning says where

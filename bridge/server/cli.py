@@ -17,6 +17,7 @@ from bridge.errors import BridgeError
 from bridge.server.app_errors import AppError, BrokenAppError
 from bridge.server.application import AdapterName, AsyncViews, ServeSettings, TLSVersionName, make_adapter
 from bridge.server.checking import check_app
+from bridge.server.clashes import check_names
 from bridge.server.contradictions import find_contradictions
 from bridge.server.debugging import check_processes
 from bridge.server.inspect_output import print_report, print_routes
@@ -114,9 +115,9 @@ def serve_command(context: click.Context, /, app: str | None, **options: Any) ->
 
     Without APP: FLASK_APP, wsgi.py or app.py, as Flask's own command does.
     """
-    sys.path.insert(0, options["app_dir"] or os.getcwd())
     target = app or _find_app(options)  # may read .env, so it comes first
     found = find_contradictions(settings_in_force(context), has_sockets=has_inherited(os.environ))
+    check_names(_app_dir(options))
     config = make_config(target, options)  # sets logging up
     for contradiction in found:
         logger.warning("%s", contradiction)
@@ -266,6 +267,7 @@ def make_settings(app: str | None, options: dict[str, Any]) -> ServeSettings:
     """What of it is Bridge's own. Arguments and errors as for `make_config`."""
     return ServeSettings(
         target=app or _find_app(options),
+        app_dir=_app_dir(options),
         factory=options["factory"],
         interface=INTERFACES[options["interface"]],
         adapter=cast(AdapterName, options["adapter"]),
@@ -331,10 +333,16 @@ def _config_options(options: dict[str, Any]) -> dict[str, Any]:
 
 def _load(settings: ServeSettings, options: dict[str, Any]) -> LoadedApp:
     """Load the app in this process, with the path and the variables that it would be served with."""
-    sys.path.insert(0, options["app_dir"] or os.getcwd())
+    check_names(_app_dir(options))
+    sys.path.insert(0, _app_dir(options))
     if options["env_file"] is not None:
         read_variables(options["env_file"])
     return load_app(settings.target, factory=settings.factory, interface=settings.interface)
+
+
+def _app_dir(options: dict[str, Any]) -> str:
+    """The folder to import the app from, before all others."""
+    return cast(str, options["app_dir"] or os.getcwd())
 
 
 def _find_app(options: dict[str, Any]) -> str:

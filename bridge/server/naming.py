@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bridge.server.app_errors import AppError
+from bridge.server.clashes import check_names
 
 __all__ = ["Target", "find_app", "find_app_and_variables", "parse_target", "read_variables"]
 
@@ -107,6 +108,7 @@ def _module_of_file(file: Path) -> str:
     while (folder / "__init__.py").is_file():
         parts.insert(0, folder.name)
         folder = folder.parent
+    check_names(str(folder))
     if sys.path[:1] != [str(folder)]:
         sys.path.insert(0, str(folder))
     return ".".join(parts)

@@ -28,6 +28,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from bridge.errors import BridgeError
 from bridge.server.app_errors import BrokenAppError
 from bridge.server.application import Application, ServeSettings, TLSVersionName, make_application
+from bridge.server.clashes import check_workers_start
 from bridge.server.debugging import check_addresses
 from bridge.server.forwarded import ClearForwarded
 from bridge.server.garbage import settle
@@ -82,7 +83,12 @@ class ServeConfig(uvicorn.Config):
         return self.should_reload or self.has_supervisor
 
     def configure_logging(self) -> None:
-        """Set logging up as uvicorn does; `--log-level` holds for Bridge's messages, too."""
+        """Set logging up as uvicorn does; `--log-level` holds for Bridge's messages, too.
+
+        It is the first step in each process, and may import what the app's folder has.
+        """
+        if self.settings.app_dir is not None and sys.path[:1] != [self.settings.app_dir]:
+            sys.path.insert(0, self.settings.app_dir)
         super().configure_logging()
         enable_own_loggers()  # a file of --log-config may not name them
         if self.log_level is not None:
@@ -276,7 +282,12 @@ def _made_paths(config: ServeConfig) -> list[str]:
 
 def _run(config: ServeConfig, sockets: list[socket.socket], metrics: MetricsEndpoint) -> int:
     if config.use_subprocess:
+        check_workers_start()
         config.log_addresses()
+        if config.settings.app_dir in sys.path:
+            # Workers begin with this process's path, and import the server's modules before the app's folder
+            # is on it: no module there can take the place of one of those.
+            sys.path.remove(config.settings.app_dir)
     if config.should_reload:
         Reloader(config, sockets, metrics).run()
         return 0

@@ -20,6 +20,7 @@ from bridge.interfaces import Interface
 from bridge.server.limits import Limits
 from bridge.server.operating_options import operating_options
 from bridge.server.settings import FileSettings, Kind, Setting, find_settings, nearest, read_settings
+from bridge.server.variables import FileVariables, read_variables
 
 __all__ = [
     "GROUPS",
@@ -29,6 +30,7 @@ __all__ = [
     "setting_parameters",
     "settings_in_force",
     "unknown_variables",
+    "variables_read",
 ]
 
 INTERFACES: dict[str, Interface | None] = {
@@ -118,14 +120,15 @@ _KINDS: dict[str, Kind] = {
     "boolean": "boolean",
 }
 
-# Where a context keeps what the file says.
+# Where a context keeps what files say.
 _FILE = "bridge.server.options.file"
+_VARIABLES = "bridge.server.options.variables"
 
 _Json: TypeAlias = str | int | float | bool | list[str] | None
 
 
 def setting_parameters(shown: Container[str] | None = None) -> list[click.Parameter]:
-    """The settings as parameters of a click command: the app, uvicorn's options, ours, and `--config`.
+    """The settings as parameters of a click command: `--config`, the app, uvicorn's options, and ours.
 
     Args:
         shown: the names of those that `--help` shows; None for all. The others are taken all the same.
@@ -150,7 +153,7 @@ def setting_parameters(shown: Container[str] | None = None) -> list[click.Parame
         callback=_read_file,
         help="The file of settings.  [default: bridge.toml, or else [tool.bridge] in pyproject.toml]",
     )
-    return [*parameters, config]
+    return [config, *parameters]  # the file may name another, of variables, which is read next
 
 
 class SettingsCommand(click.Command):
@@ -219,8 +222,8 @@ def settings_in_force(context: click.Context) -> list[InForce]:
     parameters = {parameter.name: parameter for parameter in context.command.params}
     order = ["app", *(name for names in GROUPS.values() for name in names), *parameters]
     settings = {setting.name: setting for setting in _settings_of(context.command.params)}
-    # What uvicorn takes where an option is not given and has no default, and may find in a file of variables.
-    unset = uvicorn.Config("", log_config=None, env_file=context.params["env_file"])
+    # What uvicorn takes where an option is not given and has no default.
+    unset = uvicorn.Config("", log_config=None)
     found = []
     for name in dict.fromkeys(order):
         if name not in settings or name not in context.params:
@@ -257,6 +260,11 @@ def _uvicorn_options() -> list[click.Parameter]:
         if parameter.name == "timeout_graceful_shutdown" and isinstance(parameter, click.Option):
             parameter.default = _GRACEFUL_SHUTDOWN
             parameter.show_default = True
+        if parameter.name == "env_file" and isinstance(parameter, click.Option):
+            parameter.help = "A file of variables, which may be settings, too.  [default: .env and .flaskenv]"
+            parameter.show_default = False
+            parameter.is_eager = True  # before variables are looked for
+            parameter.callback = _read_variables
         if parameter.name == "headers":
             parameter.callback = _check_headers
         options.append(parameter)
@@ -433,6 +441,22 @@ def _read_file(context: click.Context, parameter: click.Parameter, path: str | N
     return path
 
 
+def _read_variables(context: click.Context, parameter: click.Parameter, path: str | None) -> str | None:
+    """Read a file of variables, or those that Flask's own command reads: any setting may be in them."""
+    if not context.resilient_parsing:
+        found, hint = read_variables(path)
+        context.meta[_VARIABLES] = found
+        if hint is not None:
+            click.echo(f"bridge: {hint}", err=True)
+    return path
+
+
+def variables_read(context: click.Context) -> list[FileVariables]:
+    """The files of variables that were read for a parsed command line, and what they have set."""
+    found: list[FileVariables] = context.meta[_VARIABLES]
+    return found
+
+
 def _file_of(context: click.Context) -> FileSettings:
     found: FileSettings = context.meta[_FILE]
     return found
@@ -447,6 +471,4 @@ def _source(context: click.Context, parameter: click.Parameter) -> str:
         return _variable_in_force(parameter)
     if source is ParameterSource.DEFAULT_MAP:
         return _file_of(context).place(name)
-    # A file of variables is read after click has looked for them.
-    later = _LATER_VARIABLES.get(name, "")
-    return later if later in os.environ else "default"
+    return "default"

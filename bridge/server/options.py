@@ -19,6 +19,7 @@ from uvicorn.main import main as uvicorn_command
 from bridge.interfaces import Interface
 from bridge.server.limits import Limits
 from bridge.server.operating_options import operating_options
+from bridge.server.root_path import check_root_path
 from bridge.server.settings import FileSettings, Kind, Setting, find_settings, nearest, read_settings
 from bridge.server.variables import FileVariables, read_variables
 
@@ -109,8 +110,13 @@ _PREFIX = "BRIDGE_"
 # Seconds that requests in flight have to finish after a signal; uvicorn would wait for ever.
 _GRACEFUL_SHUTDOWN = 25
 
-# Variables that uvicorn reads later than its options. They must be known here to be stronger than a file.
-_LATER_VARIABLES = {"workers": "WEB_CONCURRENCY", "forwarded_allow_ips": "FORWARDED_ALLOW_IPS"}
+# Variables without a prefix. uvicorn reads two of them later than its options, and they must be known here to
+# be stronger than a file; the third is gunicorn's.
+_OTHER_VARIABLES = {
+    "workers": "WEB_CONCURRENCY",
+    "forwarded_allow_ips": "FORWARDED_ALLOW_IPS",
+    "root_path": "SCRIPT_NAME",
+}
 
 _KINDS: dict[str, Kind] = {
     "integer": "integer",
@@ -265,6 +271,9 @@ def _uvicorn_options() -> list[click.Parameter]:
             parameter.show_default = False
             parameter.is_eager = True  # before variables are looked for
             parameter.callback = _read_variables
+        if parameter.name == "root_path" and isinstance(parameter, click.Option):
+            parameter.help = "The path below which the app is served, whether a proxy takes it off or not."
+            parameter.callback = _check_root_path
         if parameter.name == "headers":
             parameter.callback = _check_headers
         options.append(parameter)
@@ -382,6 +391,13 @@ def _deadline(name: str, field: str, meaning: str) -> click.Option:
     )
 
 
+def _check_root_path(context: click.Context, parameter: click.Parameter, root_path: str) -> str:
+    try:
+        return check_root_path(root_path)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--root-path") from None
+
+
 def _check_headers(
     context: click.Context, parameter: click.Parameter, headers: Sequence[str]
 ) -> Sequence[str]:
@@ -400,8 +416,8 @@ def _keys(parameter: click.Parameter) -> tuple[str, ...]:
 def _variables(parameter: click.Parameter) -> list[str]:
     """The variables that may set a parameter, the strongest first."""
     ours = [_PREFIX + key.replace("-", "_").upper() for key in _keys(parameter)]
-    later = [_LATER_VARIABLES[parameter.name]] if parameter.name in _LATER_VARIABLES else []
-    return [*ours, *_names_of_variables(parameter), *later]
+    others = [_OTHER_VARIABLES[parameter.name]] if parameter.name in _OTHER_VARIABLES else []
+    return [*ours, *_names_of_variables(parameter), *others]
 
 
 def _names_of_variables(parameter: click.Parameter) -> list[str]:

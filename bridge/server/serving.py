@@ -35,6 +35,7 @@ from bridge.server.garbage import settle
 from bridge.server.metrics_endpoint import MetricsEndpoint, metrics_endpoint
 from bridge.server.own_loggers import enable_own_loggers
 from bridge.server.protocol import make_protocol
+from bridge.server.root_path import RootPath
 from bridge.server.server import Server
 from bridge.server.sockets import address_of, bind, bind_all, inherited
 from bridge.server.supervisors import Reloader, Workers, let_ctrl_c_through
@@ -129,6 +130,8 @@ class ServeConfig(uvicorn.Config):
             self.loaded_app = ClearForwarded(
                 self.loaded_app, lambda host: proxies is not None and host in proxies.trusted_hosts
             )
+        if self.root_path:
+            self.loaded_app = RootPath(self.loaded_app, self.root_path)
 
     def _set_minimum_version(self, context: ssl.SSLContext) -> None:
         try:

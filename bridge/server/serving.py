@@ -26,6 +26,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from bridge.errors import BridgeError
+from bridge.monkey_patching import describe_monkey_patching
 from bridge.server.app_errors import BrokenAppError
 from bridge.server.application import Application, ServeSettings, TLSVersionName, make_application
 from bridge.server.clashes import check_workers_start
@@ -160,6 +161,9 @@ class ServeConfig(uvicorn.Config):
         if self.settings.settle_gc:
             settle()
         logger.info("%s", self._application.description)
+        patching = describe_monkey_patching()
+        if patching is not None:
+            logger.warning("%s", patching)
         return lambda: self._application.asgi
 
     @property

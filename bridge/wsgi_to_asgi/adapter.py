@@ -18,6 +18,7 @@ from bridge.blocking import BlockingWatch
 from bridge.errors import BridgeError, WebSocketDisconnect
 from bridge.interfaces import is_async_callable, is_flask
 from bridge.lifespan import entered, serve_lifespan
+from bridge.monkey_patching import describe_monkey_patching
 from bridge.types import (
     AnyReceive,
     AnyScope,
@@ -366,11 +367,14 @@ class WSGIToASGI:
     def _tell_server(self, scope: HTTPScope) -> None:
         """Let a server know that wants to, as Bridge's does: it could not see an adapter within another app.
 
-        With the first request only, as with each it would cost 0.2 µs.
+        With the first request only, as with each it would cost 0.2 µs. On another server nobody but the
+        adapter says what monkey patching breaks.
         """
         adapters: weakref.WeakSet[WSGIToASGI] | None = scope.get("state", {}).get("bridge.adapters")
         if adapters is not None:
             adapters.add(self)
+        elif (patching := describe_monkey_patching()) is not None:
+            logger.warning("%s", patching)
 
     def _forget_pools(self) -> list[WorkerPool]:
         pools = [pool for pool in (self._pool, self._websocket_pool) if pool is not None]

@@ -460,9 +460,9 @@ def _read_file(context: click.Context, parameter: click.Parameter, path: str | N
 def _read_variables(context: click.Context, parameter: click.Parameter, path: str | None) -> str | None:
     """Read a file of variables, or those that Flask's own command reads: any setting may be in them."""
     if not context.resilient_parsing:
-        found, hint = read_variables(path)
+        found, hints = read_variables(path)
         context.meta[_VARIABLES] = found
-        if hint is not None:
+        for hint in hints:
             click.echo(f"bridge: {hint}", err=True)
     return path
 

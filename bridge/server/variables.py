@@ -25,7 +25,7 @@ class FileVariables:
     """The variables that were set by it, as they were not set before."""
 
 
-def read_variables(env_file: str | None) -> tuple[list[FileVariables], str | None]:
+def read_variables(env_file: str | None) -> tuple[list[FileVariables], list[str]]:
     """Put into the environment what files say, less the variables that are there already.
 
     Without a file that is named, `.env` and `.flaskenv` are read in the current folder or the nearest one
@@ -35,13 +35,14 @@ def read_variables(env_file: str | None) -> tuple[list[FileVariables], str | Non
         env_file: the file to read in their place.
 
     Returns:
-        what was read, and a hint for who has such files and not what reads them.
+        what was read, and why what was found was not: python-dotenv is not installed, or the file may not be
+        read. It may be somebody else's, in a folder above.
 
     Raises:
-        BridgeError: a file cannot be read, or python-dotenv is not installed, and the file was named.
+        BridgeError: the same of the file that was named; or a file makes no sense.
     """
     if env_file is None and is_on("FLASK_SKIP_DOTENV"):
-        return [], None
+        return [], []
     try:
         from dotenv import find_dotenv  # comes with uvicorn[standard]
     except ModuleNotFoundError:
@@ -49,11 +50,21 @@ def read_variables(env_file: str | None) -> tuple[list[FileVariables], str | Non
             raise BridgeError(f"--env-file needs python-dotenv, which is not installed: {_INSTALL}") from None
         found = [name for name in _FILES if os.path.isfile(name)]
         hint = f"{' and '.join(found)} cannot be read without python-dotenv: {_INSTALL}"
-        return [], hint if found else None
+        return [], [hint] if found else []
     if env_file is not None:
-        return [_read(env_file)], None
-    paths = [find_dotenv(name, usecwd=True) for name in _FILES]
-    return [_read(path) for path in paths if path], None
+        try:
+            return [_read(env_file)], []
+        except OSError as error:
+            raise BridgeError(_unreadable(env_file, error)) from None
+    read, hints = [], []
+    for name in _FILES:
+        path = find_dotenv(name, usecwd=True)
+        try:
+            if path:
+                read.append(_read(path))
+        except OSError as error:
+            hints.append(f"{_unreadable(path, error)}; going on without them")
+    return read, hints
 
 
 def is_on(name: str) -> bool:
@@ -67,10 +78,12 @@ def _read(file: str) -> FileVariables:
     before = set(os.environ)
     try:
         load_dotenv(file, encoding="utf-8")
-    except OSError as error:
-        raise BridgeError(f"cannot read the variables in {file}: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise BridgeError(f"cannot read the variables in {file}: it is not UTF-8") from None
     except ValueError as error:  # a NUL, which no variable can have
         raise BridgeError(f"cannot read the variables in {file}: {error}") from None
     return FileVariables(file, tuple(sorted(set(os.environ) - before)))
+
+
+def _unreadable(file: str, error: OSError) -> str:
+    return f"cannot read the variables in {file}: {error.strerror or error}"

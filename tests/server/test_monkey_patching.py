@@ -11,6 +11,7 @@ import pytest
 
 from bridge import WSGIToASGI
 from bridge.testing import Client
+from bridge.types import StartResponse, WSGIEnvironment
 from tests.server.command import Serving
 
 PORT = ("--port", "0")
@@ -116,10 +117,10 @@ async def test_the_adapter_says_it_on_other_servers(
     """With the first request, once."""
     for name in ("gevent.monkey", "eventlet.patcher"):
         monkeypatch.delitem(sys.modules, name, raising=False)
-    monkeypatch.setitem(sys.modules, module, fake)  # type: ignore[arg-type]  # all that is asked of it
+    monkeypatch.setitem(sys.modules, module, fake)
 
-    def app(environ: object, start_response: object) -> list[bytes]:
-        start_response("200 OK", [])  # type: ignore[operator]
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        start_response("200 OK", [])
         return [b"answered"]
 
     with caplog.at_level(logging.WARNING, "bridge"):

@@ -160,3 +160,14 @@ def test_what_cannot_be_read_is_named(folder: Path, text: bytes, why: str) -> No
     (folder / ".env").write_bytes(text)
     code, _, err = run("serve", "app:app", *PORT, cwd=folder)
     assert (code, err) == (3, f"bridge: cannot read the variables in {folder}/.env: {why}\n")
+
+
+def test_one_that_may_not_be_read_is_named(folder: Path) -> None:
+    """An error where it was asked for; one that was found may be somebody else's."""
+    (folder / ".env").unlink()
+    (folder / ".env").symlink_to("/proc/self/mem")  # which even root cannot read at its beginning
+    why = f"bridge: cannot read the variables in {folder}/.env: Input/output error"
+    code, out, err = run("config", "app:app", cwd=folder)
+    assert (code, err) == (0, f"{why}; going on without them\n")
+    code, out, err = run("config", "app:app", "--env-file", f"{folder}/.env", cwd=folder)
+    assert (code, out, err) == (3, "", f"{why}\n")

@@ -47,6 +47,8 @@ class ServeSettings:
     """What `bridge serve` adds to uvicorn's settings. Travels to worker processes by pickle."""
 
     target: str
+    app_dir: str | None = None
+    """The folder to import the app from, before all others; None for none."""
     factory: bool = False
     interface: Interface | None = None
     adapter: AdapterName = "bridge"

@@ -17,13 +17,14 @@ from bridge.errors import BridgeError
 from bridge.server.app_errors import AppError, BrokenAppError
 from bridge.server.application import AdapterName, ServeSettings, TLSVersionName, make_adapter
 from bridge.server.checking import check_app
+from bridge.server.clashes import check_names
 from bridge.server.contradictions import find_contradictions
 from bridge.server.debugging import check_processes
 from bridge.server.inspect_output import print_report, print_routes
 from bridge.server.inspecting import list_routes
 from bridge.server.limits import Limits
 from bridge.server.loading import LoadedApp, load_app
-from bridge.server.naming import find_app_and_variables, read_variables
+from bridge.server.naming import find_app
 from bridge.server.options import (
     INTERFACES,
     InForce,
@@ -31,9 +32,11 @@ from bridge.server.options import (
     setting_parameters,
     settings_in_force,
     unknown_variables,
+    variables_read,
 )
 from bridge.server.serving import STARTUP_FAILURE, ServeConfig, default_log_config, serve
 from bridge.server.sockets import has_inherited
+from bridge.server.variables import FileVariables, is_on
 from bridge.types import AsyncViews
 
 __all__ = ["bridge", "make_config", "make_settings"]
@@ -115,10 +118,12 @@ def serve_command(context: click.Context, /, app: str | None, **options: Any) ->
 
     Without APP: FLASK_APP, wsgi.py or app.py, as Flask's own command does.
     """
-    sys.path.insert(0, options["app_dir"] or os.getcwd())
-    target = app or _find_app(options)  # may read .env, so it comes first
+    target = app or _find_app(options)
     found = find_contradictions(settings_in_force(context), has_sockets=has_inherited(os.environ))
+    check_names(_app_dir(options))
     config = make_config(target, options)  # sets logging up
+    if options["env_file"] is None:  # else uvicorn says so
+        _tell_variables(variables_read(context), debug=options["debug"])
     for contradiction in found:
         logger.warning("%s", contradiction)
     sys.exit(serve(config))
@@ -138,7 +143,7 @@ def config_command(context: click.Context, /, as_json: bool, app: str | None, **
 
     Settings at their default come last.
     """
-    found = None if app is not None else _found_app(options)  # may read .env, so it comes first
+    found = None if app is not None else _found_app(options)
     rows = settings_in_force(context)
     if found is not None:
         rows = [found, *rows[1:]]
@@ -191,7 +196,7 @@ def check_command(
     Flask app that have no arguments, 50 at most. Settings that contradict each other are said, too. The exit
     code is 1 if there are any, or violations. APP is what `bridge serve` takes.
     """
-    settings = make_settings(app, options)  # may read .env, so it comes first
+    settings = make_settings(app, options)
     contradictions = find_contradictions(settings_in_force(context))
     loaded = _load(settings, options)
     report = check_app(loaded, adapt=lambda wsgi_app: make_adapter(wsgi_app, settings), timeout=timeout)
@@ -267,6 +272,7 @@ def make_settings(app: str | None, options: dict[str, Any]) -> ServeSettings:
     """What of it is Bridge's own. Arguments and errors as for `make_config`."""
     return ServeSettings(
         target=app or _find_app(options),
+        app_dir=_app_dir(options),
         factory=options["factory"],
         interface=INTERFACES[options["interface"]],
         adapter=cast(AdapterName, options["adapter"]),
@@ -331,15 +337,30 @@ def _config_options(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _load(settings: ServeSettings, options: dict[str, Any]) -> LoadedApp:
-    """Load the app in this process, with the path and the variables that it would be served with."""
-    sys.path.insert(0, options["app_dir"] or os.getcwd())
-    if options["env_file"] is not None:
-        read_variables(options["env_file"])
+    """Load the app in this process, with the path that it would be served with."""
+    check_names(_app_dir(options))
+    sys.path.insert(0, _app_dir(options))
     return load_app(settings.target, factory=settings.factory, interface=settings.interface)
 
 
+def _tell_variables(files: list[FileVariables], *, debug: bool) -> None:
+    """Say which files of variables were read: they may be left over from development."""
+    for each in files:
+        logger.info("variables from %s: %d", each.file, len(each.names))
+        if "FLASK_DEBUG" in each.names and is_on("FLASK_DEBUG") and not debug:
+            logger.warning(
+                "FLASK_DEBUG in %s has a Flask app in debug mode, in which its own error pages are not shown",
+                each.file,
+            )
+
+
+def _app_dir(options: dict[str, Any]) -> str:
+    """The folder to import the app from, before all others."""
+    return cast(str, options["app_dir"] or os.getcwd())
+
+
 def _find_app(options: dict[str, Any]) -> str:
-    return find_app_and_variables(options["app_dir"], options["env_file"])
+    return find_app(options["app_dir"] or ".")
 
 
 def _found_app(options: dict[str, Any]) -> InForce:

@@ -16,6 +16,7 @@ from typing import Any, cast
 from bridge.interfaces import Interface, detect_interface, is_async_callable
 from bridge.server.app_errors import AppError, BrokenAppError
 from bridge.server.naming import Target, parse_target
+from bridge.server.own_loggers import enable_own_loggers
 
 __all__ = ["LoadedApp", "load_app", "load_function"]
 
@@ -71,6 +72,7 @@ def load_app(target: str, *, factory: bool = False, interface: Interface | None 
     if not expression.endswith(")") and (factory or _is_factory(app)):
         name += "()"
         app = _call(app, (), {}, name)
+    enable_own_loggers()
     if not callable(app):
         raise AppError(f"{name} is of type {type(app).__name__}, which is not callable, and so not an app")
     return LoadedApp(app, _interface_of(app, name, interface), name)
@@ -87,6 +89,7 @@ def load_function(target: str) -> Callable[..., Any]:
     if not named.expression:
         raise AppError(f"{target!r} names a module; a function in it is expected, as {target}:function")
     function = _evaluate(_import(named), named.expression)
+    enable_own_loggers()
     if not callable(function):
         raise AppError(f"{target!r} is of type {type(function).__name__}; a function is expected")
     return cast(Callable[..., Any], function)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bridge.server.app_errors import AppError
+from bridge.server.clashes import check_names
 
-__all__ = ["Target", "find_app", "find_app_and_variables", "parse_target", "read_variables"]
+__all__ = ["Target", "find_app", "parse_target"]
 
 # The modules Flask's own command looks for, in its order.
 _MODULES = ("wsgi", "app")
@@ -22,35 +23,6 @@ class Target:
     """Where the module has to come from, if a path was given."""
     expression: str
     """The attribute or the call of a factory; empty if none was given."""
-
-
-def find_app_and_variables(folder: str, env_file: str | None = None) -> str:
-    """`find_app`, after the variables have been read that Flask's own command reads: .env and .flaskenv.
-
-    Args:
-        folder: where to look for a module; empty for the current folder.
-        env_file: a file of variables to read in their place.
-
-    Raises:
-        AppError: there is no app to be found.
-    """
-    if env_file is not None:
-        read_variables(env_file)  # uvicorn reads it as well, but later
-    elif not os.environ.get("FLASK_SKIP_DOTENV"):
-        from dotenv import find_dotenv  # comes with uvicorn[standard]
-
-        for name in (".env", ".flaskenv"):
-            found = find_dotenv(name, usecwd=True)
-            if found:
-                read_variables(found)
-    return find_app(folder or ".")
-
-
-def read_variables(file: str) -> None:
-    """Put a file's variables into the environment, less those that are there already."""
-    from dotenv import load_dotenv  # comes with uvicorn[standard]
-
-    load_dotenv(file)
 
 
 def find_app(folder: str = ".") -> str:
@@ -107,6 +79,7 @@ def _module_of_file(file: Path) -> str:
     while (folder / "__init__.py").is_file():
         parts.insert(0, folder.name)
         folder = folder.parent
+    check_names(str(folder))
     if sys.path[:1] != [str(folder)]:
         sys.path.insert(0, str(folder))
     return ".".join(parts)

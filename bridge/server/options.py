@@ -19,7 +19,9 @@ from uvicorn.main import main as uvicorn_command
 from bridge.interfaces import Interface
 from bridge.server.limits import Limits
 from bridge.server.operating_options import operating_options
+from bridge.server.root_path import check_root_path
 from bridge.server.settings import FileSettings, Kind, Setting, find_settings, nearest, read_settings
+from bridge.server.variables import FileVariables, read_variables
 
 __all__ = [
     "GROUPS",
@@ -29,6 +31,7 @@ __all__ = [
     "setting_parameters",
     "settings_in_force",
     "unknown_variables",
+    "variables_read",
 ]
 
 INTERFACES: dict[str, Interface | None] = {
@@ -107,8 +110,13 @@ _PREFIX = "BRIDGE_"
 # Seconds that requests in flight have to finish after a signal; uvicorn would wait for ever.
 _GRACEFUL_SHUTDOWN = 25
 
-# Variables that uvicorn reads later than its options. They must be known here to be stronger than a file.
-_LATER_VARIABLES = {"workers": "WEB_CONCURRENCY", "forwarded_allow_ips": "FORWARDED_ALLOW_IPS"}
+# Variables without a prefix. uvicorn reads two of them later than its options, and they must be known here to
+# be stronger than a file; the third is gunicorn's.
+_OTHER_VARIABLES = {
+    "workers": "WEB_CONCURRENCY",
+    "forwarded_allow_ips": "FORWARDED_ALLOW_IPS",
+    "root_path": "SCRIPT_NAME",
+}
 
 _KINDS: dict[str, Kind] = {
     "integer": "integer",
@@ -118,14 +126,15 @@ _KINDS: dict[str, Kind] = {
     "boolean": "boolean",
 }
 
-# Where a context keeps what the file says.
+# Where a context keeps what files say.
 _FILE = "bridge.server.options.file"
+_VARIABLES = "bridge.server.options.variables"
 
 _Json: TypeAlias = str | int | float | bool | list[str] | None
 
 
 def setting_parameters(shown: Container[str] | None = None) -> list[click.Parameter]:
-    """The settings as parameters of a click command: the app, uvicorn's options, ours, and `--config`.
+    """The settings as parameters of a click command: `--config`, the app, uvicorn's options, and ours.
 
     Args:
         shown: the names of those that `--help` shows; None for all. The others are taken all the same.
@@ -150,7 +159,7 @@ def setting_parameters(shown: Container[str] | None = None) -> list[click.Parame
         callback=_read_file,
         help="The file of settings.  [default: bridge.toml, or else [tool.bridge] in pyproject.toml]",
     )
-    return [*parameters, config]
+    return [config, *parameters]  # the file may name another, of variables, which is read next
 
 
 class SettingsCommand(click.Command):
@@ -219,8 +228,8 @@ def settings_in_force(context: click.Context) -> list[InForce]:
     parameters = {parameter.name: parameter for parameter in context.command.params}
     order = ["app", *(name for names in GROUPS.values() for name in names), *parameters]
     settings = {setting.name: setting for setting in _settings_of(context.command.params)}
-    # What uvicorn takes where an option is not given and has no default, and may find in a file of variables.
-    unset = uvicorn.Config("", log_config=None, env_file=context.params["env_file"])
+    # What uvicorn takes where an option is not given and has no default.
+    unset = uvicorn.Config("", log_config=None)
     found = []
     for name in dict.fromkeys(order):
         if name not in settings or name not in context.params:
@@ -257,6 +266,14 @@ def _uvicorn_options() -> list[click.Parameter]:
         if parameter.name == "timeout_graceful_shutdown" and isinstance(parameter, click.Option):
             parameter.default = _GRACEFUL_SHUTDOWN
             parameter.show_default = True
+        if parameter.name == "env_file" and isinstance(parameter, click.Option):
+            parameter.help = "A file of variables, which may be settings, too.  [default: .env and .flaskenv]"
+            parameter.show_default = False
+            parameter.is_eager = True  # before variables are looked for
+            parameter.callback = _read_variables
+        if parameter.name == "root_path" and isinstance(parameter, click.Option):
+            parameter.help = "The path below which the app is served, whether a proxy takes it off or not."
+            parameter.callback = _check_root_path
         if parameter.name == "headers":
             parameter.callback = _check_headers
         options.append(parameter)
@@ -376,6 +393,13 @@ def _deadline(name: str, field: str, meaning: str) -> click.Option:
     )
 
 
+def _check_root_path(context: click.Context, parameter: click.Parameter, root_path: str) -> str:
+    try:
+        return check_root_path(root_path)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--root-path") from None
+
+
 def _check_headers(
     context: click.Context, parameter: click.Parameter, headers: Sequence[str]
 ) -> Sequence[str]:
@@ -394,8 +418,8 @@ def _keys(parameter: click.Parameter) -> tuple[str, ...]:
 def _variables(parameter: click.Parameter) -> list[str]:
     """The variables that may set a parameter, the strongest first."""
     ours = [_PREFIX + key.replace("-", "_").upper() for key in _keys(parameter)]
-    later = [_LATER_VARIABLES[parameter.name]] if parameter.name in _LATER_VARIABLES else []
-    return [*ours, *_names_of_variables(parameter), *later]
+    others = [_OTHER_VARIABLES[parameter.name]] if parameter.name in _OTHER_VARIABLES else []
+    return [*ours, *_names_of_variables(parameter), *others]
 
 
 def _names_of_variables(parameter: click.Parameter) -> list[str]:
@@ -435,6 +459,22 @@ def _read_file(context: click.Context, parameter: click.Parameter, path: str | N
     return path
 
 
+def _read_variables(context: click.Context, parameter: click.Parameter, path: str | None) -> str | None:
+    """Read a file of variables, or those that Flask's own command reads: any setting may be in them."""
+    if not context.resilient_parsing:
+        found, hints = read_variables(path)
+        context.meta[_VARIABLES] = found
+        for hint in hints:
+            click.echo(f"bridge: {hint}", err=True)
+    return path
+
+
+def variables_read(context: click.Context) -> list[FileVariables]:
+    """The files of variables that were read for a parsed command line, and what they have set."""
+    found: list[FileVariables] = context.meta[_VARIABLES]
+    return found
+
+
 def _file_of(context: click.Context) -> FileSettings:
     found: FileSettings = context.meta[_FILE]
     return found
@@ -449,6 +489,4 @@ def _source(context: click.Context, parameter: click.Parameter) -> str:
         return _variable_in_force(parameter)
     if source is ParameterSource.DEFAULT_MAP:
         return _file_of(context).place(name)
-    # A file of variables is read after click has looked for them.
-    later = _LATER_VARIABLES.get(name, "")
-    return later if later in os.environ else "default"
+    return "default"

@@ -15,7 +15,9 @@ from weakref import WeakSet
 import uvicorn
 
 from bridge.server.default_headers import DefaultHeaders
+from bridge.server.own_loggers import enable_own_loggers
 from bridge.server.systemd import Notifier
+from bridge.wsgi_to_asgi.environ import MULTIPROCESS
 
 if TYPE_CHECKING:
     from bridge.server.serving import ServeConfig
@@ -73,6 +75,7 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second; see uvicorn."""
         self._ticked_at = time.monotonic()
+        enable_own_loggers()  # the app may configure its logging late, as with its first request
         ends = await super().on_tick(counter)
         headers = self.server_state.default_headers
         if not isinstance(headers, DefaultHeaders):  # uvicorn makes them anew every second
@@ -99,6 +102,8 @@ class Server(uvicorn.Server):
         # In every scope, as its `state`. Not made before: a server is pickled to reach its process.
         self._adapters: WeakSet[WSGIToASGI] = WeakSet()
         self.lifespan.state["bridge.adapters"] = self._adapters
+        # A supervisor has two processes at work while it replaces one, even with --workers 1.
+        self.lifespan.state[MULTIPROCESS] = self._has_supervisor
         await super().startup(sockets)
         if not self.started:
             return  # the app's lifespan has failed

@@ -20,18 +20,23 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from uvicorn.config import LOG_LEVELS, LOGGING_CONFIG, STARTUP_FAILURE
 from uvicorn.importer import ImportFromStringError
+from uvicorn.lifespan.on import LifespanOn, LifespanSendMessage
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from bridge.errors import BridgeError
+from bridge.monkey_patching import describe_monkey_patching
 from bridge.server.app_errors import BrokenAppError
 from bridge.server.application import Application, ServeSettings, TLSVersionName, make_application
+from bridge.server.clashes import check_workers_start
 from bridge.server.debugging import check_addresses
 from bridge.server.forwarded import ClearForwarded
 from bridge.server.garbage import settle
 from bridge.server.metrics_endpoint import MetricsEndpoint, metrics_endpoint
+from bridge.server.own_loggers import enable_own_loggers
 from bridge.server.protocol import make_protocol
+from bridge.server.root_path import RootPath
 from bridge.server.server import Server
 from bridge.server.sockets import address_of, bind, bind_all, inherited
 from bridge.server.supervisors import Reloader, Workers, let_ctrl_c_through
@@ -80,8 +85,14 @@ class ServeConfig(uvicorn.Config):
         return self.should_reload or self.has_supervisor
 
     def configure_logging(self) -> None:
-        """Set logging up as uvicorn does; `--log-level` holds for Bridge's messages, too."""
+        """Set logging up as uvicorn does; `--log-level` holds for Bridge's messages, too.
+
+        It is the first step in each process, and may import what the app's folder has.
+        """
+        if self.settings.app_dir is not None and sys.path[:1] != [self.settings.app_dir]:
+            sys.path.insert(0, self.settings.app_dir)
         super().configure_logging()
+        enable_own_loggers()  # a file of --log-config may not name them
         if self.log_level is not None:
             level = self.log_level
             logger.setLevel(LOG_LEVELS[level.lower()] if isinstance(level, str) else level)
@@ -108,6 +119,8 @@ class ServeConfig(uvicorn.Config):
             sys.exit(_report(BridgeError(f"uvicorn cannot be set up as the options say: {error}")))
         if self.ssl is not None:
             self._set_minimum_version(self.ssl)
+        if self.lifespan_class is LifespanOn:
+            self.lifespan_class = _Lifespan
         self.http_protocol_class = self._protocol_class(self.http_protocol_class)
         if self._application.is_ours and self.ws_protocol_class is WebSocketsSansIOProtocol:
             # Not for an app with middleware of its own, which may want to see each message.
@@ -118,6 +131,8 @@ class ServeConfig(uvicorn.Config):
             self.loaded_app = ClearForwarded(
                 self.loaded_app, lambda host: proxies is not None and host in proxies.trusted_hosts
             )
+        if self.root_path:
+            self.loaded_app = RootPath(self.loaded_app, self.root_path)
 
     def _set_minimum_version(self, context: ssl.SSLContext) -> None:
         try:
@@ -146,6 +161,9 @@ class ServeConfig(uvicorn.Config):
         if self.settings.settle_gc:
             settle()
         logger.info("%s", self._application.description)
+        patching = describe_monkey_patching()
+        if patching is not None:
+            logger.warning("%s", patching)
         return lambda: self._application.asgi
 
     @property
@@ -180,6 +198,15 @@ class ServeConfig(uvicorn.Config):
         about_metrics = f" · metrics at {self.metrics_url}" if self.metrics_url else ""
         addresses = ", ".join(self.addresses)
         logger.info("%s · %s%s%s%s · Ctrl-C to stop", addresses, workers, debug, about_health, about_metrics)
+
+
+class _Lifespan(LifespanOn):
+    """The app's lifespan, which may configure the app's logging; how it went is said all the same."""
+
+    async def send(self, message: LifespanSendMessage) -> None:
+        """What the app says of it; see uvicorn."""
+        enable_own_loggers()
+        await super().send(message)
 
 
 def default_log_config(*, request_id: bool = False) -> dict[str, Any]:
@@ -262,7 +289,12 @@ def _made_paths(config: ServeConfig) -> list[str]:
 
 def _run(config: ServeConfig, sockets: list[socket.socket], metrics: MetricsEndpoint) -> int:
     if config.use_subprocess:
+        check_workers_start()
         config.log_addresses()
+        if config.settings.app_dir in sys.path:
+            # Workers begin with this process's path, and import the server's modules before the app's folder
+            # is on it: no module there can take the place of one of those.
+            sys.path.remove(config.settings.app_dir)
     if config.should_reload:
         Reloader(config, sockets, metrics).run()
         return 0

@@ -18,6 +18,7 @@ from bridge.blocking import BlockingWatch
 from bridge.errors import BridgeError, Overloaded, WebSocketDisconnect
 from bridge.interfaces import is_async_callable, is_flask
 from bridge.lifespan import entered, serve_lifespan
+from bridge.monkey_patching import describe_monkey_patching
 from bridge.types import (
     AnyReceive,
     AnyScope,
@@ -74,7 +75,8 @@ class WSGIToASGI:
             Flask-SocketIO, each in a thread of its own. More are answered 503, at once. They need wsproto.
         lifespan: called with `app` when the host starts; returns an async context manager that lives as
             long as the server. What it yields, a mapping or None, is the ASGI lifespan state and in the
-            environ as `asgi.state`.
+            environ as `asgi.state`. `"bridge.multiprocess": False` in it says that one process serves the
+            app, for `wsgi.multiprocess`, which is true where nobody knows; `bridge serve` says so itself.
         buffer_size: how many bytes of a response a slow client may be behind before the app has to wait.
         graceful_timeout: how many seconds a shutdown waits for background functions of the Flask extension.
         blocking_threshold: for how many seconds code may hold the event loop before a warning says where
@@ -413,11 +415,14 @@ class WSGIToASGI:
     def _tell_server(self, scope: HTTPScope) -> None:
         """Let a server know that wants to, as Bridge's does: it could not see an adapter within another app.
 
-        With the first request only, as with each it would cost 0.2 µs.
+        With the first request only, as with each it would cost 0.2 µs. On another server nobody but the
+        adapter says what monkey patching breaks.
         """
         adapters: weakref.WeakSet[WSGIToASGI] | None = scope.get("state", {}).get("bridge.adapters")
         if adapters is not None:
             adapters.add(self)
+        elif (patching := describe_monkey_patching()) is not None:
+            logger.warning("%s", patching)
 
     def _forget_pools(self) -> list[WorkerPool]:
         pools = [pool for pool in (self._pool, self._websocket_pool) if pool is not None]

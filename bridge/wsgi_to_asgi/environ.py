@@ -18,7 +18,13 @@ from urllib.parse import unquote_to_bytes
 
 from bridge.types import WSGIEnvironment, WWWScope
 
-__all__ = ["build_environ"]
+__all__ = ["MULTIPROCESS", "build_environ"]
+
+MULTIPROCESS = "bridge.multiprocess"
+"""The key of the lifespan state that says whether other processes serve the app, too (`wsgi.multiprocess`).
+
+`bridge serve` sets it. On other hosts an app's lifespan may, as only those who start the host know.
+"""
 
 _URL_SCHEMES = {"ws": "http", "wss": "https"}
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
@@ -26,7 +32,7 @@ _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _CONSTANTS: WSGIEnvironment = {
     "wsgi.version": (1, 0),
     "wsgi.multithread": True,
-    # Not known from here, and the value that promises less is the safe one.
+    # Where nobody says how many processes there are, the value that promises less is the safe one.
     "wsgi.multiprocess": True,
     "wsgi.run_once": False,
 }
@@ -54,7 +60,8 @@ def build_environ(
 
     Returns:
         A new dict with every key PEP 3333 requires, `wsgi.input_terminated` for a body without a length,
-        `asgi.scope` and `asgi.state`. REMOTE_ADDR, REMOTE_PORT, REQUEST_URI and RAW_URI are set where the
+        `asgi.scope` and `asgi.state`. `wsgi.multiprocess` is what the state says under `MULTIPROCESS`, or
+        true. REMOTE_ADDR, REMOTE_PORT, REQUEST_URI and RAW_URI are set where the
         host knows them.
     """
     environ = _CONSTANTS.copy()
@@ -87,7 +94,10 @@ def build_environ(
         environ["wsgi.input_terminated"] = True
     environ["asgi.scope"] = scope
     host_state = scope.get("state")
-    environ["asgi.state"] = {**(host_state or {}), **state} if state or host_state is None else host_state
+    known = {**(host_state or {}), **state} if state or host_state is None else host_state
+    environ["asgi.state"] = known
+    if MULTIPROCESS in known:
+        environ["wsgi.multiprocess"] = bool(known[MULTIPROCESS])
     return environ
 
 

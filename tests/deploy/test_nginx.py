@@ -7,7 +7,7 @@ import re
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,8 +38,8 @@ http {{
 
 
 @contextlib.contextmanager
-def nginx(folder: Path, upstream: Path) -> Iterator[int]:
-    """nginx on a free port, in front of a unix socket."""
+def nginx(folder: Path, upstream: Path, changes: Mapping[str, str] | None = None) -> Iterator[int]:
+    """nginx on a free port, in front of a unix socket; the file may have changes, each in one place."""
     path = find_program("nginx", package="Debian's nginx")
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
@@ -48,6 +48,7 @@ def nginx(folder: Path, upstream: Path) -> Iterator[int]:
             "listen 80;": f"listen 127.0.0.1:{port};",
             "listen [::]:80;": "",
             "unix:/run/bridge.sock": f"unix:{upstream}",
+            **(changes or {}),
         }.items():
             assert configuration.count(written) == 1
             configuration = configuration.replace(written, here)
@@ -146,6 +147,30 @@ def test_an_upload_that_is_too_large_does_not_come_to_the_server(site: Site) -> 
     response = site.client.post("/size", content=bytes(16 * 1024 * 1024 + 1))
     assert response.status_code == 413
     assert "nginx" in response.text
+
+
+BELOW = {"left": "proxy_pass http://bridge;", "taken off": "proxy_pass http://bridge/;"}
+
+
+@pytest.mark.parametrize("passing", BELOW.values(), ids=BELOW.keys())
+def test_an_app_below_a_path(tmp_path: Path, passing: str) -> None:
+    """nginx may take the path off, by a slash after the upstream's name, or not."""
+    path = tmp_path / "socket"
+    written = "location / {\n        proxy_pass http://bridge;"
+    changes = {written: f"location /shop/-/ {{ return 404; }}\n    location /shop/ {{\n        {passing}"}
+    arguments = ["app:app", *unit_arguments()[1:], "--workers", "1", "--uds", str(path)]
+    with (
+        Serving(*arguments, "--root-path", "/shop", cwd=APPS),
+        nginx(tmp_path, path, changes) as port,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client,
+    ):
+        headers = {"Host": "shop.example", "SCRIPT_NAME": "/evil"}
+        response = client.get("/shop/", headers=headers)
+        assert (response.status_code, response.json()["url"]) == (200, "http://shop.example/shop/")
+        assert client.post("/shop/size", content=b"123").text == "3"
+        with client.stream("GET", "/shop/source") as stream:  # on the event loop
+            assert next(stream.iter_lines()) == "data: 1"
+        assert client.get("/shop/-/health/ready").status_code == 404
 
 
 def test_a_restart_behind_a_socket_that_stays_open_is_not_noticed(tmp_path: Path) -> None:

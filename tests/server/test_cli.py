@@ -88,6 +88,8 @@ def _given(option: click.Option, file: Path) -> list[str]:
         return [option.opts[0], str(file.parent if option.name == "reload_dirs" else file)]
     if option.name == "uds_mode":
         return [option.opts[0], "660"]
+    if option.name == "root_path":
+        return [option.opts[0], "/some"]
     by_type = {"integer": "7", "float": "1.5", "boolean": "false", "text": "X-Some:text"}
     return [option.opts[0], by_type[option.type.name.removesuffix(" range")]]
 
@@ -352,6 +354,8 @@ def test_the_strongest_word_holds(
         ({"WEB_CONCURRENCY": "3"}, "workers", 3, "WEB_CONCURRENCY"),
         ({"UVICORN_WORKERS": "2", "WEB_CONCURRENCY": "3"}, "workers", 2, "UVICORN_WORKERS"),
         ({"FORWARDED_ALLOW_IPS": "*"}, "forwarded-allow-ips", "*", "FORWARDED_ALLOW_IPS"),
+        ({"SCRIPT_NAME": "/shop"}, "root-path", "/shop", "SCRIPT_NAME"),
+        ({"UVICORN_ROOT_PATH": "/a", "SCRIPT_NAME": "/b"}, "root-path", "/a", "UVICORN_ROOT_PATH"),
         ({"BRIDGE_APP": "shop:app"}, "app", "shop:app", "BRIDGE_APP"),
         ({"BRIDGE_SETTLE_GC": "no"}, "settle-gc", False, "BRIDGE_SETTLE_GC"),
         ({"BRIDGE_HEADER": "A:1 B:2"}, "header", ["A:1", "B:2"], "BRIDGE_HEADER"),

@@ -404,6 +404,29 @@ def test_state(of_host: dict[str, Any] | None, of_app: dict[str, Any], expected:
     assert environ_of(scope, of_app)["asgi.state"] == expected
 
 
+MULTIPROCESS = [
+    # (what is known, the state of the host, the state of the app, wsgi.multiprocess)
+    ("nobody says", None, {}, True),
+    ("nobody says, with state", {"a": 1}, {"b": 1}, True),
+    ("one process, by the host", {"bridge.multiprocess": False}, {}, False),
+    ("several, by the host", {"bridge.multiprocess": True}, {}, True),
+    ("one process, by the app", None, {"bridge.multiprocess": False}, False),
+    ("the app knows better", {"bridge.multiprocess": True}, {"bridge.multiprocess": False}, False),
+    ("not a bool", {"bridge.multiprocess": 0}, {}, False),
+]
+
+
+@pytest.mark.parametrize(
+    ("of_host", "of_app", "expected"), [row[1:] for row in MULTIPROCESS], ids=[row[0] for row in MULTIPROCESS]
+)
+def test_multiprocess_is_true_unless_somebody_knows_better(
+    of_host: dict[str, Any] | None, of_app: dict[str, Any], expected: bool
+) -> None:
+    """PEP 3333, "environ Variables"; true promises less."""
+    scope = http_scope() if of_host is None else http_scope(state=of_host)
+    assert environ_of(scope, of_app)["wsgi.multiprocess"] is expected
+
+
 def test_state_of_one_request_is_not_that_of_the_next() -> None:
     """The ASGI spec has every request get a shallow copy."""
     state = {"a": 1}

@@ -11,6 +11,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from inspect import isawaitable
 from typing import Any, Protocol, TypeVar
 
 from bridge.errors import ApplicationError, ClientDisconnected
@@ -186,9 +187,10 @@ def _iterator(chunks: Iterable[bytes]) -> Iterator[bytes]:
     except TypeError:
         if hasattr(type(chunks), "__iter__"):
             raise
+        advice = "; an ASGI app is served with --interface asgi" if isawaitable(chunks) else ""
         raise ApplicationError(
             f"the app returned a value of type {type(chunks).__name__}, which is not an iterable of bytes "
-            '(PEP 3333, "The Application/Framework Side")'
+            f'(PEP 3333, "The Application/Framework Side"){advice}'
         ) from None
 
 

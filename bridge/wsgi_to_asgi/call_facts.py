@@ -48,18 +48,32 @@ def call_of(app: WSGIApplication, scope: HTTPScope, state: Mapping[str, Any]) ->
     facts: CallFacts | None = cast(Any, scope).get("bridge.call")
     if facts is None:
         return partial(run_call, app, scope, state)
-    asked = time.perf_counter()
+    return _NotedCall(app, scope, state, facts)
 
-    def run(link: Link) -> None:
+
+class _NotedCall:
+    """A call of which facts are noted. No function: the frame of one would show all that it closes over."""
+
+    __slots__ = ("_app", "_asked", "_facts", "_scope", "_state")
+
+    def __init__(
+        self, app: WSGIApplication, scope: HTTPScope, state: Mapping[str, Any], facts: CallFacts
+    ) -> None:
+        self._app = app
+        self._scope = scope
+        self._state = state
+        self._facts = facts
+        self._asked = time.perf_counter()
+
+    def __call__(self, link: Link) -> None:
+        facts = self._facts
         facts.begun = begun = time.perf_counter()
         if link.on_loop is None:
-            facts.waited = begun - asked
+            facts.waited = begun - self._asked
         try:
-            run_call(partial(_call_for_route, facts, app), scope, state, link)
+            run_call(partial(_call_for_route, facts, self._app), self._scope, self._state, link)
         finally:
             facts.ran = time.perf_counter() - begun
-
-    return run
 
 
 def _call_for_route(

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from bridge.types import WSGIEnvironment, WWWScope
+from bridge.wsgi_to_asgi.scope_view import ScopeView
 
 __all__ = ["build_environ"]
 
@@ -38,7 +39,7 @@ _MAX_CACHED_NAME = 64
 
 
 def build_environ(
-    scope: WWWScope,
+    view: WWWScope | ScopeView,
     *,
     body: object,
     file_wrapper: object,
@@ -47,16 +48,19 @@ def build_environ(
     """Make the WSGI environ of one request.
 
     Args:
-        scope: an ASGI `http` or `websocket` scope.
+        view: an ASGI `http` or `websocket` scope, or the view of one.
         body: becomes `wsgi.input`.
         file_wrapper: becomes `wsgi.file_wrapper`.
         state: the lifespan state of the app; becomes `asgi.state`, over what the host passed there.
 
     Returns:
         A new dict with every key PEP 3333 requires, `wsgi.input_terminated` for a body without a length,
-        `asgi.scope` and `asgi.state`. REMOTE_ADDR, REMOTE_PORT, REQUEST_URI and RAW_URI are set where the
-        host knows them.
+        `asgi.scope`, a `ScopeView`, and `asgi.state`. REMOTE_ADDR, REMOTE_PORT, REQUEST_URI and RAW_URI are
+        set where the host knows them.
     """
+    if not isinstance(view, ScopeView):
+        view = ScopeView(view)
+    scope: Any = view.scope
     environ = _CONSTANTS.copy()
     scheme = scope.get("scheme", "http")
     scheme = _URL_SCHEMES.get(scheme, scheme)
@@ -85,7 +89,7 @@ def build_environ(
         # there is a length it had better not know: it guards the body then, and makes a quiet 400 of a client
         # that leaves in the middle, where it would else log a traceback.
         environ["wsgi.input_terminated"] = True
-    environ["asgi.scope"] = scope
+    environ["asgi.scope"] = view
     host_state = scope.get("state")
     environ["asgi.state"] = {**(host_state or {}), **state} if state or host_state is None else host_state
     return environ

@@ -78,14 +78,16 @@ class LoopIterable(Iterable[bytes]):
         """The parts, for a coroutine in the call's own context; `close` will be called as ever."""
 
 
-def run_call(app: WSGIApplication, scope: HTTPScope, state: Mapping[str, Any], link: Link) -> None:
+def run_call(
+    app: WSGIApplication, scope: HTTPScope | ScopeView, state: Mapping[str, Any], link: Link
+) -> None:
     """Call the app once, send what it answers, and close it.
 
     An app that fails is logged. If its headers are not out yet the client gets a 500, and all is well.
 
     Args:
         app: the WSGI application.
-        scope: the ASGI scope of the request.
+        scope: the ASGI scope of the request, or the view of one.
         state: the lifespan state, for `asgi.state`.
         link: the ways to the host.
 
@@ -93,9 +95,9 @@ def run_call(app: WSGIApplication, scope: HTTPScope, state: Mapping[str, Any], l
         ApplicationError: the app failed with its headers out. The host must cut the connection, or the
             client would take half a body for a whole one.
     """
-    view = ScopeView(scope)
-    # Error reporters show the variables of each frame that an exception has gone through. No frame below this
-    # one has a name for the scope, or for the environ; else its headers would be in their reports.
+    # Error reporters show the variables of each frame that an exception has gone through: those from here to
+    # the app have the view only, so that the headers of the scope are not in a report.
+    view = scope if isinstance(scope, ScopeView) else ScopeView(scope)
     del scope
     response = Response(view["method"])
     try:

@@ -31,7 +31,7 @@ class ScopeView:
     def __repr__(self) -> str:
         # The path is in the environ under its own keys; the query is not a part of it.
         shown = [repr(self.scope[key]) for key in ("type", "method", "path") if key in self.scope]
-        return f"<{type(self).__name__} {' '.join(shown)}>"
+        return f"<{' '.join([type(self).__name__, *shown])}>"
 
     def __getitem__(self, key: str) -> Any:
         return self.scope[key]

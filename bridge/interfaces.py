@@ -97,8 +97,8 @@ def signature_of_call(app: object) -> inspect.Signature | None:
         return None
     try:
         return inspect.signature(_undecorated(_called(app)), follow_wrapped=False)
-    except (TypeError, ValueError, RecursionError):
-        return None  # written in C; the last for an object that is its own `__call__`
+    except (AttributeError, TypeError, ValueError, RecursionError):
+        return None  # written in C, or an object whose `__call__` is missing, or itself
 
 
 def needs_no_arguments(function: object) -> bool:

@@ -1,29 +1,54 @@
-"""Tell WSGI from ASGI by looking at a callable, without calling it."""
+"""Tell WSGI from ASGI by looking at a callable, without calling it.
+
+A decorator's wrapper says by `__wrapped__` what it stands for, and `inspect.signature` believes it. What a
+server has to know is how the wrapper itself is called: Werkzeug's `@Request.application` makes an app with
+two arguments of a view with one. So everything here looks at the code that will run. Only where that takes
+any arguments does the callable that it passes them on to decide.
+"""
 
 import functools
 import inspect
 import sys
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypeGuard
+import types
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard
+
+from asgiref.sync import iscoroutinefunction
 
 if TYPE_CHECKING:
     from flask import Flask
 
-__all__ = ["Interface", "detect_interface", "is_async_callable", "is_flask"]
+__all__ = [
+    "Interface",
+    "detect_interface",
+    "is_async_callable",
+    "is_flask",
+    "needs_no_arguments",
+    "signature_of_call",
+    "why_not_callable_as",
+]
 
 Interface: TypeAlias = Literal["wsgi", "asgi", "asgi2"]
 """`asgi2` is the old form of ASGI: called with the scope, it returns a coroutine function."""
 
-_BY_ARGUMENTS: dict[int, Interface] = {1: "asgi2", 2: "wsgi", 3: "asgi"}
+_ARGUMENTS: dict[Interface, tuple[str, ...]] = {
+    "wsgi": ("environ", "start_response"),
+    "asgi": ("scope", "receive", "send"),
+    "asgi2": ("scope",),
+}
+_BY_NUMBER: dict[int, Interface] = {len(names): interface for interface, names in _ARGUMENTS.items()}
 
+# The first argument of an app under its usual name says what the app is; every argument may have a default.
+_BY_FIRST_NAME: dict[str, Interface] = {"environ": "wsgi", "env": "wsgi", "scope": "asgi"}
 
-def is_async_callable(app: object) -> bool:
-    """Whether calling it gives a coroutine: an `async def`, or an object whose `__call__` is one."""
-    while isinstance(app, functools.partial):
-        app = app.func
-    if inspect.isclass(app):
-        return False
-    call = getattr(type(app), "__call__", None)  # noqa: B004  # not whether it is callable, but how
-    return inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(call)
+# Where middleware keeps the app that it passes its arguments on to; the last is Dash's.
+_INNER_APPS = ("app", "application", "wsgi_app", "asgi_app", "server")
+
+# Wrappers in wrappers that are looked through; one may also lead back to itself.
+_MAX_DEPTH = 16
+
+_SLOT_WRAPPER = type(object.__init__)
+_BUILTIN_METHOD = type("".join)
 
 
 def is_flask(app: object) -> "TypeGuard[Flask]":
@@ -32,24 +57,228 @@ def is_flask(app: object) -> "TypeGuard[Flask]":
     return flask is not None and isinstance(app, flask.Flask)
 
 
+def is_async_callable(app: object) -> bool:
+    """Whether calling it gives a coroutine: an `async def`, or an object whose `__call__` is one."""
+    while isinstance(app, functools.partial):
+        app = app.func
+    if inspect.isclass(app):
+        return False
+    if iscoroutinefunction(app):
+        return True
+    called = _called(app)
+    return called is not app and is_async_callable(called)
+
+
 def detect_interface(app: object) -> Interface | None:
     """What an application speaks, by how it is called; None if that cannot be told.
 
     An async callable is ASGI. Otherwise the number of arguments that must be given decides: WSGI's
-    `(environ, start_response)`, ASGI's `(scope, receive, send)`, the old ASGI's `(scope)`.
+    `(environ, start_response)`, ASGI's `(scope, receive, send)`, the old ASGI's `(scope)`; or the name of the
+    first, where they have defaults. A callable that takes any arguments is what it passes them on to.
     """
-    if is_async_callable(app):
-        return "asgi"
+    return _detect(app, 0)
+
+
+def why_not_callable_as(app: object, interface: Interface) -> str | None:
+    """Why every call of the app by this interface would fail, as in "X is async"; None if it may succeed."""
+    if interface == "wsgi" and is_async_callable(app):
+        return "is async"
+    if inspect.isasyncgenfunction(_called(app)):
+        return "is an async generator"
+    signature = signature_of_call(app)
+    if signature is not None and not _takes(signature, len(_ARGUMENTS[interface])):
+        return f"cannot be called with ({', '.join(_ARGUMENTS[interface])})"
+    return None
+
+
+def signature_of_call(app: object) -> inspect.Signature | None:
+    """The arguments with which a callable is really called; None if Python does not know them."""
     if not callable(app):
         return None
     try:
-        parameters = inspect.signature(app).parameters.values()
-    except (TypeError, ValueError):
+        return inspect.signature(_undecorated(_called(app)), follow_wrapped=False)
+    except (AttributeError, TypeError, ValueError, RecursionError):
+        return None  # written in C, or an object whose `__call__` is missing, or itself
+
+
+def needs_no_arguments(function: object) -> bool:
+    """Whether a function can be called without arguments, and takes none but its own.
+
+    One that takes any arguments is a decorator's: the function that it wraps decides.
+    """
+    for _ in range(_MAX_DEPTH):
+        signature = signature_of_call(function)
+        if signature is None or not _takes(signature, 0):
+            return False
+        if not _takes_any(signature):
+            return True
+        function = _wrapped(function)
+    return False
+
+
+def _detect(app: Any, depth: int) -> Interface | None:
+    if not callable(app):
         return None
-    required = [
+    if is_flask(app):  # also one behind a proxy
+        return "wsgi"
+    signature = signature_of_call(app)
+    if is_async_callable(app):
+        return "asgi" if signature is None or _takes(signature, 3) else None
+    if inspect.isasyncgenfunction(_called(app)):
+        return None
+    if signature is None:
+        return _detect_passed_on(app, depth + 1)
+    positional = [
         parameter
-        for parameter in parameters
+        for parameter in signature.parameters.values()
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-        and parameter.default is parameter.empty
     ]
-    return _BY_ARGUMENTS.get(len(required))
+    required = sum(parameter.default is parameter.empty for parameter in positional)
+    found = _BY_FIRST_NAME.get(positional[0].name) if positional else None
+    if found is None or not _takes(signature, len(_ARGUMENTS[found])):
+        if required < 2 and _takes_any(signature):
+            return _detect_passed_on(app, depth + 1)
+        found = _BY_NUMBER.get(required)
+    if found is None or not _takes(signature, len(_ARGUMENTS[found])):
+        return None
+    is_class = inspect.isclass(app) and _called(app) is app  # not one that its metaclass makes an app
+    return None if is_class and not _makes_response(app, found) else found
+
+
+def _detect_passed_on(app: Any, depth: int) -> Interface | None:
+    """What an app speaks that takes any arguments, from the callable that it passes them on to."""
+    if depth > _MAX_DEPTH:
+        return None
+    wrapped = _wrapped(app)
+    if wrapped is None:
+        inner = {id(each): each for each in _callables_within(_called(app))}
+        if len(inner) != 1:
+            return None
+        [passed_to] = inner.values()
+        found = _detect(passed_to, depth)
+        # It may be anything, such as a view with one argument; a plain function with three is no proof.
+        return found if found == "wsgi" or is_async_callable(passed_to) else None
+    found = _detect(wrapped, depth)
+    if found == "asgi2" and _first_name(wrapped) != "scope":
+        return "wsgi"  # a view, called with a request, within a decorator that makes an app of it
+    return found
+
+
+def _wrapped(app: object) -> object | None:
+    """What a decorator says that its wrapper stands for, to be called as the wrapper is; None without one."""
+    if isinstance(app, functools.partial):
+        wrapped = _wrapped(app.func)
+        return functools.partial(wrapped, *app.args, **app.keywords) if callable(wrapped) else None
+    if isinstance(app, types.MethodType):
+        wrapped = _wrapped(app.__func__)
+        return types.MethodType(wrapped, app.__self__) if callable(wrapped) else None
+    wrapped = getattr(app, "__wrapped__", None)
+    if wrapped is None and _has(app, "undecorated"):
+        wrapped = getattr(app, "undecorated", None)  # WebOb's name for it
+    if wrapped is None and not isinstance(app, types.FunctionType) and (called := _called(app)) is not app:
+        return _wrapped(called)
+    return wrapped if callable(wrapped) else None
+
+
+def _callables_within(called: object) -> Iterator[object]:
+    """What a function may pass its arguments on to: what it closes over, or its `self` has as its app."""
+    if isinstance(called, types.MethodType):
+        for name in _INNER_APPS:
+            if _has(called.__self__, name):
+                yield from filter(callable, [getattr(called.__self__, name, None)])
+    elif isinstance(called, types.FunctionType):
+        for cell in called.__closure__ or ():
+            try:
+                held = cell.cell_contents
+            except ValueError:
+                continue  # it is empty so far
+            if callable(held) and not inspect.isclass(held):
+                yield held
+
+
+def _has(app: object, name: str) -> bool:
+    """Whether an attribute is really there: a mock, or a proxy, has every one that it is asked for."""
+    return inspect.getattr_static(app, name, None) is not None
+
+
+def _called(app: object) -> Any:
+    """The function, method, class or partial that runs when `app` is called; `app` if it is written in C."""
+    for _ in range(_MAX_DEPTH):
+        if isinstance(app, (types.FunctionType, types.MethodType, functools.partial)):
+            break
+        if inspect.isclass(app) and type(app).__call__ is type.__call__:
+            break
+        call = _bound_call(app)
+        if call is None or isinstance(call, (types.MethodWrapperType, _BUILTIN_METHOD)):
+            break
+        app = call
+    return app
+
+
+def _bound_call(app: object) -> Any:
+    """What Python finds when it calls an object: in the class, and bound, which a slot may do in its way."""
+    kind = app.__class__  # not type(app), which is the proxy where there is one
+    for base in kind.__mro__:
+        if "__call__" in vars(base):
+            call = vars(base)["__call__"]
+            bind = getattr(type(call), "__get__", None)
+            try:
+                return call if bind is None else bind(call, app, kind)
+            except AttributeError:
+                return None  # a slot without a value
+    return None
+
+
+def _undecorated(called: Any) -> Any:
+    """A copy of it that is called the same, without what decorators have said of it."""
+    if isinstance(called, functools.partial):
+        return functools.partial(_undecorated(_called(called.func)), *called.args, **called.keywords)
+    if isinstance(called, types.MethodType):
+        return types.MethodType(_undecorated(_called(called.__func__)), called.__self__)
+    if inspect.isclass(called):
+        maker = _maker(called)
+        return called if maker is None else types.MethodType(_undecorated(_called(maker)), called)
+    if isinstance(called, types.FunctionType):
+        copy = types.FunctionType(
+            called.__code__, {}, called.__name__, called.__defaults__, called.__closure__
+        )
+        copy.__kwdefaults__ = called.__kwdefaults__
+        return copy
+    return called
+
+
+def _maker(cls: Any) -> Callable[..., Any] | None:
+    """The method of a class that gets the arguments with which it is called; None if Python's own do."""
+    for made, default in ((cls.__init__, object.__init__), (cls.__new__, object.__new__)):
+        if made is not default and not isinstance(made, (_SLOT_WRAPPER, _BUILTIN_METHOD)):
+            return made  # type: ignore[no-any-return]  # what a class has there
+    return None
+
+
+def _makes_response(cls: Any, interface: Interface) -> bool:
+    """Whether what calling a class makes is what the interface wants of a call."""
+    if cls.__new__ is not object.__new__:
+        return True  # it may make anything
+    if interface == "wsgi":
+        return hasattr(cls, "__iter__") or hasattr(cls, "__getitem__")
+    if interface == "asgi":
+        return hasattr(cls, "__await__")
+    return inspect.iscoroutinefunction(inspect.getattr_static(cls, "__call__", None))
+
+
+def _takes(signature: inspect.Signature, number: int) -> bool:
+    """Whether a call with so many arguments is possible."""
+    try:
+        signature.bind(*range(number))
+    except TypeError:
+        return False
+    return True
+
+
+def _takes_any(signature: inspect.Signature) -> bool:
+    return any(parameter.kind is parameter.VAR_POSITIONAL for parameter in signature.parameters.values())
+
+
+def _first_name(function: object) -> str | None:
+    signature = signature_of_call(function)
+    return next(iter(signature.parameters), None) if signature is not None else None

@@ -32,6 +32,7 @@ PURE = [
     "wsgi_to_asgi/file_wrapper.py",
     "wsgi_to_asgi/pieces.py",
     "wsgi_to_asgi/response.py",
+    "wsgi_to_asgi/scope_view.py",
     "wsgi_to_asgi/websocket_protocol.py",
     "wsgi_to_asgi/websocket_states.py",
 ]

@@ -212,6 +212,19 @@ def test_an_app_that_is_neither(app: Any) -> None:
         Client(app)
 
 
+async def test_an_asgi_app_of_the_old_form() -> None:
+    def app(scope: Any) -> Any:
+        async def answer(receive: Any, send: Any) -> None:
+            assert scope["type"] == "http"
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": scope["method"].encode()})
+
+        return answer
+
+    async with Client(app) as client:
+        assert (await client.get("/")).text == "GET"
+
+
 async def test_unless_it_is_said() -> None:
     def app(*arguments: Any) -> list[bytes]:
         environ, start_response = arguments

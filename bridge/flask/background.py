@@ -5,11 +5,12 @@ import contextvars
 import inspect
 import logging
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, cast
 
 from flask import Flask
 
+from bridge.interfaces import is_async_callable
 from bridge.wsgi_to_asgi.loop_access import CURRENT_LOOP, LoopAccess
 
 __all__ = ["Background"]
@@ -101,9 +102,9 @@ async def _run(
     app: Flask, function: Callable[..., object], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> None:
     try:
-        if inspect.iscoroutinefunction(function):
+        if is_async_callable(function):
             with app.app_context():
-                await function(*args, **kwargs)
+                await cast(Awaitable[object], function(*args, **kwargs))
         else:
             await asyncio.to_thread(_call_in_app_context, app, function, args, kwargs)
     except Exception:  # noqa: BLE001  # whatever it is, there is nobody left to raise it to
@@ -114,7 +115,13 @@ def _call_in_app_context(
     app: Flask, function: Callable[..., object], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> None:
     with app.app_context():
-        app.ensure_sync(function)(*args, **kwargs)
+        result = app.ensure_sync(function)(*args, **kwargs)
+        if inspect.isawaitable(result):  # a decorator has made a plain function of an async one
+
+            async def wait() -> None:
+                await result
+
+            app.async_to_sync(wait)()
 
 
 def _call_here(

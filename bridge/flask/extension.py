@@ -19,6 +19,7 @@ from flask import (
 from bridge.errors import BridgeError
 from bridge.flask.background import Background
 from bridge.flask.websockets import Handler, WebSocketView, ask_for_upgrade
+from bridge.interfaces import is_async_callable
 from bridge.lifespan import entered
 
 __all__ = ["Bridge", "State"]
@@ -286,10 +287,9 @@ def _yielding_once(
 async def _call(app: Flask, function: _Hook) -> None:
     """Call a hook in an app context; a function that is not async, in a thread."""
     with app.app_context():
-        if inspect.iscoroutinefunction(function):
-            await function()
-        else:
-            await asyncio.to_thread(function)
+        result = function() if is_async_callable(function) else await asyncio.to_thread(function)
+        if inspect.isawaitable(result):  # also of a plain function, which a decorator may have made
+            await result
 
 
 def _name_of(function: object) -> str:

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal, TypeAlias, cast
 
+from bridge.interfaces import is_async_callable
 from bridge.types import AnyReceive, AnyScope, AnySend, ASGI3Application, HTTPScope, HTTPSend, Scope
 
 __all__ = ["Health", "ReadinessCheck"]
@@ -109,9 +110,9 @@ def _path(scope: HTTPScope) -> str:
 
 async def _call(check: ReadinessCheck) -> object:
     """The check's result; a plain one is called in a thread, not one of the requests'."""
-    if inspect.iscoroutinefunction(check):
-        return await check()
-    return await asyncio.to_thread(check)
+    result = check() if is_async_callable(check) else await asyncio.to_thread(check)
+    # Also of a plain function: a decorator may hide an async one.
+    return await result if inspect.isawaitable(result) else result
 
 
 async def _respond(

@@ -13,7 +13,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
-from bridge.interfaces import Interface, detect_interface, is_async_callable
+from bridge.interfaces import (
+    Interface,
+    detect_interface,
+    is_async_callable,
+    needs_no_arguments,
+    signature_of_call,
+    why_not_callable_as,
+)
 from bridge.server.app_errors import AppError, BrokenAppError
 from bridge.server.naming import Target, parse_target
 from bridge.server.own_loggers import enable_own_loggers
@@ -23,12 +30,6 @@ __all__ = ["LoadedApp", "load_app", "load_function"]
 # What Flask's own command looks for in a module, in its order.
 _NAMES = ("app", "application")
 _FACTORIES = ("create_app", "make_app")
-
-_ARGUMENTS: dict[Interface, tuple[str, ...]] = {
-    "wsgi": ("environ", "start_response"),
-    "asgi": ("scope", "receive", "send"),
-    "asgi2": ("scope",),
-}
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ def load_app(target: str, *, factory: bool = False, interface: Interface | None 
         target: `module:attribute`, `module:factory()`, `module`, or the path of a `.py` file in the place of
             the module. The arguments of a factory are literals, as in Flask's command.
         factory: the attribute is a factory even without the parentheses.
-        interface: what the app speaks, if it cannot be told by looking at it.
+        interface: what the app speaks, if it cannot be told by looking at it. It is believed, unless every
+            call of the app would fail.
 
     Raises:
         AppError: there is no such module, or nothing in it that can be served.
@@ -69,7 +71,7 @@ def load_app(target: str, *, factory: bool = False, interface: Interface | None 
     else:
         expression, app = _best_of(module)
     name = f"{named.module}:{expression}"
-    if not expression.endswith(")") and (factory or _is_factory(app)):
+    if not expression.endswith(")") and (factory or _is_factory(app, interface)):
         name += "()"
         app = _call(app, (), {}, name)
     enable_own_loggers()
@@ -181,12 +183,12 @@ def _call(factory: Any, arguments: Any, keywords: dict[str, Any], name: str) -> 
         )
     if is_async_callable(factory):
         raise AppError(f"{name}: the factory is async; it must be a plain function that returns the app")
-    try:
-        inspect.signature(factory).bind(*arguments, **keywords)
-    except TypeError as error:
-        raise AppError(f"{name}: the factory cannot be called so: {error}") from None
-    except ValueError:
-        pass  # a builtin without a signature; calling it will tell
+    signature = signature_of_call(factory)
+    if signature is not None:  # else calling it will tell
+        try:
+            signature.bind(*arguments, **keywords)
+        except TypeError as error:
+            raise AppError(f"{name}: the factory cannot be called so: {error}") from None
     try:
         return factory(*arguments, **keywords)
     except KeyboardInterrupt:
@@ -236,43 +238,38 @@ def _flask_apps(module: ModuleType) -> list[tuple[str, Any]]:
     return [*reversed(apps.values())]
 
 
-def _is_factory(app: Any) -> bool:
-    """Whether it makes the app: a function with the name of a factory, or one that needs no arguments."""
+def _is_factory(app: Any, said: Interface | None) -> bool:
+    """Whether it makes the app: a function with the name of a factory, or one that needs no arguments.
+
+    An app may need none either: `def app(environ=None, start_response=None)`. The names of its arguments tell
+    it from a factory, or the interface that was said, if the function can be called by it.
+    """
     if not (inspect.isfunction(app) or inspect.ismethod(app) or isinstance(app, functools.partial)):
         return False
     if getattr(app, "__name__", None) in _FACTORIES:
         return True
-    return all(
-        parameter.kind is parameter.VAR_KEYWORD or parameter.default is not parameter.empty
-        for parameter in inspect.signature(app).parameters.values()
-    )
+    if not needs_no_arguments(app) or detect_interface(app) is not None:
+        return False
+    return said is None or why_not_callable_as(app, said) is not None
 
 
 def _interface_of(app: Callable[..., Any], name: str, said: Interface | None) -> Interface:
-    """What the app speaks: what was said, if it can be so, or what it looks like."""
+    """What the app speaks: what was said, unless it cannot be so, or what it looks like."""
     if said is not None:
-        _check_callable_as(app, name, said)
+        reason = why_not_callable_as(app, said)
+        if reason is not None:
+            raise AppError(f"{name} {reason}, so it is not what --interface {said} says it is")
         return said
     found = detect_interface(app)
     if found is not None:
         return found
     if inspect.isclass(app):
         raise AppError(f"{name} is a class, not an app; if calling it gives the app, write {name}()")
-    raise AppError(
-        f"cannot tell whether {name} is a WSGI or an ASGI app; say --interface wsgi or --interface asgi"
-    )
-
-
-def _check_callable_as(app: Callable[..., Any], name: str, interface: Interface) -> None:
-    """Refuse what would fail at every request: an app that cannot be called as its interface wants it."""
-    if interface == "wsgi" and is_async_callable(app):
-        raise AppError(f"{name} is async, so it is not the WSGI app that --interface wsgi says it is")
-    arguments = _ARGUMENTS[interface]
-    try:
-        inspect.signature(app).bind(*arguments)
-    except TypeError:
+    if why_not_callable_as(app, "wsgi") is None or why_not_callable_as(app, "asgi") is None:
         raise AppError(
-            f"{name} cannot be called with ({', '.join(arguments)}), so it is not what --interface says it is"
-        ) from None
-    except ValueError:
-        pass  # a builtin without a signature
+            f"cannot tell whether {name} is a WSGI or an ASGI app; say --interface wsgi or --interface asgi"
+        )
+    raise AppError(
+        f"{name} is no app: it can be called neither with (environ, start_response), as a WSGI app, nor with "
+        "(scope, receive, send), as an ASGI app"
+    )

@@ -224,8 +224,10 @@ def default_log_config(*, request_id: bool = False) -> dict[str, Any]:
         "stream": "ext://sys.stdout",
     }
     config["loggers"]["bridge.access"] = {"handlers": ["requests"], "level": "INFO", "propagate": False}
+    config["filters"] = {"cut_short": {"()": "bridge.server.cut_short.CutShortFilter"}}
+    config["loggers"]["uvicorn.error"]["filters"] = ["cut_short"]
     if request_id:
-        config["filters"] = {"request_id": {"()": "bridge.server.request_id.RequestIdFilter"}}
+        config["filters"]["request_id"] = {"()": "bridge.server.request_id.RequestIdFilter"}
         config["handlers"]["default"]["filters"] = ["request_id"]
         config["handlers"]["access"]["filters"] = ["request_id"]
         config["formatters"]["default"]["fmt"] = "%(levelprefix)s [%(request_id)s] %(message)s"

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal, cast
 
 import httpx
+from asgiref.compatibility import double_to_single_callable
 
 from bridge.interfaces import detect_interface
 from bridge.testing.transport import ASGITransport
@@ -18,8 +19,8 @@ class Client(httpx.AsyncClient):
     """An httpx.AsyncClient whose requests go to an app in memory; `async with` runs the app's lifespan.
 
     Args:
-        app: a WSGI or an ASGI application. The former is wrapped in `WSGIToASGI`; wrap it yourself to set
-            its threads or its lifespan.
+        app: a WSGI or an ASGI application, the latter of the old form, too. The former is wrapped in
+            `WSGIToASGI`; wrap it yourself to set its threads or its lifespan.
         interface: "wsgi" or "asgi", if it cannot be told by looking at the app.
         base_url: what relative URLs are relative to.
         root_path: the ASGI `root_path`, where the app is mounted.
@@ -93,5 +94,7 @@ def _as_asgi(app: Callable[..., Any], interface: Literal["wsgi", "asgi"] | None)
             return cast(ASGI3Application, WSGIToASGI(app))
         case "asgi":
             return cast(ASGI3Application, app)
+        case "asgi2":
+            return cast(ASGI3Application, cast(Any, double_to_single_callable)(app))
         case _:
             raise TypeError(f'cannot tell whether {app!r} is WSGI or ASGI; say interface="wsgi" or "asgi"')

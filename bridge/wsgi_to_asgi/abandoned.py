@@ -19,6 +19,6 @@ def describe(thread: threading.Thread) -> str:
     request = ""
     while frame is not None:
         if frame.f_code is run_call.__code__:
-            request = f" ({request_name(frame.f_locals['scope'])})"
+            request = f" ({request_name(frame.f_locals['view'])})"
         frame = frame.f_back
     return f"{thread.name}{request}\n{stack}"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from bridge.blocking import BlockingWatch
 from bridge.errors import BridgeError, Overloaded, WebSocketDisconnect
-from bridge.interfaces import is_async_callable, is_flask
+from bridge.interfaces import is_async_callable, is_flask, why_not_callable_as
 from bridge.lifespan import entered, serve_lifespan
 from bridge.monkey_patching import describe_monkey_patching
 from bridge.types import (
@@ -89,7 +89,7 @@ class WSGIToASGI:
             Other apps, and other views, run in threads in any case.
 
     Raises:
-        TypeError: `app` is not callable, or an ASGI application already.
+        TypeError: `app` is not callable, is an ASGI application already, or does not take two arguments.
         ValueError: a number is too small, or `async_views` is something else.
 
     Nothing is started here; threads come with the first request, and end with the lifespan, or when nobody
@@ -486,6 +486,9 @@ def _check_app(app: object) -> None:
             f"WSGIToASGI takes a WSGI application; {app!r} is an async callable, so an ASGI application: "
             "give it to the ASGI host as it is"
         )
+    reason = why_not_callable_as(app, "wsgi")
+    if reason is not None:
+        raise TypeError(f"WSGIToASGI takes a WSGI application; {app!r} {reason}")
 
 
 def _check_number(name: str, value: int, least: int) -> None:

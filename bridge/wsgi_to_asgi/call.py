@@ -11,7 +11,8 @@ import logging
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from inspect import isawaitable
+from typing import Any, Protocol, TypeVar, cast
 
 from bridge.errors import ApplicationError, ClientDisconnected
 from bridge.types import (
@@ -26,6 +27,7 @@ from bridge.wsgi_to_asgi.body import RequestBody
 from bridge.wsgi_to_asgi.environ import build_environ
 from bridge.wsgi_to_asgi.file_wrapper import FileWrapper
 from bridge.wsgi_to_asgi.response import Response, State, internal_server_error
+from bridge.wsgi_to_asgi.scope_view import ScopeView
 
 __all__ = ["Link", "LoopIterable", "LoopLink", "comes_from_disconnect", "request_name", "run_call"]
 
@@ -76,14 +78,16 @@ class LoopIterable(Iterable[bytes]):
         """The parts, for a coroutine in the call's own context; `close` will be called as ever."""
 
 
-def run_call(app: WSGIApplication, scope: HTTPScope, state: Mapping[str, Any], link: Link) -> None:
+def run_call(
+    app: WSGIApplication, scope: HTTPScope | ScopeView, state: Mapping[str, Any], link: Link
+) -> None:
     """Call the app once, send what it answers, and close it.
 
     An app that fails is logged. If its headers are not out yet the client gets a 500, and all is well.
 
     Args:
         app: the WSGI application.
-        scope: the ASGI scope of the request.
+        scope: the ASGI scope of the request, or the view of one.
         state: the lifespan state, for `asgi.state`.
         link: the ways to the host.
 
@@ -91,32 +95,40 @@ def run_call(app: WSGIApplication, scope: HTTPScope, state: Mapping[str, Any], l
         ApplicationError: the app failed with its headers out. The host must cut the connection, or the
             client would take half a body for a whole one.
     """
-    response = Response(scope["method"])
+    # Error reporters show the variables of each frame that an exception has gone through: those from here to
+    # the app have the view only, so that the headers of the scope are not in a report.
+    view = scope if isinstance(scope, ScopeView) else ScopeView(scope)
+    del scope
+    response = Response(view["method"])
     try:
-        _call(app, scope, state, link, response)
+        _call(app, view, state, link, response)
     except BaseException as error:  # noqa: BLE001  # a view's SystemExit is a failure like any other
-        _answer_failure(error, scope, link, response)
+        _answer_failure(error, view, link, response)
     finally:
         for warning in response.warnings or ():
-            logger.warning("%s: %s", request_name(scope), warning)
+            logger.warning("%s: %s", request_name(view), warning)
 
 
 def _call(
     app: WSGIApplication,
-    scope: HTTPScope,
+    view: ScopeView,
     state: Mapping[str, Any],
     link: Link,
     response: Response,
 ) -> None:
-    environ = build_environ(scope, body=RequestBody(link.receive), file_wrapper=FileWrapper, state=state)
-    chunks = app(environ, _start_response(response, link))
-    link.answer(partial(_produce, chunks, scope, response))
+    chunks = app(
+        build_environ(view, body=RequestBody(link.receive), file_wrapper=FileWrapper, state=state),
+        _start_response(response, link),
+    )
+    link.answer(partial(_produce, chunks, view, response))
 
 
-def _produce(chunks: Iterable[bytes], scope: HTTPScope, response: Response, link: Link) -> None:
+def _produce(chunks: Iterable[bytes], view: ScopeView, response: Response, link: Link) -> None:
     """Send what the app has returned, and close it."""
     try:
-        path = chunks.sendable_path(scope, response) if isinstance(chunks, FileWrapper) else None
+        path = None
+        if isinstance(chunks, FileWrapper):
+            path = chunks.sendable_path(cast(HTTPScope, view.scope), response)
         if path is None and isinstance(chunks, LoopIterable) and link.on_loop is not None:
             parts = chunks.begin_on_loop(link.on_loop)
             link.on_loop.await_for_app(_send_parts(parts, link.on_loop, response))
@@ -186,16 +198,17 @@ def _iterator(chunks: Iterable[bytes]) -> Iterator[bytes]:
     except TypeError:
         if hasattr(type(chunks), "__iter__"):
             raise
+        advice = "; an ASGI app is served with --interface asgi" if isawaitable(chunks) else ""
         raise ApplicationError(
             f"the app returned a value of type {type(chunks).__name__}, which is not an iterable of bytes "
-            '(PEP 3333, "The Application/Framework Side")'
+            f'(PEP 3333, "The Application/Framework Side"){advice}'
         ) from None
 
 
-def _answer_failure(error: BaseException, scope: HTTPScope, link: Link, response: Response) -> None:
+def _answer_failure(error: BaseException, view: ScopeView, link: Link, response: Response) -> None:
     """Log the failure of an app and answer it: a 500, or an ApplicationError for a cut connection."""
     if comes_from_disconnect(error):
-        logger.debug("%s: the client left (%s)", request_name(scope), error)
+        logger.debug("%s: the client left (%s)", request_name(view), error)
         # Flask holds it in a frame that it holds in turn: the request would wait for the garbage collector.
         error.__traceback__ = None
         return
@@ -206,21 +219,21 @@ def _answer_failure(error: BaseException, scope: HTTPScope, link: Link, response
     else:
         outcome = "before its headers were out; answering 500"
     if isinstance(error, ApplicationError):
-        logger.error("%s: %s. It failed %s", request_name(scope), error, outcome)
+        logger.error("%s: %s. It failed %s", request_name(view), error, outcome)
     else:
         logger.error(
-            "%s: the app raised %s %s", request_name(scope), type(error).__name__, outcome, exc_info=error
+            "%s: the app raised %s %s", request_name(view), type(error).__name__, outcome, exc_info=error
         )
     if response.state is State.COMPLETE:
         return
     if response.state is State.BODY:
         raise ApplicationError(
-            f"{request_name(scope)}: response cut short, for the app failed (see above)"
+            f"{request_name(view)}: response cut short, for the app failed (see above)"
         ) from None
     try:
-        link.send(internal_server_error(scope["method"]))
+        link.send(internal_server_error(view["method"]))
     except ClientDisconnected:
-        logger.debug("%s: the client left before its 500", request_name(scope))
+        logger.debug("%s: the client left before its 500", request_name(view))
 
 
 def comes_from_disconnect(error: BaseException) -> bool:
@@ -236,6 +249,6 @@ def comes_from_disconnect(error: BaseException) -> bool:
     return isinstance(seen, ClientDisconnected)
 
 
-def request_name(scope: HTTPScope) -> str:
+def request_name(scope: HTTPScope | ScopeView) -> str:
     """The request for a log line: without its query, which may hold secrets, and on one line."""
     return ascii(f"{scope['method']} {scope['path']}")[1:-1]

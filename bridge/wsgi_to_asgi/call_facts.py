@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from bridge.types import HTTPScope, StartResponse, WSGIApplication, WSGIEnvironment
 from bridge.wsgi_to_asgi.call import Link, run_call
+from bridge.wsgi_to_asgi.scope_view import ScopeView
 
 __all__ = ["CallFacts", "call_of"]
 
@@ -45,9 +46,11 @@ def call_of(app: WSGIApplication, scope: HTTPScope, state: Mapping[str, Any]) ->
         scope: the ASGI scope of the request.
         state: the lifespan state.
     """
-    facts: CallFacts | None = cast(Any, scope).get("bridge.call")
+    # In its place from here on: a `partial` shows what it holds, and a frame what it closes over.
+    view = ScopeView(scope)
+    facts: CallFacts | None = view.scope.get("bridge.call")
     if facts is None:
-        return partial(run_call, app, scope, state)
+        return partial(run_call, app, view, state)
     asked = time.perf_counter()
 
     def run(link: Link) -> None:
@@ -55,7 +58,7 @@ def call_of(app: WSGIApplication, scope: HTTPScope, state: Mapping[str, Any]) ->
         if link.on_loop is None:
             facts.waited = begun - asked
         try:
-            run_call(partial(_call_for_route, facts, app), scope, state, link)
+            run_call(partial(_call_for_route, facts, app), view, state, link)
         finally:
             facts.ran = time.perf_counter() - begun
 

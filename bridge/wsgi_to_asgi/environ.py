@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from bridge.types import WSGIEnvironment, WWWScope
+from bridge.wsgi_to_asgi.scope_view import ScopeView
 
 __all__ = ["MULTIPROCESS", "build_environ"]
 
@@ -44,7 +45,7 @@ _MAX_CACHED_NAME = 64
 
 
 def build_environ(
-    scope: WWWScope,
+    view: WWWScope | ScopeView,
     *,
     body: object,
     file_wrapper: object,
@@ -53,17 +54,20 @@ def build_environ(
     """Make the WSGI environ of one request.
 
     Args:
-        scope: an ASGI `http` or `websocket` scope.
+        view: an ASGI `http` or `websocket` scope, or the view of one.
         body: becomes `wsgi.input`.
         file_wrapper: becomes `wsgi.file_wrapper`.
         state: the lifespan state of the app; becomes `asgi.state`, over what the host passed there.
 
     Returns:
         A new dict with every key PEP 3333 requires, `wsgi.input_terminated` for a body without a length,
-        `asgi.scope` and `asgi.state`. `wsgi.multiprocess` is what the state says under `MULTIPROCESS`, or
-        true. REMOTE_ADDR, REMOTE_PORT, REQUEST_URI and RAW_URI are set where the
-        host knows them.
+        `asgi.scope`, a `ScopeView`, and `asgi.state`. `wsgi.multiprocess` is what the state says under
+        `MULTIPROCESS`, or true. REMOTE_ADDR, REMOTE_PORT, REQUEST_URI and RAW_URI are set where the host
+        knows them.
     """
+    if not isinstance(view, ScopeView):
+        view = ScopeView(view)
+    scope: Any = view.scope
     environ = _CONSTANTS.copy()
     scheme = scope.get("scheme", "http")
     scheme = _URL_SCHEMES.get(scheme, scheme)
@@ -92,7 +96,7 @@ def build_environ(
         # there is a length it had better not know: it guards the body then, and makes a quiet 400 of a client
         # that leaves in the middle, where it would else log a traceback.
         environ["wsgi.input_terminated"] = True
-    environ["asgi.scope"] = scope
+    environ["asgi.scope"] = view
     host_state = scope.get("state")
     known = {**(host_state or {}), **state} if state or host_state is None else host_state
     environ["asgi.state"] = known

@@ -2,9 +2,10 @@
 
 import asyncio
 import contextvars
+import functools
 import logging
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,6 +16,16 @@ from bridge import BridgeError, WSGIToASGI, run_on_loop
 from bridge.flask import Bridge, State
 from bridge.testing import Client
 from tests.async_flask.places import place, running_loop
+
+
+def decorated(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A plain function around any, as of a decorator that knows nothing of async ones."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any) -> Any:
+        return function(*args)
+
+    return wrapper
 
 
 def make_app() -> tuple[Flask, Bridge]:
@@ -219,6 +230,19 @@ def test_what_can_be_no_lifespan(function: Any) -> None:
         bridge.lifespan(function)
 
 
+async def test_a_decorator_may_hide_that_a_hook_is_async() -> None:
+    app, bridge = make_app()
+    happened: list[str] = []
+
+    @bridge.on_startup
+    @decorated
+    async def startup() -> None:
+        happened.append(f"startup {current_app.name == __name__}")
+
+    async with Client(app):
+        assert happened == ["startup True"]
+
+
 # Background
 
 
@@ -255,6 +279,29 @@ async def test_background_runs_after_the_response(asynchronous: bool, path: str)
     assert ran[:2] == ["word", 7]
     assert ran[2:4] == ["loop" if asynchronous else "thread", True]
     assert ran[4] or not asynchronous
+
+
+@pytest.mark.parametrize("served", [True, False], ids=["served", "in the test client"])
+async def test_a_decorator_may_hide_that_background_work_is_async(served: bool) -> None:
+    app, bridge = make_app()
+    done: list[bool] = []
+
+    @decorated
+    async def waiting() -> None:
+        await asyncio.sleep(0)
+        done.append(current_app.name == __name__)
+
+    @app.get("/")
+    def view() -> str:
+        bridge.background(waiting)
+        return "x"
+
+    if served:
+        async with Client(app) as client:
+            assert (await client.get("/")).text == "x"
+    else:
+        await asyncio.to_thread(lambda: app.test_client().get("/").close())
+    assert done == [True]
 
 
 async def test_a_shutdown_waits_for_background_work() -> None:

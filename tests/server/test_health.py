@@ -1,7 +1,9 @@
 """`bridge.server.health`: what is answered, when, and that nothing else is touched."""
 
 import asyncio
+import functools
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -90,6 +92,23 @@ async def later_failing() -> None:
     raise ConnectionError("no database")
 
 
+def decorated(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A plain function around any, as of a decorator that knows nothing of async ones."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any) -> Any:
+        return function(*args)
+
+    return wrapper
+
+
+class LaterNo:
+    __name__ = "LaterNo"
+
+    async def __call__(self) -> bool:
+        return False
+
+
 CHECKS: list[tuple[Any, int]] = [
     (yes, 200),
     (nothing, 200),
@@ -98,6 +117,10 @@ CHECKS: list[tuple[Any, int]] = [
     (later_yes, 200),
     (later_no, 503),
     (later_failing, 503),
+    (decorated(later_yes), 200),
+    (decorated(later_no), 503),
+    (decorated(later_failing), 503),
+    (LaterNo(), 503),
 ]
 
 

@@ -75,6 +75,32 @@ from flask import Flask
 def make_app(): raise AssertionError('not called')
 def create_app(): return Flask('both.create_app')
 """,
+    "no_factories.py": """
+def any(*arguments): ...
+def defaults(environ=None, start_response=None): ...
+def other_names(e=None, s=None): ...
+def asgi(scope, receive=None, send=None): ...
+""",
+    "decorated.py": """
+import functools
+from flask import Flask
+def with_config(make):
+    @functools.wraps(make)
+    def wrapper():
+        return make("decorated.config")
+    return wrapper
+def logged(make):
+    @functools.wraps(make)
+    def wrapper(*args, **kwargs):
+        return make(*args, **kwargs)
+    return wrapper
+@with_config
+def create_app(config): return Flask(config)
+@with_config
+def build(config): return Flask(config)
+@logged
+def logged_build(): return Flask("decorated.logged")
+""",
     "package/__init__.py": "from flask import Flask\napp = Flask('package')",
     "package/web/__init__.py": "",
     "package/web/site.py": "from flask import Flask\napp = Flask('package.web.site')",
@@ -106,6 +132,9 @@ LOADED = [
     ("factory:create_app()", "factory:create_app()", "factory.create_app"),
     ("maker", "maker:make_app()", "maker.make_app"),
     ("both", "both:create_app()", "both.create_app"),
+    ("decorated", "decorated:create_app()", "decorated.config"),
+    ("decorated:build", "decorated:build()", "decorated.config"),
+    ("decorated:logged_build", "decorated:logged_build()", "decorated.logged"),
     ("package", "package:app", "package"),
     ("package.web.site:app", "package.web.site:app", "package.web.site"),
     ("package.web.site", "package.web.site:app", "package.web.site"),
@@ -384,9 +413,36 @@ def test_the_interface_is_told_apart(
 
 @pytest.mark.parametrize("interface", ["wsgi", "asgi", "asgi2"])
 def test_the_interface_can_be_said(project: Project, interface: Interface) -> None:
+    """It is obeyed: no signature says so surely what an app is as who has written it."""
     project({"open.py": "def app(*arguments): ..."})
     loaded = load_app("open:app", interface=interface, factory=False)
     assert loaded.interface == interface
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "interface"),
+    [
+        ("any", "wsgi", "wsgi"),
+        ("any", "asgi", "asgi"),
+        ("defaults", None, "wsgi"),
+        ("defaults", "wsgi", "wsgi"),
+        ("other_names", "wsgi", "wsgi"),
+        ("asgi", None, "asgi"),
+        ("asgi", "asgi2", "asgi2"),
+    ],
+)
+def test_an_app_that_needs_no_arguments_is_not_called_as_a_factory(
+    project: Project, name: str, said: Interface | None, interface: Interface
+) -> None:
+    project(FILES)
+    loaded = load_app(f"no_factories:{name}", interface=said)
+    assert (loaded.name, loaded.interface) == (f"no_factories:{name}", interface)
+
+
+def test_a_factory_is_one_whatever_its_app_is_said_to_speak(project: Project) -> None:
+    project(FILES)
+    loaded = load_app("shop:build", interface="wsgi")
+    assert (loaded.name, loaded.interface) == ("shop:build()", "wsgi")
 
 
 def test_the_interface_of_a_builtin_can_be_said(project: Project) -> None:
@@ -412,6 +468,12 @@ class Application:
     def __call__(self, environ, start_response): ...
 def anything(*arguments): ...
 async def later(scope, receive, send): ...
+def view_of_four(a, b, c, d): ...
+async def async_view(request): ...
+async def streaming(scope, receive, send): yield
+class Configured:
+    def __init__(self, config): ...
+    def __call__(self, environ, start_response): ...
 async def build_later(): ...
 def gives_a_number(): return 7
 """,
@@ -514,6 +576,18 @@ FAILURES = [
         "good:Application is a class, not an app; if calling it gives the app, write good:Application()",
     ),
     (
+        "good:Configured",
+        "good:Configured is a class, not an app; if calling it gives the app, write good:Configured()",
+    ),
+    *(
+        (
+            f"good:{name}",
+            f"good:{name} is no app: it can be called neither with (environ, start_response), as a WSGI app, "
+            "nor with (scope, receive, send), as an ASGI app",
+        )
+        for name in ("view_of_four", "async_view", "streaming")
+    ),
+    (
         "good:anything",
         "cannot tell whether good:anything is a WSGI or an ASGI app; "
         "say --interface wsgi or --interface asgi",
@@ -540,17 +614,18 @@ def test_what_cannot_be_loaded_is_named_in_one_line(project: Project, target: st
         (
             "good:later",
             "wsgi",
-            "good:later is async, so it is not the WSGI app that --interface wsgi says it is",
+            "good:later is async, so it is not what --interface wsgi says it is",
         ),
         (
             "good:app",
             "asgi",
-            "good:app cannot be called with (scope, receive, send), so it is not what --interface says it is",
+            "good:app cannot be called with (scope, receive, send), "
+            "so it is not what --interface asgi says it is",
         ),
         (
             "good:app",
             "asgi2",
-            "good:app cannot be called with (scope), so it is not what --interface says it is",
+            "good:app cannot be called with (scope), so it is not what --interface asgi2 says it is",
         ),
     ],
 )

@@ -363,6 +363,10 @@ def not_starting(environ: WSGIEnvironment, start_response: StartResponse) -> Ite
     return [b"body"]
 
 
+async def async_app(environ: WSGIEnvironment, start_response: StartResponse) -> None:
+    """As one that is hidden in a plain wrapper."""
+
+
 def neither_starting_nor_yielding(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     return []
 
@@ -398,6 +402,7 @@ FAILING: list[tuple[str, WSGIApplication, str]] = [
     ("a response header of int", headers_of(1), "'X-Test' has a value of type int"),
     # PEP 3333, "The Application/Framework Side" and "A Note on String Types"
     ("app returns None", answering(None), "of type NoneType, which is not an iterable of bytes"),
+    ("app is async", cast(WSGIApplication, async_app), "an ASGI app is served with --interface asgi"),
     ("app returns a number", answering(7), "a value of type int, which is not an iterable"),
     ("app returns a str", answering("text"), "has a chunk of type str; it must be bytes"),
     ("app returns bytes", answering(b"bytes"), "has a chunk of type int; it must be bytes"),

@@ -276,7 +276,7 @@ async def test_ways_to_block(block: Callable[[], object]) -> None:
         await client.get("/first")
         await client.get("/")
         async with asyncio.timeout(5):  # the watch may be about to say so
-            while adapter.blocked != {"view": 1}:
+            while adapter.blocked != {"view": 1}:  # noqa: ASYNC110  # it has a thread of its own
                 await asyncio.sleep(0.01)
 
 

@@ -15,6 +15,7 @@ from weakref import WeakSet
 import uvicorn
 
 from bridge.server.default_headers import DefaultHeaders
+from bridge.server.protocol import BridgeProtocol
 from bridge.server.systemd import Notifier
 
 if TYPE_CHECKING:
@@ -125,6 +126,9 @@ class Server(uvicorn.Server):
             await asyncio.sleep(0)
             await super().shutdown(sockets)
         finally:
+            protocol = self.config.http_protocol_class
+            if issubclass(protocol, BridgeProtocol):
+                protocol.abort_lingering()
             for task in self._tasks:
                 task.cancel()
                 with suppress(asyncio.CancelledError):

@@ -1,15 +1,18 @@
 """How answers are framed, and how connections end, over real sockets."""
 
 import contextlib
+import re
 import signal
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bridge import __version__
 from bridge.server.limits import Limits
 from bridge.server.protocol import make_protocol
 from tests.hosts import Host, RunningHost
@@ -376,3 +379,39 @@ def test_a_server_that_stops_does_not_wait_for_clients_that_have_their_answer() 
         finally:
             stop.set()
             dripping.join()
+
+
+# What an app hears, and what is said of it
+
+
+_TUTORIAL = """
+from flask import Flask, Response, request
+
+app = Flask(__name__)
+
+@app.get("/events")
+def events():
+    headers = {"Connection": "keep-alive", "Keep-Alive": "timeout=5"}
+    return Response((f"data: {number}" for number in range(3)), mimetype="text/event-stream", headers=headers)
+
+@app.get("/server")
+def server():
+    return request.environ["SERVER_SOFTWARE"]
+"""
+
+
+def test_an_app_after_a_tutorial(tmp_path: Path) -> None:
+    (tmp_path / "tutorial.py").write_text(_TUTORIAL)
+    with Serving("tutorial:app", "--port", "0", "--log-level", "debug", cwd=tmp_path) as serving:
+        for _ in range(3):
+            answer = serving.get("/events")
+            assert answer.text == "data: 0data: 1data: 2"
+            assert answer.headers["Keep-Alive"] is None
+        assert serving.get("/server").text == f"bridge/{__version__}"
+        with serving.connect() as connection:
+            connection.sendall(request(HOST, CLOSE, line="OPTIONS * HTTP/1.1"))
+            assert statuses(read_to_the_end(connection)) == [404]  # of Flask, not a redirect to its root
+        serving.signal(signal.SIGTERM)
+        assert serving.finish() == 0
+    told = re.findall(r"^(\w+): .*removed the app's header '([a-z-]+)'", serving.stderr, re.MULTILINE)
+    assert sorted(told) == [("DEBUG", "connection"), ("DEBUG", "keep-alive")]

@@ -13,7 +13,7 @@ by `Expect: 100-continue` and not asked for: the client may send it, or the next
 
 import asyncio
 import re
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
@@ -21,10 +21,12 @@ from uvicorn.protocols.utils import get_client_addr, get_path_with_query_string
 
 __all__ = ["Cycle"]
 
-_Header = tuple[bytes, bytes]
-
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.6.2
-_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110, 5.5
+_has_control = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search  # RFC 9110, 5.5
+
+# The names that have passed once, in lower case: apps say the same few again. Bounded, as some don't.
+_NAMES: dict[bytes, bytes] = {}
+_MAX_REMEMBERED = 1024
 
 
 class _ReleasedTransport(asyncio.Transport):
@@ -80,56 +82,52 @@ class Cycle(RequestResponseCycle):
             raise RuntimeError(f"the app sent {message['type']!r} first; a response begins with its start")
         status = message["status"]
         self._has_body = self.scope["method"] != "HEAD" and status != 204 and status != 304
-        fields = self._frame([*self.default_headers, *message.get("headers", ())])
+        content = [STATUS_LINE[status]]
+        connection: list[bytes] = []
+        length = None
+        for given_name, value in [*self.default_headers, *message.get("headers", ())]:
+            name = _NAMES.get(given_name) or _parse_name(given_name)
+            if _has_control(value):
+                raise RuntimeError("the app sent a header with a control character (RFC 9110, 5.5)")
+            if name == b"content-length":
+                if length is None:
+                    length = int(value)
+            elif name == b"transfer-encoding":  # what is in use on this connection is known here only
+                continue
+            elif name == b"connection":
+                connection += (option.strip().lower() for option in value.split(b","))
+                continue
+            content += (name, b": ", value, b"\r\n")
+        content += self._frame(length, connection)
+        content.append(b"\r\n")
         self.response_started = True
         self.waiting_for_100_continue = False
         if self.access_log:
             self._log(status)
-        lines = [STATUS_LINE[status]]
-        for name, value in fields:
-            lines += (name, b": ", value, b"\r\n")
-        lines.append(b"\r\n")
-        self.transport.write(b"".join(lines))
+        self.transport.write(b"".join(content))
 
-    def _frame(self, headers: Iterable[_Header]) -> list[_Header]:
-        """Decide on the framing and on the connection; return the fields that say so, and the app's."""
-        fields = []
-        connection: list[bytes] = []
-        length = None
-        for given_name, value in headers:
-            if not _NAME.fullmatch(given_name):
-                raise RuntimeError("the app sent a header whose name is not a token (RFC 9110, 5.1)")
-            if _CONTROL.search(value):
-                raise RuntimeError("the app sent a header with a control character (RFC 9110, 5.5)")
-            name = given_name.lower()
-            if name == b"transfer-encoding":  # what is in use on this connection is known here only
-                continue
-            if name == b"connection":
-                connection += (option.strip().lower() for option in value.split(b","))
-                continue
-            if name == b"content-length" and length is None:
-                length = int(value)
-            fields.append((name, value))
+    def _frame(self, length: int | None, connection: list[bytes]) -> list[bytes]:
+        """Decide on the framing and on the connection; return the fields that say so."""
         is_http_10 = self.scope["http_version"] == "1.0"
+        fields = []
+        self.chunked_encoding = False
         if not self._has_body:
-            self.chunked_encoding = False
+            pass
         elif length is not None:
-            self.chunked_encoding = False
             self.expected_content_length = length
         elif is_http_10:
-            self.chunked_encoding = False
             self._ends_with_connection = True
         else:
             self.chunked_encoding = True
-            fields.append((b"transfer-encoding", b"chunked"))
+            fields.append(b"transfer-encoding: chunked\r\n")
         if self._ends_with_connection or b"close" in connection or self._may_be_without_body():
             self.keep_alive = False
         if not self.keep_alive:
-            fields.append((b"connection", b"close"))
+            fields.append(b"connection: close\r\n")
         elif connection:
-            fields.append((b"connection", b", ".join(connection)))
+            fields.append(b"connection: %b\r\n" % b", ".join(connection))
         elif is_http_10:
-            fields.append((b"connection", b"keep-alive"))
+            fields.append(b"connection: keep-alive\r\n")
         return fields
 
     def _may_be_without_body(self) -> bool:
@@ -173,3 +171,12 @@ class Cycle(RequestResponseCycle):
         self.message_event.set()
         self.transport = _RELEASED
         self.on_response(self)
+
+
+def _parse_name(name: bytes) -> bytes:
+    if not _NAME.fullmatch(name):
+        raise RuntimeError("the app sent a header whose name is not a token (RFC 9110, 5.1)")
+    lower = name.lower()
+    if len(_NAMES) < _MAX_REMEMBERED:
+        _NAMES[name] = lower
+    return lower

@@ -73,36 +73,40 @@ class FramedProtocol(HttpToolsProtocol):
         at, size = 0, len(data)
         while at < size:
             if not self._in_head and not self._in_body:
-                at = self._begin_message(data, at)
-                if at == size:
-                    break
-            end = self._end_of_part(data, at)
+                if not data.startswith(_USUAL, at) or self._is_last_message():
+                    at = self._begin_unusual(data, at)
+                    if at == size:
+                        break
+                self._in_head = True
+                self._left = _NOT_YET_KNOWN
+            # The parser may read up to where the message may end.
+            end = self._end_of_length(at, size) if self._in_body else _CHUNKED
+            if end == _CHUNKED:
+                end = self._end_behind_empty_line(data, at)
             try:
-                self.parser.feed_data(data if end - at == size else memoryview(data)[at:end])
+                self.parser.feed_data(data if end - at == size else data[at:end])
             except httptools.HttpParserUpgrade:
                 if self._should_upgrade():
                     return data[end:]
                 self._go_on_without_upgrade()
-            if self._left > 0:
+            if self._left >= 0:
                 self._left -= end - at
-            if self._left == 0 and self._in_body:
-                raise httptools.HttpParserError("the body has not ended after its Content-Length")
+                if self._left == 0 and self._in_body:
+                    raise httptools.HttpParserError("the body has not ended after its Content-Length")
+            if self._tail and not self._in_head and not self._in_body:
+                raise httptools.HttpParserError("a message has ended where none was expected to")
             at = end
         return None
 
-    def _begin_message(self, data: bytes, at: int) -> int:
-        """Look at the method of a message; return from where on the parser has to read it."""
+    def _begin_unusual(self, data: bytes, at: int) -> int:
+        """Begin a message with another method, or with empty lines, or none; return from where to go on."""
         if data[at] in b"\r\n":  # empty lines before a message are ignored (RFC 9112, 2.2)
             at = _BLANK.match(data, at).end()  # type: ignore[union-attr]  # it always matches
-            if at == len(data):
-                return at
-        if self._is_last_message():
+        if at == len(data) or self._is_last_message():
             return len(data)
-        self._in_head = True
-        self._left = _NOT_YET_KNOWN
-        self._tail = b""
         if data.startswith(_USUAL, at):
             return at
+        self._in_head = True
         method = _TOKEN.match(data, at)
         if method is None:
             raise httptools.HttpParserInvalidMethodError("the method is not a token")
@@ -120,15 +124,17 @@ class FramedProtocol(HttpToolsProtocol):
         """Whether nothing is to be read after the last message (RFC 9112, 9.6)."""
         return self.cycle is not None and not self.cycle.keep_alive
 
-    def _end_of_part(self, data: bytes, at: int) -> int:
-        """Up to where the parser may read, so that a message can end only there."""
-        if self._in_body:
-            if self._left == _NOT_YET_KNOWN:
-                self._left = _length_of_body(self.headers)
-            if self._left != _CHUNKED:
-                return min(len(data), at + self._left)
-        tail, self._tail = self._tail, b""
+    def _end_of_length(self, at: int, size: int) -> int:
+        """Where a body with a Content-Length ends, or what has come of it; else `_CHUNKED`."""
+        if self._left == _NOT_YET_KNOWN:
+            self._left = _length_of_body(self.headers)
+        return _CHUNKED if self._left == _CHUNKED else min(size, at + self._left)
+
+    def _end_behind_empty_line(self, data: bytes, at: int) -> int:
+        """Where a head, or a chunked body, may end: behind an empty line, or where what has come ends."""
+        tail = self._tail
         if tail:
+            self._tail = b""
             found = (tail + data[at : at + 3]).find(_EMPTY_LINE)
             if found >= 0:
                 return at + found + len(_EMPTY_LINE) - len(tail)

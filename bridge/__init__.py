@@ -4,6 +4,7 @@
 """
 
 from bridge.errors import ApplicationError, BridgeError, ClientDisconnected, WebSocketDisconnect
+from bridge.version import __version__
 from bridge.wsgi_to_asgi.adapter import WSGIToASGI
 from bridge.wsgi_to_asgi.loop_access import run_on_loop
 
@@ -16,5 +17,3 @@ __all__ = [
     "__version__",
     "run_on_loop",
 ]
-
-__version__ = "0.1.0"

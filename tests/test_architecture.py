@@ -24,6 +24,7 @@ PURE = [
     "trace/facts.py",
     "trace/headers.py",
     "types.py",
+    "version.py",
     "wsgi_to_asgi/body.py",
     "wsgi_to_asgi/call.py",
     "wsgi_to_asgi/environ.py",

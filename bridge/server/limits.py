@@ -73,6 +73,8 @@ def check_head(
     Returns:
         why it must not reach an app, or None.
     """
+    if version not in ("1.1", "1.0"):
+        return Refusal(505, "The version of HTTP is not 1.0 or 1.1 (RFC 9110, 15.6.6).")
     if len(method) + len(target) + _REQUEST_LINE_OVERHEAD > limits.request_line:
         return _line_too_long(limits)
     if len(headers) > limits.header_count:

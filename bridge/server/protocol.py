@@ -1,8 +1,7 @@
 """uvicorn's HTTP protocol on httptools, with the limits and deadlines that it has not.
 
-What is refused here no app sees. The answer is the server's: a status, a sentence, `Connection: close`. What
-the client still sends is read and thrown away for a moment, since a socket that is closed with bytes unread
-is reset, and the client may never see the answer (RFC 9112, 9.6).
+No app sees a request that is refused here. The answer is the server's: a status, a sentence,
+`Connection: close`. The client has time to read it, as it has for an app's last answer: see `lingering`.
 """
 
 import asyncio
@@ -10,11 +9,15 @@ import http
 import logging
 from collections.abc import Callable
 from contextvars import Context, copy_context
-from typing import Any
+from typing import Any, cast
+from urllib.parse import unquote
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from bridge.server.cycle import Cycle
+from bridge.server.framing import FramedProtocol
 from bridge.server.limits import (
     BAD_REQUEST,
     Limits,
@@ -24,17 +27,18 @@ from bridge.server.limits import (
     too_large,
     trailers_too_large,
 )
+from bridge.server.lingering import Lingering
 
 __all__ = ["BridgeProtocol", "make_protocol"]
 
 logger = logging.getLogger("bridge")
 
-# Seconds that a client has to read a refusal, while what it sends is thrown away.
-_LINGER = 2.0
-
 # Seconds that a connection of a server that stops is kept since its last answer, for one last request: it may
 # be on its way already, and whether it has been served its client could not tell (RFC 9112, 9.5).
 _LAST_CHANCE = 1.0
+
+# Bytes that are kept of what a client sends after its handshake, while an answer before it is being sent.
+_MOST_EARLY = 65536
 
 _BUSY = Refusal(503, "The server is busy with other requests.")
 _FIRST_BYTE_TIMEOUT = Refusal(408, "The connection was open, and no request came.")
@@ -50,7 +54,7 @@ class _Refused(Exception):
         self.refusal = refusal
 
 
-class BridgeProtocol(HttpToolsProtocol):
+class BridgeProtocol(FramedProtocol):
     """One connection.
 
     A class of its own for each server is made by `make_protocol`, which sets what is asked for below.
@@ -58,17 +62,17 @@ class BridgeProtocol(HttpToolsProtocol):
 
     limits: Limits
     is_stopping: bool
+    lingering: set[Lingering]
     on_refusal: Callable[[int], None]
 
     # Beside uvicorn's attributes, in the object's dict, they would make each connection 1 KB larger.
     __slots__ = (
         "_body_size",
         "_deadline",
+        "_early",
         "_expected",
         "_head_size",
-        "_in_body",
-        "_in_head",
-        "_is_refused",
+        "_is_over",
         "_last_data",
         "_max_requests",
         "_size_beside_body",
@@ -80,9 +84,7 @@ class BridgeProtocol(HttpToolsProtocol):
         super().__init__(*args, **options)
         # uvicorn counts connections, too, those that are kept open and idle among them.
         self._max_requests, self.limit_concurrency = self.limit_concurrency, None
-        self._is_refused = False
-        self._in_head = False
-        self._in_body = False
+        self._is_over = False  # nothing that comes is read any more
         self._head_size = 0
         self._body_size = 0
         self._trailers_size = 0
@@ -91,6 +93,7 @@ class BridgeProtocol(HttpToolsProtocol):
         self._expected = ""
         self._last_data = 0.0
         self._upgrade_context: Context | None = None  # of a websocket that waits for its turn
+        self._early = b""  # of what its client has sent after the handshake
 
     # Called by the transport
 
@@ -108,41 +111,104 @@ class BridgeProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what has come; answer what is refused."""
-        if self._is_refused or self._upgrade_context is not None:
+        if self._is_over:
             return
+        if self._upgrade_context is not None:
+            self._keep_for_websocket(data)
+            return
+        if data[0] in b"\r\n" and not self._in_head and not self._in_body and not data.strip(b"\r\n"):
+            return  # no request begins with empty lines alone: who is waited for has still to come
         self._unset_keepalive_if_required()
         if self._in_body:
             self._size_beside_body += len(data)
         else:
             self._head_size += len(data)
         try:
-            self.parser.feed_data(data)
-            self._check_what_came()
+            after_handshake = self.parse(data)
+            if after_handshake is None:
+                self._check_what_came()
+            else:
+                self._take_handshake(after_handshake)
         except _Refused as error:
             self._refuse(error.refusal)
-        except httptools.HttpParserUpgrade:
-            self._expect_nothing()
-            if not self._should_upgrade():
-                self._unsupported_upgrade_warning()
-            elif self._is_at_work():
-                self._upgrade_context = copy_context()
-                self.flow.pause_reading()
-            else:
-                self.handle_websocket_upgrade()
         except httptools.HttpParserError as error:
             cause = error.__context__
             self._refuse(cause.refusal if isinstance(cause, _Refused) else BAD_REQUEST)
 
-    def on_response_complete(self) -> None:
-        """A response has been sent; a websocket that waits behind it has its turn.
+    # A websocket
 
-        It must wait (RFC 9112, 9.3.2): what is left of the response would be written among its frames.
+    def _take_handshake(self, after_it: bytes) -> None:
+        """Let it be a websocket, or wait until the answers before it have been sent (RFC 9112, 9.3.2).
+
+        What is left of a response would be written among its frames.
         """
-        super().on_response_complete()
+        self._expect_nothing()
+        self._keep_for_websocket(after_it)
+        if self._is_at_work():
+            self._upgrade_context = copy_context()
+            self.flow.pause_reading()
+        else:
+            self._become_websocket()
+
+    def _keep_for_websocket(self, data: bytes) -> None:
+        """Keep what a client has sent that should have waited for its 101 (RFC 6455, 4.1)."""
+        self._early += data
+        if len(self._early) > _MOST_EARLY:
+            self.flow.pause_reading()
+
+    def _become_websocket(self) -> None:
+        transport = self.transport
+        early, self._early = self._early, b""
+        self.flow.resume_reading()
+        self.handle_websocket_upgrade()
+        if early and not transport.is_closing():
+            cast(asyncio.Protocol, transport.get_protocol()).data_received(early)
+
+    # A request, and its response
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """Call the app; see uvicorn, which has not had a choice of context in all versions."""
+        context = Context() if getattr(self.config, "reset_contextvars", True) else None
+        task = self.loop.create_task(cycle.run_asgi(app), context=context)
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
+    def _on_answered(self, cycle: Cycle) -> None:
+        """A response has been sent: end the connection, or go on with what is behind it."""
+        if self.transport.is_closing():
+            self.server_state.total_requests += 1
+            return
+        if not cycle.keep_alive or (self._is_over and not self.pipeline):
+            self.server_state.total_requests += 1
+            self._end(client_closes=cycle.client_closes)
+            return
+        self.on_response_complete()
         context = self._upgrade_context
-        if context is not None and not self._is_at_work() and not self.transport.is_closing():
+        if context is not None and not self._is_at_work():
             self._unset_keepalive_if_required()
-            context.run(self.handle_websocket_upgrade)  # not in that of the request before
+            context.run(self._become_websocket)  # not in that of the request before
+
+    def _end(self, *, client_closes: bool = False) -> None:
+        """Close the connection, its last answer written; first linger, if the client may be sending."""
+        self._is_over = True
+        self._expect_nothing()
+        self._unset_keepalive_if_required()
+        self.pipeline.clear()
+        # With TLS, nothing can be sent after the end, and asyncio reads for a while when it closes.
+        if self._in_body or (not client_closes and self.transport.can_write_eof()):
+            self.flow.resume_reading()
+            Lingering(self.transport, connections=self.connections, lingering=self.lingering).begin()
+            self.connections.discard(self)
+        else:
+            self.transport.close()
+
+    # The end of the server
+
+    @classmethod
+    def abort_lingering(cls) -> None:
+        """End the connections whose last answer has been sent, and whose clients have not closed them."""
+        for connection in list(cls.lingering):
+            connection.abort()
 
     def shutdown(self) -> None:
         """Come to an end, as the server stops."""
@@ -170,15 +236,10 @@ class BridgeProtocol(HttpToolsProtocol):
         return self.loop.time()
 
     def _close_if_unused(self) -> None:
-        if not self._is_at_work() and not self._is_refused:
+        if not self._is_at_work() and not self._is_over:
             self.transport.close()
 
     # Called by the parser
-
-    def on_message_begin(self) -> None:
-        """A request begins: see httptools' `HttpRequestParser`."""
-        super().on_message_begin()
-        self._in_head = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header field, or a trailer, is whole."""
@@ -193,23 +254,70 @@ class BridgeProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Let the app have the request, if its head is as it has to be."""
+        parser = self.parser
+        method = parser.get_method()
+        version = parser.get_http_version()
         refusal = check_head(
-            self.limits,
-            method=self.parser.get_method(),
-            target=self.url,
-            version=self.parser.get_http_version(),
-            headers=self.headers,
+            self.limits, method=method, target=self.url, version=version, headers=self.headers
         )
         if refusal is not None:
             raise _Refused(refusal)
         if self._max_requests is not None and len(self.tasks) >= self._max_requests:
             raise _Refused(_BUSY)
+        self.scope["method"] = method.decode("ascii")
+        self.scope["http_version"] = version
+        if parser.should_upgrade() and self._should_upgrade():
+            self._in_head = False
+            return
+        self._set_target(method)
         self._in_head = False
         self._in_body = True
         self._body_size = self._trailers_size = self._size_beside_body = 0
-        super().on_headers_complete()
-        if self.is_stopping:
-            self.cycle.keep_alive = False
+        self._let_app_have_request(client_closes=not parser.should_keep_alive())
+
+    def _set_target(self, method: bytes) -> None:
+        """Split the request's target (RFC 9112, 3.2)."""
+        scope = self.scope
+        if self.url == b"*" or method == b"CONNECT":
+            # The server as a whole, or another one: neither is below the root path.
+            scope["path"] = self.url.decode("latin-1")
+            scope["raw_path"] = self.url
+            scope["query_string"] = b""
+            return
+        parsed = httptools.parse_url(self.url)
+        raw_path = parsed.path or b"/"  # empty after a host (RFC 9110, 4.2.3)
+        path = raw_path.decode("ascii")
+        scope["path"] = self.root_path + (unquote(path) if "%" in path else path)
+        scope["raw_path"] = self.root_path.encode("ascii") + raw_path
+        scope["query_string"] = parsed.query or b""
+
+    def _let_app_have_request(self, *, client_closes: bool) -> None:
+        """Start the app on this request, or queue it behind the ones before."""
+        scope = self.scope
+        # The client of a CONNECT takes whatever follows a 2xx for a tunnel (RFC 9110, 9.3.6).
+        is_last = client_closes or self.is_stopping or scope["method"] == "CONNECT"
+        cycle = Cycle(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            # Of HTTP/1.0 it is ignored (RFC 9110, 10.1.1).
+            expect_100_continue=self.expect_100_continue and scope["http_version"] != "1.0",
+            keep_alive=not is_last,
+            on_response=self._on_answered,
+        )
+        cycle.client_closes = client_closes
+        is_turn = not self._is_at_work()
+        self.cycle = cycle
+        if is_turn:
+            self._start_asgi_task(cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, self.app))
 
     def on_body(self, body: bytes) -> None:
         """Let the app have a part of the body, if there may be so much."""
@@ -223,7 +331,6 @@ class BridgeProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is whole."""
-        self._in_body = False
         self._head_size = 0
         super().on_message_complete()
 
@@ -231,8 +338,11 @@ class BridgeProtocol(HttpToolsProtocol):
 
     def _check_what_came(self) -> None:
         """After each read: is there anything left to wait for, and until when?"""
+        if self._is_over:
+            return
         if self._in_head:
-            refusal = check_unfinished_head(self.limits, target_size=len(self.url), size=self._head_size)
+            line_so_far = self._method_so_far or self.url
+            refusal = check_unfinished_head(self.limits, target_size=len(line_so_far), size=self._head_size)
             if refusal is not None:
                 raise _Refused(refusal)
             if self._expected != "head":
@@ -277,7 +387,7 @@ class BridgeProtocol(HttpToolsProtocol):
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer in the app's place, and close; or only close, where an answer has begun."""
-        self._is_refused = True
+        self._is_over = True
         self._expect_nothing()
         if self.transport.is_closing():
             return
@@ -294,7 +404,7 @@ class BridgeProtocol(HttpToolsProtocol):
         if cycle is None or (cycle.response_complete and not self._in_body):
             return True
         if cycle.response_complete:  # to this request, whose body nobody wanted
-            self.transport.close()
+            self._end()
             return False
         if self._in_head:  # an earlier request is being answered: the connection ends with that answer
             cycle.keep_alive = False
@@ -310,12 +420,8 @@ class BridgeProtocol(HttpToolsProtocol):
         return True
 
     def _answer_and_close(self, refusal: Refusal) -> None:
-        self._unset_keepalive_if_required()
         self.transport.write(self._answer(refusal))
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        self.flow.resume_reading()
-        self._deadline = self.loop.call_later(_LINGER, self.transport.close)
+        self._end()
 
     def _answer(self, refusal: Refusal) -> bytes:
         status = http.HTTPStatus(refusal.status)
@@ -349,6 +455,7 @@ def make_protocol(
         "__slots__": (),
         "limits": limits,
         "is_stopping": False,
+        "lingering": set(),
         "on_refusal": staticmethod(on_refusal),
     }
     return type("BridgeProtocol", (BridgeProtocol,), members)

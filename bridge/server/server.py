@@ -16,6 +16,7 @@ import uvicorn
 
 from bridge.server.default_headers import DefaultHeaders
 from bridge.server.own_loggers import enable_own_loggers
+from bridge.server.protocol import BridgeProtocol
 from bridge.server.systemd import Notifier
 from bridge.wsgi_to_asgi.environ import MULTIPROCESS
 
@@ -130,6 +131,9 @@ class Server(uvicorn.Server):
             await asyncio.sleep(0)
             await super().shutdown(sockets)
         finally:
+            protocol = self.config.http_protocol_class
+            if issubclass(protocol, BridgeProtocol):
+                protocol.abort_lingering()
             for task in self._tasks:
                 task.cancel()
                 with suppress(asyncio.CancelledError):

@@ -43,6 +43,7 @@ class BridgeWebSocketProtocol(WebSocketsSansIOProtocol):
     """One websocket, whose scope has the extension `bridge.connection`."""
 
     _client: ClientSocket | None = None
+    _is_undecided = False  # whether a library may still get the connection
     _is_given = False
     _is_library_done = False
     _early = b""
@@ -53,11 +54,13 @@ class BridgeWebSocketProtocol(WebSocketsSansIOProtocol):
         if self.response.status_code == _SWITCHING_PROTOCOLS and self.scheme == "ws":
             extensions = cast("dict[str, object]", self.scope["extensions"])
             extensions["bridge.connection"] = self
+            self._is_undecided = True
 
     def hand_over(self, handshake: Callable[[bytes], bool]) -> socket.socket:
         """Give the connection away, if the app accepts the websocket; see `Connection`."""
         fileno = os.dup(self.transport.get_extra_info("socket").fileno())
         self._client = ClientSocket(fileno, handshake, self._tell_closed, self.config.ws_max_size)
+        self._is_undecided = False
         return self._client
 
     def abort(self) -> None:
@@ -75,9 +78,9 @@ class BridgeWebSocketProtocol(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio's `Protocol`."""
-        if self._client is None:
+        if self._client is None and not self._is_undecided:
             super().data_received(data)
-        elif self._is_given:
+        elif self._client is not None and self._is_given:
             self._client.discard(data)
             self._close_if_over()
         else:
@@ -87,7 +90,18 @@ class BridgeWebSocketProtocol(WebSocketsSansIOProtocol):
 
     def send(self, message: Any) -> Coroutine[Any, Any, None]:  # a coroutine sooner
         """See ASGI."""
-        return super().send(message) if self._client is None else self._send_for(self._client, message)
+        if self._client is not None:
+            return self._send_for(self._client, message)
+        return self._decide(message) if self._is_undecided else super().send(message)
+
+    async def _decide(self, message: Any) -> None:
+        """The app answers the handshake itself: no library gets the connection."""
+        self._is_undecided = False
+        await super().send(message)
+        early, self._early = self._early, b""
+        if early and not self.transport.is_closing():
+            self.transport.resume_reading()
+            super().data_received(early)
 
     async def _send_for(self, client: ClientSocket, message: Any) -> None:
         if message["type"] == "websocket.accept":

@@ -35,6 +35,9 @@ logger = logging.getLogger("bridge")
 
 _T = TypeVar("_T")
 
+# The superfluous headers that have been told of: every event stream made after a tutorial has one.
+_TOLD: set[str] = set()
+
 
 class Link(Protocol):
     """The two ways between a call and its ASGI host."""
@@ -107,6 +110,15 @@ def run_call(
     finally:
         for warning in response.warnings or ():
             logger.warning("%s: %s", request_name(view), warning)
+        for name in response.superfluous or ():
+            if name not in _TOLD:
+                _TOLD.add(name)
+                logger.debug(
+                    "%s: removed the app's header %r, here and from now on: the server keeps connections "
+                    'alive itself (PEP 3333, "Other HTTP Features")',
+                    request_name(view),
+                    name,
+                )
 
 
 def _call(

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from bridge.types import WSGIEnvironment, WWWScope
+from bridge.version import __version__
 from bridge.wsgi_to_asgi.scope_view import ScopeView
 
 __all__ = ["MULTIPROCESS", "build_environ"]
@@ -31,6 +32,8 @@ _URL_SCHEMES = {"ws": "http", "wss": "https"}
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 _CONSTANTS: WSGIEnvironment = {
+    # What has made the environ (RFC 3875, 4.1.17), on every host: apps ask it what they may rely on.
+    "SERVER_SOFTWARE": f"bridge/{__version__}",
     "wsgi.version": (1, 0),
     "wsgi.multithread": True,
     # Where nobody says how many processes there are, the value that promises less is the safe one.
@@ -120,7 +123,7 @@ def _path(path: str, raw_path: bytes | None) -> str:
 
 
 def _split_path(path: str, root_path: str) -> tuple[str, str]:
-    """SCRIPT_NAME and PATH_INFO. The latter is empty or starts with a slash."""
+    """SCRIPT_NAME and PATH_INFO. The latter is empty, or starts with a slash, or is `*`."""
     if not path.startswith("/"):
         path = _origin_form(path)
     script_name = root_path.rstrip("/")
@@ -138,15 +141,18 @@ def _split_path(path: str, root_path: str) -> tuple[str, str]:
 def _origin_form(target: str) -> str:
     """The path of a request target that does not begin with one (RFC 9112, 3.2).
 
-    Absolute form (`http://host/path`) has a path inside; asterisk form (`*`) and authority form
-    (`host:443`, from CONNECT) have none.
+    Absolute form (`http://host/path`) has a path inside; authority form (`host:443`, from CONNECT) has none.
+    Asterisk form (`*`) stays as it is, as gunicorn has it: an empty path would be an app's root, from which
+    Werkzeug redirects.
     """
     _, separator, rest = target.partition("://")
     if separator:
         slash = rest.find("/")
         return rest[slash:] if slash >= 0 else "/"
-    if not target or target == "*" or ":" in target:
+    if not target or ":" in target:
         return ""
+    if target == "*":
+        return target
     return "/" + target
 
 

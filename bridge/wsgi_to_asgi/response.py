@@ -68,12 +68,14 @@ class Response:
         method: the request's method; a HEAD gets no body.
     """
 
-    __slots__ = ("_bodiless", "_headers", "_left", "_method", "_status", "state", "warnings")
+    __slots__ = ("_bodiless", "_headers", "_left", "_method", "_status", "state", "superfluous", "warnings")
 
     def __init__(self, method: str) -> None:
         self.state = _IDLE
         self.warnings: list[str] | None = None
         """What the app did that could be mended on the way; for the log."""
+        self.superfluous: list[str] | None = None
+        """Headers that were removed, and asked for what the server does anyway."""
         self._method = method
         self._status = 0
         self._headers: list[tuple[bytes, bytes]] = []
@@ -230,10 +232,7 @@ class Response:
             name, value = encode_header(pair)
             # A 426 has to say to what the client is to upgrade (RFC 9110, 15.5.22).
             if name in _HOP_BY_HOP and not (code == 426 and name == b"upgrade"):
-                self._warn(
-                    f"removed the app's header {name.decode()!r}: it is hop-by-hop, for the server to set "
-                    '(PEP 3333, "Other HTTP Features")'
-                )
+                self._remove(name, value)
                 continue
             if name == b"content-length":
                 if length is not None:
@@ -241,6 +240,18 @@ class Response:
                 length = _parse_length(pair[1])
             encoded.append((name, value))
         return encoded, length
+
+    def _remove(self, name: bytes, value: bytes) -> None:
+        """Leave out a hop-by-hop header, and note it."""
+        if name == b"keep-alive" or (name == b"connection" and value.lower() == b"keep-alive"):
+            if self.superfluous is None:
+                self.superfluous = []
+            self.superfluous.append(name.decode())
+        else:
+            self._warn(
+                f"removed the app's header {name.decode()!r}: it is hop-by-hop, for the server to set "
+                '(PEP 3333, "Other HTTP Features")'
+            )
 
     def _warn_of_surplus(self) -> None:
         if not self._bodiless:

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import json
 import os
 import re
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from websockets.sync.client import connect
 
 from tests.deploy.examples import APPS, find_program, program, text, unit_arguments
 from tests.server.command import Serving, wait_until
@@ -39,7 +41,7 @@ http {{
 
 @contextlib.contextmanager
 def nginx(folder: Path, upstream: Path, changes: Mapping[str, str] | None = None) -> Iterator[int]:
-    """nginx on a free port, in front of a unix socket; the file may have changes, each in one place."""
+    """nginx on a free port, in front of a unix socket; with changes to its configuration."""
     path = find_program("nginx", package="Debian's nginx")
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
@@ -171,6 +173,73 @@ def test_an_app_below_a_path(tmp_path: Path, passing: str) -> None:
         with client.stream("GET", "/shop/source") as stream:  # on the event loop
             assert next(stream.iter_lines()) == "data: 1"
         assert client.get("/shop/-/health/ready").status_code == 404
+
+
+_UPGRADE = (
+    b"POST /upgrade HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: %s\r\n"
+    b"HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\nContent-Length: %d\r\n\r\n%s"
+)
+_FORBIDDEN = b"GET /-/health/ready HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+def two_answers(site: Site, upgrade: str) -> tuple[bytes, bytes]:
+    """Those to a POST with an upgrade, and to the request behind it, which is a 404."""
+    following = b"GET /nowhere HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    url = site.client.base_url
+    with socket.create_connection((url.host, url.port or 80), 10) as client:
+        client.sendall(_UPGRADE % (upgrade.encode(), len(_FORBIDDEN), _FORBIDDEN) + following)
+        with client.makefile("rb") as reader:
+            first, second = re.split(rb"(?=HTTP/1\.1 404 )", reader.read())
+    return first, second
+
+
+@pytest.mark.parametrize("upgrade", ["h2c", "TLS/1.0", "h2c, websocket"])
+def test_an_upgrade_is_not_passed_on(site: Site, upgrade: str) -> None:
+    """And the body behind it is not a request, which nginx would not have seen."""
+    first, second = two_answers(site, upgrade)
+    seen = json.loads(first.partition(b"\r\n\r\n")[2])
+    assert seen == {"Upgrade": None, "Connection": None, "size": len(_FORBIDDEN)}
+    assert b"ready" not in second
+
+
+def test_an_upgrade_that_is_passed_on_and_not_taken(site: Site) -> None:
+    """A POST is no handshake, which Flask says; its body is no request either."""
+    first, second = two_answers(site, "websocket")
+    assert first.startswith(b"HTTP/1.1 400 ")
+    assert b"The browser (or proxy) sent" in first
+    assert b"ready" not in second
+
+
+def test_a_websocket(site: Site) -> None:
+    with connect(str(site.client.base_url.join("/echo")).replace("http", "ws", 1)) as websocket:
+        websocket.send("hello")
+        assert websocket.recv(timeout=10) == "hello"
+
+
+# nginx's own way: a connection for each request, which the server closes.
+_OLD_WAY = {
+    "    proxy_set_header Connection        $bridge_connection;\n": "",
+    "proxy_http_version 1.1;": "proxy_http_version 1.0;",
+}
+
+
+@pytest.mark.parametrize("way", [{}, _OLD_WAY], ids=["as it is", "by HTTP/1.0"])
+@pytest.mark.parametrize("buffering", ["on", "off"])
+def test_an_answer_to_an_upload_that_is_not_read(tmp_path: Path, way: dict[str, str], buffering: str) -> None:
+    """It comes through nginx, which is still sending when it comes."""
+    path = tmp_path / "socket"
+    changes = way | {
+        "client_max_body_size 16m;": f"client_max_body_size 0; proxy_request_buffering {buffering};"
+    }
+    size = 60 * 1024 * 1024
+    arguments = ["app:app", *unit_arguments()[1:], "--workers", "1", "--uds", str(path)]
+    with (
+        Serving(*arguments, "--limit-request-body", str(2 * size), cwd=APPS),
+        nginx(tmp_path, path, changes) as port,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
+    ):
+        answers = [client.post("/refuse", content=bytes(size)) for _ in range(3)]
+    assert [(answer.status_code, answer.text) for answer in answers] == [(413, "refused, and not read")] * 3
 
 
 def test_a_restart_behind_a_socket_that_stays_open_is_not_noticed(tmp_path: Path) -> None:

@@ -466,3 +466,57 @@ def test_a_handler_hears_of_the_end(host: Host) -> None:
             ws.close(4000, "had enough")
         assert told() == (4000, "had enough")
     assert issubclass(ConnectionClosed, Exception)
+
+
+# What comes with a handshake, or behind it
+
+
+@pytest.mark.parametrize("kind", ["Flask-Sock", "ASGI"])
+@pytest.mark.parametrize("where", ["alone", "behind an answer", "after h2c"])
+@pytest.mark.parametrize("how", ["in one read", "in two", "byte by byte"])
+def test_a_message_with_the_handshake(host: Host, kind: str, where: str, how: str) -> None:
+    """The client should wait for its 101 (RFC 6455, 4.1); nothing is lost, or taken for a request, if not."""
+    app = Flask(__name__)
+
+    @route(app)
+    def echo(ws: Server) -> None:
+        ws.send(ws.receive())
+
+    @app.post("/size")
+    def size() -> str:
+        time.sleep(0.2)  # for what follows to come before the answer
+        return f"{len(request.get_data())} bytes"
+
+    async def plain(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await WSGIToASGI(app)(scope, receive, send)
+            return
+        await receive()
+        await send({"type": "websocket.accept"})
+        message = await receive()
+        await send({"type": "websocket.send", "text": message["text"]})
+        await send({"type": "websocket.close"})
+
+    before = {
+        "alone": b"",
+        "behind an answer": b"POST /size HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n12345",
+        "after h2c": b"POST /size HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"
+        b"Content-Length: 5\r\n\r\n12345",
+    }[where]
+    sent = before + _HANDSHAKE % b"/" + _HELLO
+    served_app = WSGIToASGI(app) if kind == "Flask-Sock" else plain
+    options = {"ws": BridgeWebSocketProtocol, "http": make_protocol(Limits())}
+    with host(served_app, **options) as running, running.connect() as client:
+        if how == "in one read":
+            client.sendall(sent)
+        elif how == "in two":
+            client.sendall(sent[: -len(_HELLO)])
+            time.sleep(0.1)
+            client.sendall(_HELLO)
+        else:
+            for at in range(len(sent)):
+                client.sendall(sent[at : at + 1])
+        received = read_until(client, b"\x81\x05hello")
+    answer, _, websocket = received.partition(b"HTTP/1.1 101 ")
+    assert websocket
+    assert (b"\r\n\r\n5 bytes" in answer) == bool(before)

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bridge import __version__
 from bridge.types import HTTPScope, StartResponse, WebSocketScope, WSGIEnvironment, WWWScope
 from bridge.wsgi_to_asgi.body import RequestBody
 from bridge.wsgi_to_asgi.environ import build_environ
@@ -66,6 +67,7 @@ def test_whole_environ() -> None:
         "QUERY_STRING": "q=1",
         "REQUEST_URI": "/app/caf%C3%A9?q=1",
         "RAW_URI": "/app/caf%C3%A9?q=1",
+        "SERVER_SOFTWARE": f"bridge/{__version__}",
         "SERVER_NAME": "203.0.113.1",
         "SERVER_PORT": "8000",
         "SERVER_PROTOCOL": "HTTP/1.1",
@@ -137,8 +139,8 @@ PATHS: list[tuple[str, HTTPScope, str, str]] = [
         "/app",
         "/a",
     ),
-    ("asterisk form", http_scope(b"*", method="OPTIONS"), "", ""),
-    ("asterisk form under a mount", http_scope(b"*", method="OPTIONS", root_path="/app"), "/app", ""),
+    ("asterisk form", http_scope(b"*", method="OPTIONS"), "", "*"),
+    ("asterisk form under a mount", http_scope(b"*", method="OPTIONS", root_path="/app"), "/app", "*"),
     ("authority form", http_scope(b"example.org:443", method="CONNECT"), "", ""),
     ("no slash in front", http_scope(b"a/b"), "", "/a/b"),
     ("empty", http_scope(b""), "", ""),
@@ -466,10 +468,14 @@ def no_content(environ: WSGIEnvironment, start_response: StartResponse) -> Itera
     return []
 
 
-# The validator knows neither other schemes nor the method CONNECT.
+# The validator knows neither other schemes nor the method CONNECT nor the target `*`.
 @pytest.mark.parametrize(
     "scope",
-    [pytest.param(scope, id=name) for name, scope, *_ in PATHS if scope.get("method") != "CONNECT"]
+    [
+        pytest.param(scope, id=name)
+        for name, scope, *_ in PATHS
+        if scope.get("method") not in ("CONNECT", "OPTIONS")
+    ]
     + [pytest.param(scope, id=name) for name, scope, _ in OTHER_KEYS if scope.get("scheme") != "gopher"],
 )
 def test_validator_finds_nothing(scope: WWWScope) -> None:

@@ -399,7 +399,7 @@ HOP_BY_HOP = [
 ]
 
 
-@pytest.mark.parametrize("name", HOP_BY_HOP)
+@pytest.mark.parametrize("name", [name for name in HOP_BY_HOP if name.lower() != "keep-alive"])
 def test_hop_by_hop_header_is_removed_with_a_warning(name: str) -> None:
     """PEP 3333, "Other HTTP Features"; once for a name, however often it is there."""
     assert is_hop_by_hop(name)
@@ -408,6 +408,24 @@ def test_hop_by_hop_header_is_removed_with_a_warning(name: str) -> None:
     assert response.warnings is not None
     [warning] = response.warnings
     assert repr(name.lower()) in warning
+
+
+@pytest.mark.parametrize(
+    ("header", "is_superfluous"),
+    [
+        (("Connection", "keep-alive"), True),
+        (("connection", "Keep-Alive"), True),
+        (("Keep-Alive", "timeout=5"), True),
+        (("Connection", "close"), False),
+        (("Connection", "keep-alive, upgrade"), False),
+        (("Transfer-Encoding", "chunked"), False),
+    ],
+)
+def test_what_the_server_does_anyway_is_no_warning(header: tuple[str, str], is_superfluous: bool) -> None:
+    response = started([header])
+    assert Reply.of(response.end()).headers == []
+    assert response.superfluous == ([header[0].lower()] if is_superfluous else None)
+    assert (response.warnings is None) is is_superfluous
 
 
 # RFC 9110, 9.3.2, 15.3.5 and 15.4.5. Content-Length: 8.6 forbids it with 204; of a HEAD, it is the GET's.

@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 
 from flask import Flask, Response, request
 
-from bridge.flask import EventSource, stream
+from bridge.flask import Bridge, EventSource, WebSocket, stream
 
 app = Flask(__name__)
+bridge = Bridge(app)
 go_on = asyncio.Event()
 left = asyncio.Event()
 
@@ -25,6 +26,25 @@ def index() -> dict[str, str | None]:
 @app.post("/size")
 def size() -> str:
     return str(len(request.get_data()))
+
+
+@app.post("/upgrade")
+def upgrade() -> dict[str, str | int | None]:
+    return {
+        "Upgrade": request.headers.get("Upgrade"),
+        "Connection": request.headers.get("Connection"),
+        "size": len(request.get_data()),
+    }
+
+
+@app.post("/refuse")
+def refuse() -> tuple[str, int]:
+    return "refused, and not read", 413
+
+
+@bridge.websocket("/echo")
+async def echo(ws: WebSocket) -> None:
+    await ws.send(await ws.receive())
 
 
 async def numbers() -> AsyncIterator[str]:

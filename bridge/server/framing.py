@@ -1,0 +1,230 @@
+"""Where each message of a connection begins and ends, so that no part of one is read as another.
+
+llhttp, the parser, is fast and strict, but three things it does are wrong for an HTTP server:
+
+- It stops at any `Upgrade`, and drops the body. A server that does not take an upgrade ignores it, and
+  handles the request with its body (RFC 9110, 7.8).
+- It takes CONNECT for an upgrade, too.
+- It knows a list of methods, and refuses all others. Every token is a method (RFC 9110, 9.1).
+
+So the parser is never fed the end of one message together with the beginning of the next. A head and a
+chunked body end with an empty line, and any other body after its Content-Length; each read is cut there.
+Where the parser disagrees about an end, the connection is refused.
+"""
+
+import re
+from typing import Any
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+__all__ = ["FramedProtocol"]
+
+_EMPTY_LINE = b"\r\n\r\n"
+_BLANK = re.compile(rb"[\r\n]*")
+_SPACE = ord(" ")
+
+# The methods that the parser is given as they are. CONNECT is one, for its target has a syntax of its own.
+_USUAL = tuple(
+    method + b" "
+    for method in (b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT")
+)
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.6.2
+
+# The parser is given this one in the place of every other: it has no rule of its own in llhttp.
+_STAND_IN = b"REPORT"
+
+# In the place of the number of bytes that are left of a body.
+_CHUNKED = -1
+_NOT_YET_KNOWN = -2
+
+
+class FramedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, which is told where messages begin and end.
+
+    It is abstract: a subclass has `on_headers_complete`, which sets `_in_head` and `_in_body`.
+    """
+
+    # Beside uvicorn's attributes, in the object's dict, they would make each connection 1 KB larger.
+    __slots__ = ("_in_body", "_in_head", "_left", "_method_so_far", "_tail")
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.url = b""
+        self._in_head = False
+        self._in_body = False
+        self._left = _NOT_YET_KNOWN
+        self._method_so_far = b""  # of a message of which no more has come
+        self._tail = b""  # up to three bytes before this read, with which an empty line may have begun
+
+    def parse(self, data: bytes) -> bytes | None:
+        """Parse what has come.
+
+        Returns:
+            None; or, with a handshake for a websocket, what has come after it. Then there is nothing more to
+            parse.
+
+        Raises:
+            httptools.HttpParserError: it is not HTTP, or it is not certain where a message ends.
+        """
+        if self._method_so_far:
+            data, self._method_so_far = self._method_so_far + data, b""
+            self._in_head = False
+        at, size = 0, len(data)
+        while at < size:
+            if not self._in_head and not self._in_body:
+                if not data.startswith(_USUAL, at) or self._is_last_message():
+                    at = self._begin_unusual(data, at)
+                    if at == size:
+                        break
+                self._in_head = True
+                self._left = _NOT_YET_KNOWN
+            # The parser may read up to where the message may end.
+            end = self._end_of_length(at, size) if self._in_body else _CHUNKED
+            if end == _CHUNKED:
+                end = self._end_behind_empty_line(data, at)
+            try:
+                self.parser.feed_data(data if end - at == size else data[at:end])
+            except httptools.HttpParserUpgrade:
+                if self._should_upgrade():
+                    return data[end:]
+                self._go_on_without_upgrade()
+            if self._left >= 0:
+                self._left -= end - at
+                if self._left == 0 and self._in_body:
+                    raise httptools.HttpParserError("the body has not ended after its Content-Length")
+            if self._tail and not self._in_head and not self._in_body:
+                raise httptools.HttpParserError("a message has ended where none was expected to")
+            at = end
+        return None
+
+    def _begin_unusual(self, data: bytes, at: int) -> int:
+        """Begin a message with another method, or with empty lines, or none; return from where to go on."""
+        if data[at] in b"\r\n":  # empty lines before a message are ignored (RFC 9112, 2.2)
+            at = _BLANK.match(data, at).end()  # type: ignore[union-attr]  # it always matches
+        if at == len(data) or self._is_last_message():
+            return len(data)
+        if data.startswith(_USUAL, at):
+            return at
+        self._in_head = True
+        method = _TOKEN.match(data, at)
+        if method is None:
+            raise httptools.HttpParserInvalidMethodError("the method is not a token")
+        end = method.end()
+        if end == len(data):
+            self._method_so_far = method[0]
+        elif data[end] != _SPACE:
+            raise httptools.HttpParserInvalidMethodError("no space follows the method")
+        else:
+            self.parser = _OtherMethodParser(self, method[0])
+            self.parser.feed_data(_STAND_IN)
+        return end
+
+    def _is_last_message(self) -> bool:
+        """Whether nothing is to be read after the last message (RFC 9112, 9.6)."""
+        return self.cycle is not None and not self.cycle.keep_alive
+
+    def _end_of_length(self, at: int, size: int) -> int:
+        """Where a body with a Content-Length ends, or what has come of it; else `_CHUNKED`."""
+        if self._left == _NOT_YET_KNOWN:
+            self._left = _length_of_body(self.headers)
+        return _CHUNKED if self._left == _CHUNKED else min(size, at + self._left)
+
+    def _end_behind_empty_line(self, data: bytes, at: int) -> int:
+        """Where a head, or a chunked body, may end: behind an empty line, or where what has come ends."""
+        tail = self._tail
+        if tail:
+            self._tail = b""
+            found = (tail + data[at : at + 3]).find(_EMPTY_LINE)
+            if found >= 0:
+                return at + found + len(_EMPTY_LINE) - len(tail)
+        found = data.find(_EMPTY_LINE, at)
+        if found >= 0:
+            return found + len(_EMPTY_LINE)
+        self._tail = (tail + data[max(at, len(data) - 3) :])[-3:]
+        return len(data)
+
+    def _go_on_without_upgrade(self) -> None:
+        """Have the body parsed of a request with an upgrade that is not taken, or of a CONNECT."""
+        self.parser = httptools.HttpRequestParser(_BodyCallbacks(self))
+        length = _length_of_body(self.headers)
+        field = b"transfer-encoding: chunked" if length == _CHUNKED else b"content-length: %d" % length
+        self.parser.feed_data(b"POST / HTTP/1.1\r\n" + field + _EMPTY_LINE)
+
+    def _should_upgrade(self) -> bool:
+        """Whether the request is the handshake of a websocket, and those are served (RFC 6455, 4.2.1)."""
+        scope = self.scope
+        if scope["method"] != "GET" or scope["http_version"] != "1.1":
+            return False
+        wanted = [value.strip().lower() for name, value in self.headers if name == b"upgrade"]
+        if wanted != [b"websocket"]:
+            return False
+        if self.ws_protocol_class is None:
+            self._unsupported_upgrade_warning()
+            return False
+        return True
+
+    # Called by the parser
+
+    def on_message_begin(self) -> None:
+        """A request begins: see httptools' `HttpRequestParser`."""
+        if not self._in_head:
+            raise httptools.HttpParserError("a message has ended where none was expected to")
+        super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        """The request is whole, unless the parser thinks so because of an upgrade."""
+        if self.parser.should_upgrade():
+            return
+        self._in_body = False
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.more_body = False
+            cycle.message_event.set()
+
+
+class _OtherMethodParser(httptools.HttpRequestParser):
+    """A parser that is given the stand-in for a method, and tells the method."""
+
+    def __init__(self, protocol: FramedProtocol, method: bytes) -> None:
+        super().__init__(protocol)
+        self._method = method
+
+    def get_method(self) -> bytes:
+        """The method; of a later message on this connection, too."""
+        method = super().get_method()
+        return self._method if method == _STAND_IN else method
+
+
+class _BodyCallbacks:
+    """What a parser calls that parses one body, and before it a head which is known already."""
+
+    def __init__(self, protocol: FramedProtocol) -> None:
+        self._protocol = protocol
+        self._in_head = True
+        self.on_body = protocol.on_body
+
+    def on_message_begin(self) -> None:
+        if not self._in_head:
+            raise httptools.HttpParserError("a message has ended where none was expected to")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_head:
+            self._protocol.on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+
+    def on_message_complete(self) -> None:
+        self._protocol.parser = httptools.HttpRequestParser(self._protocol)
+        self._protocol.on_message_complete()
+
+
+def _length_of_body(headers: list[tuple[bytes, bytes]]) -> int:
+    """The bytes of the body that this head announces, or that it is chunked; the parser has checked it."""
+    for name, value in headers:
+        if name == b"content-length":
+            return int(value)
+        if name == b"transfer-encoding":
+            return _CHUNKED
+    return 0

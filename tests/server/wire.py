@@ -1,0 +1,119 @@
+"""A connection in memory, whose bytes come in parts of one's choice; an app that notes what it is asked."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import uvicorn
+from uvicorn.server import ServerState
+
+from bridge.server.limits import Limits
+from bridge.server.protocol import make_protocol
+
+__all__ = ["Asked", "Wire", "exchange"]
+
+
+class Wire(asyncio.Transport):
+    """The server's end of the connection."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2)})
+        self.sent = b""
+        self.is_paused = False
+        self.is_closed = False
+        self.has_ended = False
+        self.protocol: Any = None
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.sent += data
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.has_ended = True
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def pause_reading(self) -> None:
+        self.is_paused = True
+
+    def resume_reading(self) -> None:
+        self.is_paused = False
+
+    def is_closing(self) -> bool:
+        return self.is_closed
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def abort(self) -> None:
+        self.is_closed = True
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = protocol
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        assert isinstance(self.protocol, asyncio.BaseProtocol)
+        return self.protocol
+
+
+class Asked:
+    """An ASGI app: it writes down each request, when its body has come, and answers 200."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, str, bytes]] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        body, more = b"", True
+        while more:
+            event = await receive()
+            if event["type"] == "http.disconnect":
+                return
+            body += event["body"]
+            more = event["more_body"]
+        self.requests.append((scope["method"], scope["path"], body))
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
+
+
+async def exchange(
+    app: Any, parts: Iterable[bytes], *, limits: Limits | None = None, until: asyncio.Event | None = None
+) -> Wire:
+    """Send the parts, one after the other, while the server reads; return the connection as it is then.
+
+    Args:
+        app: the ASGI app.
+        parts: each of them is one read.
+        limits: of the requests.
+        until: what is waited for before the client leaves.
+    """
+    config = uvicorn.Config(app, http=make_protocol(limits or Limits()), lifespan="off", log_config=None)
+    config.load()
+    protocol: Any = config.http_protocol_class
+    state = ServerState()
+    wire = Wire()
+    wire.protocol = protocol(config=config, server_state=state, app_state={})
+    wire.protocol.connection_made(wire)
+    for part in parts:
+        for _ in range(20):  # turns of the loop, as none is there that tells when all is quiet
+            if not wire.is_paused:
+                break
+            await asyncio.sleep(0)
+        if wire.is_closed or wire.is_paused:
+            break
+        wire.protocol.data_received(part)
+        await asyncio.sleep(0)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    if until is not None:
+        await asyncio.wait_for(until.wait(), 10)
+    wire.protocol.connection_lost(ConnectionResetError())
+    while state.tasks:
+        await asyncio.wait(state.tasks)
+    return wire

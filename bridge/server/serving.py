@@ -28,6 +28,7 @@ from bridge.errors import BridgeError
 from bridge.server.app_errors import BrokenAppError
 from bridge.server.application import Application, ServeSettings, TLSVersionName, make_application
 from bridge.server.debugging import check_addresses
+from bridge.server.ending import ends_alone
 from bridge.server.forwarded import ClearForwarded
 from bridge.server.garbage import settle
 from bridge.server.metrics_endpoint import MetricsEndpoint, metrics_endpoint
@@ -108,10 +109,12 @@ class ServeConfig(uvicorn.Config):
             sys.exit(_report(BridgeError(f"uvicorn cannot be set up as the options say: {error}")))
         if self.ssl is not None:
             self._set_minimum_version(self.ssl)
-        self.http_protocol_class = self._protocol_class(self.http_protocol_class)
+        self.http_protocol_class = ends_alone(self._protocol_class(self.http_protocol_class))
         if self._application.is_ours and self.ws_protocol_class is WebSocketsSansIOProtocol:
             # Not for an app with middleware of its own, which may want to see each message.
             self.ws_protocol_class = BridgeWebSocketProtocol
+        if self.ws_protocol_class is not None:
+            self.ws_protocol_class = ends_alone(self.ws_protocol_class)
         if self.settings.clear_forwarded:
             # The one that says who is trusted; without it, nobody is.
             proxies = self.loaded_app if isinstance(self.loaded_app, ProxyHeadersMiddleware) else None

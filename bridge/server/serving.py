@@ -99,6 +99,10 @@ class ServeConfig(uvicorn.Config):
 
     def load(self) -> None:
         """Load everything, and have the app told when the server begins to stop."""
+        if self.ws == "websockets":
+            # It has no bound for what it keeps, and no back-pressure; uvicorn is about to do the same.
+            logger.info("--ws websockets is deprecated in uvicorn: websockets-sansio serves in its place")
+            self.ws = "websockets-sansio"
         try:
             super().load()
         except OSError as error:

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from typing import Any
+from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -24,6 +25,8 @@ from bridge.server.limits import (
     too_large,
     trailers_too_large,
 )
+from bridge.server.websocket_answers import WebSocketAnswers
+from bridge.server.websocket_handshake import check_handshake, read_handshake
 
 __all__ = ["BridgeProtocol", "make_protocol"]
 
@@ -64,6 +67,7 @@ class BridgeProtocol(HttpToolsProtocol):
     __slots__ = (
         "_body_size",
         "_deadline",
+        "_early",
         "_expected",
         "_head_size",
         "_in_body",
@@ -89,6 +93,7 @@ class BridgeProtocol(HttpToolsProtocol):
         self._size_beside_body = 0  # received since the last part of a body: chunk headers, trailers
         self._deadline: asyncio.TimerHandle | None = None
         self._expected = ""
+        self._early = b""  # behind the handshake of a websocket, and in one read with it
         self._last_data = 0.0
         self._upgrade_context: Context | None = None  # of a websocket that waits for its turn
 
@@ -120,8 +125,9 @@ class BridgeProtocol(HttpToolsProtocol):
             self._check_what_came()
         except _Refused as error:
             self._refuse(error.refusal)
-        except httptools.HttpParserUpgrade:
+        except httptools.HttpParserUpgrade as upgrade:
             self._expect_nothing()
+            self._early = data[upgrade.args[0] :]
             if not self._should_upgrade():
                 self._unsupported_upgrade_warning()
             elif self._is_at_work():
@@ -143,6 +149,22 @@ class BridgeProtocol(HttpToolsProtocol):
         if context is not None and not self._is_at_work() and not self.transport.is_closing():
             self._unset_keepalive_if_required()
             context.run(self.handle_websocket_upgrade)  # not in that of the request before
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection, and a handshake that was looked at, to what serves websockets: see uvicorn."""
+        kind: Any = self.ws_protocol_class
+        if not issubclass(kind, WebSocketAnswers):
+            super().handle_websocket_upgrade()
+            return
+        self.connections.discard(self)
+        handshake = read_handshake(self.headers)
+        scope: Any = self.scope
+        facts = {name: scope[name] for name in ("headers", "path", "raw_path", "query_string")}
+        facts["subprotocols"] = [name.decode("ascii") for name in handshake.subprotocols]
+        websocket = kind(self.config, self.server_state, self.app_state)
+        websocket.connection_made(self.transport)
+        self.transport.set_protocol(websocket)
+        websocket.take_handshake(handshake, facts, self._early)
 
     def shutdown(self) -> None:
         """Come to an end, as the server stops."""
@@ -200,8 +222,13 @@ class BridgeProtocol(HttpToolsProtocol):
             version=self.parser.get_http_version(),
             headers=self.headers,
         )
+        is_websocket = self.parser.should_upgrade() and self._asks_for_websocket()
+        if refusal is None and is_websocket:
+            refusal = check_handshake(self.headers)
         if refusal is not None:
             raise _Refused(refusal)
+        if is_websocket:
+            self._read_target()
         if self._max_requests is not None and len(self.tasks) >= self._max_requests:
             raise _Refused(_BUSY)
         self._in_head = False
@@ -210,6 +237,33 @@ class BridgeProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if self.is_stopping:
             self.cycle.keep_alive = False
+
+    def _asks_for_websocket(self) -> bool:
+        """Whether it is the handshake of a websocket: a GET request of HTTP/1.1 (RFC 6455, 4.2.1).
+
+        In any other the field Upgrade is ignored (RFC 9110, 7.8): nobody sees it.
+        """
+        if not self._should_upgrade():
+            return False
+        version = self.parser.get_http_version()
+        if self.parser.get_method() == b"GET" and version != "1.0":
+            return True
+        if version == "1.0":
+            logger.warning(
+                "a websocket's handshake in HTTP/1.0 from %s is no handshake (RFC 9110, 7.8); a proxy must "
+                "speak 1.1 to this server (nginx: proxy_http_version 1.1)",
+                self._client_name(),
+            )
+        self.headers[:] = [field for field in self.headers if field[0] != b"upgrade"]
+        return False
+
+    def _read_target(self) -> None:
+        """Say in the scope what is asked for, as uvicorn does for other requests."""
+        url = httptools.parse_url(self.url)
+        scope: Any = self.scope
+        scope["path"] = self.root_path + unquote(url.path.decode("ascii"))
+        scope["raw_path"] = self.root_path.encode("ascii") + url.path
+        scope["query_string"] = url.query or b""
 
     def on_body(self, body: bytes) -> None:
         """Let the app have a part of the body, if there may be so much."""
@@ -325,6 +379,7 @@ class BridgeProtocol(HttpToolsProtocol):
             (b"content-type", b"text/plain; charset=utf-8"),
             (b"content-length", b"%d" % len(text)),
             (b"connection", b"close"),
+            *refusal.headers,
         ]
         if refusal.status == http.HTTPStatus.SERVICE_UNAVAILABLE:
             headers.append((b"retry-after", b"1"))

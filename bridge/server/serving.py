@@ -36,6 +36,7 @@ from bridge.server.protocol import make_protocol
 from bridge.server.server import Server
 from bridge.server.sockets import address_of, bind, bind_all, inherited
 from bridge.server.supervisors import Reloader, Workers, let_ctrl_c_through
+from bridge.server.websocket_answers import SansIOProtocol
 from bridge.server.websocket_connection import BridgeWebSocketProtocol
 
 if TYPE_CHECKING:
@@ -114,11 +115,8 @@ class ServeConfig(uvicorn.Config):
         if self.ssl is not None:
             self._set_minimum_version(self.ssl)
         self.http_protocol_class = ends_alone(self._protocol_class(self.http_protocol_class))
-        if self._application.is_ours and self.ws_protocol_class is WebSocketsSansIOProtocol:
-            # Not for an app with middleware of its own, which may want to see each message.
-            self.ws_protocol_class = BridgeWebSocketProtocol
         if self.ws_protocol_class is not None:
-            self.ws_protocol_class = ends_alone(self.ws_protocol_class)
+            self.ws_protocol_class = ends_alone(self._websocket_class(self.ws_protocol_class))
         if self.settings.clear_forwarded:
             # The one that says who is trusted; without it, nobody is.
             proxies = self.loaded_app if isinstance(self.loaded_app, ProxyHeadersMiddleware) else None
@@ -142,6 +140,17 @@ class ServeConfig(uvicorn.Config):
             "%s has none of Bridge's limits and deadlines for requests; they come with --http httptools",
             f"--http {self.http}" if isinstance(self.http, str) else self.http.__name__,
         )
+        return uvicorns
+
+    def _websocket_class(self, uvicorns: type[asyncio.Protocol]) -> type[asyncio.Protocol]:
+        """Bridge's websockets in the place of uvicorn's own."""
+        if uvicorns is WebSocketsSansIOProtocol:
+            # Where the app has middleware of its own, that may want to see each message.
+            return BridgeWebSocketProtocol if self._application.is_ours else SansIOProtocol
+        if self.ws == "wsproto":
+            from bridge.server.websocket_wsproto import WSProtoProtocol  # only now is wsproto needed
+
+            return WSProtoProtocol
         return uvicorns
 
     def load_app(self) -> Callable[[], Any]:

@@ -18,14 +18,11 @@ from contextlib import suppress
 from typing import Any, cast
 
 from uvicorn.protocols.utils import ClientDisconnected
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.http11 import Request
 
 from bridge.server.client_socket import ClientSocket
+from bridge.server.websocket_answers import SansIOProtocol
 
 __all__ = ["BridgeWebSocketProtocol"]
-
-_SWITCHING_PROTOCOLS = 101
 
 # RFC 6455, 7.4.1; the first is what uvicorn says.
 _SERVICE_RESTART = 1012
@@ -35,24 +32,20 @@ _INTERNAL_ERROR = 1011
 _LONGEST_KEEPALIVE = 32767
 _LARGEST_INT = 2**31 - 1
 
-# Bytes that are kept of what a client sends before it has had its 101, for which it should wait.
-_MOST_EARLY = 65536
 
-
-class BridgeWebSocketProtocol(WebSocketsSansIOProtocol):
+class BridgeWebSocketProtocol(SansIOProtocol):
     """One websocket, whose scope has the extension `bridge.connection`."""
 
     _client: ClientSocket | None = None
     _is_given = False
     _is_library_done = False
-    _early = b""
 
-    def handle_connect(self, event: Request) -> None:
-        """The client wishes for a websocket: see uvicorn."""
-        super().handle_connect(event)
-        if self.response.status_code == _SWITCHING_PROTOCOLS and self.scheme == "ws":
+    async def run_asgi(self) -> None:
+        """Call the app: see uvicorn."""
+        if self.scheme == "ws":
             extensions = cast("dict[str, object]", self.scope["extensions"])
             extensions["bridge.connection"] = self
+        await super().run_asgi()
 
     def hand_over(self, handshake: Callable[[bytes], bool]) -> socket.socket:
         """Give the connection away, if the app accepts the websocket; see `Connection`."""
@@ -75,15 +68,13 @@ class BridgeWebSocketProtocol(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio's `Protocol`."""
-        if self._client is None:
+        if self._client is None or not self._is_open:
             super().data_received(data)
         elif self._is_given:
             self._client.discard(data)
             self._close_if_over()
         else:
             self._early += data
-            if len(self._early) > _MOST_EARLY:
-                self.transport.pause_reading()
 
     def send(self, message: Any) -> Coroutine[Any, Any, None]:  # a coroutine sooner
         """See ASGI."""
@@ -128,6 +119,10 @@ class BridgeWebSocketProtocol(WebSocketsSansIOProtocol):
         self._is_given = True
         self._have_kernel_look_after(client)
         client.open(self._early)
+
+    def _take_early(self) -> None:
+        if self._client is None:  # else it is for the library
+            super()._take_early()
 
     def _have_kernel_look_after(self, client: ClientSocket) -> None:
         """Have a connection end whose client does not answer: in the place of pings."""

@@ -209,6 +209,28 @@ def test_a_message_before_the_101(server: Serving, path: str, is_apart: bool) ->
     assert received.startswith(b"HTTP/1.1 101 ")
 
 
+def test_how_much_may_come_before_the_101(server: Serving) -> None:
+    """The client is made to wait, before it fills the memory; nothing of what it has sent is lost."""
+    most, message = 64 << 20, b"\x82\xfe\x03\xe8" + bytes(4 + 1000)
+    data = message * 1000
+    with server.connect() as connection:
+        connection.sendall(handshake(line="GET /late HTTP/1.1"))
+        connection.settimeout(0.5)
+        sent = 0
+        with contextlib.suppress(TimeoutError):
+            while sent < most:
+                sent += connection.send(data[sent % len(message) :])
+        assert sent < most
+        connection.settimeout(10)
+        assert server.get("/accept").text == "done"
+        assert read_head(connection).startswith(b"HTTP/1.1 101 ")
+        received, wanted = 0, sent // len(message) * (4 + 1000)
+        while received < wanted - 65536:  # a part may have come with the head
+            part = connection.recv(1 << 20)
+            assert part, f"{received} of {wanted} bytes"
+            received += len(part)
+
+
 def test_bytes_behind_a_handshake_are_no_request(server: Serving) -> None:
     with server.connect() as connection:
         connection.sendall(handshake(body=b"GET /yielded HTTP/1.1\r\nHost: here\r\n\r\n"))

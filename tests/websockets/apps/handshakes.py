@@ -38,6 +38,22 @@ async def on_the_loop(ws: WebSocket) -> None:
         await ws.send(message)
 
 
+late = asyncio.Event()
+
+
+@bridge.websocket("/late")
+async def accepted_late(ws: WebSocket) -> None:
+    await late.wait()
+    async for message in ws:
+        await ws.send(message)
+
+
+@app.get("/accept")
+async def accept() -> str:
+    late.set()
+    return "done"
+
+
 @sock.route("/sock")
 def in_a_thread(ws: Server) -> None:
     ws.send(app.json.dumps(seen()))

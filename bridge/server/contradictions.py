@@ -292,7 +292,7 @@ def _proxies(said: _Settings, *, only_paths: bool) -> Iterator[str]:
 
 
 def _websockets(said: _Settings) -> Iterator[str]:
-    if said.value("ws") in ("websockets-sansio", "wsproto"):
+    if said.value("ws") in ("auto", "websockets", "websockets-sansio", "wsproto"):
         why = f"{said.spelled('ws', with_value=True)} has no queue"
         yield from said.without_effect("ws-max-queue", for_=why, because_of="ws")
 

@@ -28,6 +28,8 @@ from bridge.wsgi_to_asgi.call_facts import CallFacts
 
 __all__ = ["Exchange", "Exchanges", "Observer"]
 
+_SWITCHING_PROTOCOLS = 101
+
 
 class Observer:
     """What wants to know of exchanges; here it does nothing about them. Called on the event loop."""
@@ -44,6 +46,9 @@ class Observer:
         The response has ended, the client has left, or the app has failed. For what `WSGIToASGI` serves, the
         call has ended, too.
         """
+
+    def websocket_answered(self, status: int) -> None:
+        """The app has answered the handshake of a websocket: by 101, or by another status."""
 
     def websocket_opened(self) -> None:
         """The app has accepted a websocket."""
@@ -89,22 +94,29 @@ class Exchanges:
     async def _watch_websocket(
         self, scope: WebSocketScope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
-        is_open = False
+        status: int | None = None
 
         async def watch(event: ASGISendEvent) -> None:
-            nonlocal is_open
+            nonlocal status
             await send(event)
-            if event["type"] == "websocket.accept":
-                is_open = True
-                for observer in self._observers:
-                    observer.websocket_opened()
+            if status is None:
+                status = _status_of(event)
+                self._tell_answered(status)
 
         try:
             await self._app(scope, receive, watch)
         finally:
-            if is_open:
+            if status is None:
+                self._tell_answered(500)  # the host's answer, if the client is still there
+            elif status == _SWITCHING_PROTOCOLS:
                 for observer in self._observers:
                     observer.websocket_closed()
+
+    def _tell_answered(self, status: int) -> None:
+        for observer in self._observers:
+            observer.websocket_answered(status)
+            if status == _SWITCHING_PROTOCOLS:
+                observer.websocket_opened()
 
 
 class Exchange:
@@ -265,6 +277,15 @@ def _connection_of(send: HTTPSend) -> _Connection | None:
         send = send.args[0]
     owner = getattr(send, "__self__", None)
     return owner if isinstance(getattr(owner, "disconnected", None), bool) else None
+
+
+def _status_of(event: Any) -> int:
+    """That of the answer to a websocket's handshake which an event begins."""
+    if event["type"] == "websocket.accept":
+        return _SWITCHING_PROTOCOLS
+    if event["type"] == "websocket.close":
+        return 403  # as the ASGI spec has it
+    return cast(int, event["status"])
 
 
 def _size_of_file(path: str) -> int:

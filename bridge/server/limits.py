@@ -56,10 +56,17 @@ class Limits:
 
 @dataclass(frozen=True)
 class Refusal:
-    """An answer instead of the app's: the status, and a sentence for client and log without their bytes."""
+    """An answer instead of the app's.
+
+    Args:
+        status: its status.
+        reason: a sentence for client and log, without the client's bytes.
+        headers: fields that it has beside those of every refusal.
+    """
 
     status: int
     reason: str
+    headers: tuple[_Header, ...] = ()
 
 
 BAD_REQUEST = Refusal(400, "The request is not HTTP that can be understood.")

@@ -7,6 +7,7 @@
 | `bridge_thread_wait_seconds` | how long calls waited for their thread |
 | `bridge_requests_in_flight` | requests whose response has not ended |
 | `bridge_streams_open` | those of them that have sent a part of their response |
+| `bridge_websockets_total` | websockets whose handshake the app has answered, by `status`: 101, or another |
 | `bridge_websockets_open` | websockets that the app has accepted |
 | `bridge_connections_open` | connections, idle ones among them |
 | `bridge_threads_busy` | worker threads at work |
@@ -70,6 +71,7 @@ class Metrics(Observer):
         self._in_flight = self._streams = self._websockets = 0
         self._received = self._sent = self._disconnects = 0
         self._blocked: defaultdict[str, int] = defaultdict(int)  # as was reported
+        self._handshakes: defaultdict[int, int] = defaultdict(int)  # by status
         self._figures = _Figures(registry)
 
     def begun(self, exchange: Exchange) -> None:
@@ -97,6 +99,10 @@ class Metrics(Observer):
         waited = exchange.call.waited
         if waited is not None:
             self._waits.add(waited)
+
+    def websocket_answered(self, status: int) -> None:
+        """See `Observer`."""
+        self._handshakes[status] += 1
 
     def websocket_opened(self) -> None:
         """See `Observer`."""
@@ -135,6 +141,9 @@ class Metrics(Observer):
             for status, count in series.statuses.items():
                 figures.requests.labels(method, "" if status is None else status, route).inc(count)
         self._series = {}
+        for code, count in self._handshakes.items():
+            figures.handshakes.labels(code).inc(count)
+        self._handshakes.clear()
         self._waits.report_to(figures.thread_wait)
         self._waits = _Observations(_WAITS)
         figures.request_bytes.inc(self._received)
@@ -209,6 +218,9 @@ class _Figures:
         self.thread_wait = histogram("thread_wait_seconds", "How long calls waited for a thread.", _WAITS)
         self.in_flight = gauge("requests_in_flight", "Requests whose response has not ended.")
         self.streams = gauge("streams_open", "Requests that have sent a part of their response.")
+        self.handshakes = counter(
+            "websockets_total", "Websockets whose handshake the app has answered.", "status"
+        )
         self.websockets = gauge("websockets_open", "Websockets that the app has accepted.")
         self.connections = gauge("connections_open", "Connections, idle ones among them.")
         self.threads_busy = gauge("threads_busy", "Worker threads at work.")

@@ -28,6 +28,8 @@ from bridge.server.limits import (
     trailers_too_large,
 )
 from bridge.server.lingering import Lingering
+from bridge.server.websocket_answers import WebSocketAnswers
+from bridge.server.websocket_handshake import check_handshake, read_handshake
 
 __all__ = ["BridgeProtocol", "make_protocol"]
 
@@ -157,12 +159,25 @@ class BridgeProtocol(FramedProtocol):
             self.flow.pause_reading()
 
     def _become_websocket(self) -> None:
+        """Hand the connection, with the handshake that was looked at, to what serves websockets."""
         transport = self.transport
         early, self._early = self._early, b""
         self.flow.resume_reading()
-        self.handle_websocket_upgrade()
-        if early and not transport.is_closing():
-            cast(asyncio.Protocol, transport.get_protocol()).data_received(early)
+        kind: Any = self.ws_protocol_class
+        if not issubclass(kind, WebSocketAnswers):
+            self.handle_websocket_upgrade()
+            if early and not transport.is_closing():
+                cast(asyncio.Protocol, transport.get_protocol()).data_received(early)
+            return
+        self.connections.discard(self)
+        handshake = read_handshake(self.headers)
+        scope: Any = self.scope
+        facts = {name: scope[name] for name in ("headers", "path", "raw_path", "query_string")}
+        facts["subprotocols"] = [name.decode("ascii") for name in handshake.subprotocols]
+        websocket = kind(self.config, self.server_state, self.app_state)
+        websocket.connection_made(transport)
+        transport.set_protocol(websocket)
+        websocket.take_handshake(handshake, facts, early)
 
     # A request, and its response
 
@@ -266,14 +281,35 @@ class BridgeProtocol(FramedProtocol):
             raise _Refused(_BUSY)
         self.scope["method"] = method.decode("ascii")
         self.scope["http_version"] = version
-        if parser.should_upgrade() and self._should_upgrade():
-            self._in_head = False
-            return
         self._set_target(method)
+        if parser.should_upgrade():
+            if self._should_upgrade():
+                refusal = check_handshake(self.headers)
+                if refusal is not None:
+                    raise _Refused(refusal)
+                self._in_head = False
+                return
+            self._hide_upgrade_to_websocket()
         self._in_head = False
         self._in_body = True
         self._body_size = self._trailers_size = self._size_beside_body = 0
         self._let_app_have_request(client_closes=not parser.should_keep_alive())
+
+    def _hide_upgrade_to_websocket(self) -> None:
+        """Let nobody see the field of a request that cannot be a handshake, so that it is ignored.
+
+        That is one of another method, or of HTTP/1.0 (RFC 6455, 4.2.1; RFC 9110, 7.8).
+        """
+        wanted = [value.strip().lower() for name, value in self.headers if name == b"upgrade"]
+        if wanted != [b"websocket"] or self.ws_protocol_class is None:
+            return
+        if self.scope["http_version"] == "1.0":
+            logger.warning(
+                "a websocket's handshake in HTTP/1.0 from %s is no handshake (RFC 9110, 7.8); a proxy must "
+                "speak 1.1 to this server (nginx: proxy_http_version 1.1)",
+                self._client_name(),
+            )
+        self.headers[:] = [field for field in self.headers if field[0] != b"upgrade"]
 
     def _set_target(self, method: bytes) -> None:
         """Split the request's target (RFC 9112, 3.2)."""
@@ -431,6 +467,7 @@ class BridgeProtocol(FramedProtocol):
             (b"content-type", b"text/plain; charset=utf-8"),
             (b"content-length", b"%d" % len(text)),
             (b"connection", b"close"),
+            *refusal.headers,
         ]
         if refusal.status == http.HTTPStatus.SERVICE_UNAVAILABLE:
             headers.append((b"retry-after", b"1"))

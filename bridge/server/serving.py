@@ -31,6 +31,7 @@ from bridge.server.app_errors import BrokenAppError
 from bridge.server.application import Application, ServeSettings, TLSVersionName, make_application
 from bridge.server.clashes import check_workers_start
 from bridge.server.debugging import check_addresses
+from bridge.server.ending import ends_alone
 from bridge.server.forwarded import ClearForwarded
 from bridge.server.garbage import settle
 from bridge.server.metrics_endpoint import MetricsEndpoint, metrics_endpoint
@@ -40,6 +41,7 @@ from bridge.server.root_path import RootPath
 from bridge.server.server import Server
 from bridge.server.sockets import address_of, bind, bind_all, inherited
 from bridge.server.supervisors import Reloader, Workers, let_ctrl_c_through
+from bridge.server.websocket_answers import SansIOProtocol
 from bridge.server.websocket_connection import BridgeWebSocketProtocol
 
 if TYPE_CHECKING:
@@ -109,6 +111,10 @@ class ServeConfig(uvicorn.Config):
 
     def load(self) -> None:
         """Load everything, and have the app told when the server begins to stop."""
+        if self.ws == "websockets":
+            # It has no bound for what it keeps, and no back-pressure; uvicorn is about to do the same.
+            logger.info("--ws websockets is deprecated in uvicorn: websockets-sansio serves in its place")
+            self.ws = "websockets-sansio"
         try:
             super().load()
         except OSError as error:
@@ -121,10 +127,9 @@ class ServeConfig(uvicorn.Config):
             self._set_minimum_version(self.ssl)
         if self.lifespan_class is LifespanOn:
             self.lifespan_class = _Lifespan
-        self.http_protocol_class = self._protocol_class(self.http_protocol_class)
-        if self._application.is_ours and self.ws_protocol_class is WebSocketsSansIOProtocol:
-            # Not for an app with middleware of its own, which may want to see each message.
-            self.ws_protocol_class = BridgeWebSocketProtocol
+        self.http_protocol_class = ends_alone(self._protocol_class(self.http_protocol_class))
+        if self.ws_protocol_class is not None:
+            self.ws_protocol_class = ends_alone(self._websocket_class(self.ws_protocol_class))
         if self.settings.clear_forwarded:
             # The one that says who is trusted; without it, nobody is.
             proxies = self.loaded_app if isinstance(self.loaded_app, ProxyHeadersMiddleware) else None
@@ -150,6 +155,17 @@ class ServeConfig(uvicorn.Config):
             "%s has none of Bridge's limits and deadlines for requests; they come with --http httptools",
             f"--http {self.http}" if isinstance(self.http, str) else self.http.__name__,
         )
+        return uvicorns
+
+    def _websocket_class(self, uvicorns: type[asyncio.Protocol]) -> type[asyncio.Protocol]:
+        """Bridge's websockets in the place of uvicorn's own."""
+        if uvicorns is WebSocketsSansIOProtocol:
+            # Where the app has middleware of its own, that may want to see each message.
+            return BridgeWebSocketProtocol if self._application.is_ours else SansIOProtocol
+        if self.ws == "wsproto":
+            from bridge.server.websocket_wsproto import WSProtoProtocol  # only now is wsproto needed
+
+            return WSProtoProtocol
         return uvicorns
 
     def load_app(self) -> Callable[[], Any]:

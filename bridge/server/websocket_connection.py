@@ -18,14 +18,11 @@ from contextlib import suppress
 from typing import Any, cast
 
 from uvicorn.protocols.utils import ClientDisconnected
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.http11 import Request
 
 from bridge.server.client_socket import ClientSocket
+from bridge.server.websocket_answers import SansIOProtocol
 
 __all__ = ["BridgeWebSocketProtocol"]
-
-_SWITCHING_PROTOCOLS = 101
 
 # RFC 6455, 7.4.1; the first is what uvicorn says.
 _SERVICE_RESTART = 1012
@@ -35,32 +32,25 @@ _INTERNAL_ERROR = 1011
 _LONGEST_KEEPALIVE = 32767
 _LARGEST_INT = 2**31 - 1
 
-# Bytes that are kept of what a client sends before it has had its 101, for which it should wait.
-_MOST_EARLY = 65536
 
-
-class BridgeWebSocketProtocol(WebSocketsSansIOProtocol):
+class BridgeWebSocketProtocol(SansIOProtocol):
     """One websocket, whose scope has the extension `bridge.connection`."""
 
     _client: ClientSocket | None = None
-    _is_undecided = False  # whether a library may still get the connection
     _is_given = False
     _is_library_done = False
-    _early = b""
 
-    def handle_connect(self, event: Request) -> None:
-        """The client wishes for a websocket: see uvicorn."""
-        super().handle_connect(event)
-        if self.response.status_code == _SWITCHING_PROTOCOLS and self.scheme == "ws":
+    async def run_asgi(self) -> None:
+        """Call the app: see uvicorn."""
+        if self.scheme == "ws":
             extensions = cast("dict[str, object]", self.scope["extensions"])
             extensions["bridge.connection"] = self
-            self._is_undecided = True
+        await super().run_asgi()
 
     def hand_over(self, handshake: Callable[[bytes], bool]) -> socket.socket:
         """Give the connection away, if the app accepts the websocket; see `Connection`."""
         fileno = os.dup(self.transport.get_extra_info("socket").fileno())
         self._client = ClientSocket(fileno, handshake, self._tell_closed, self.config.ws_max_size)
-        self._is_undecided = False
         return self._client
 
     def abort(self) -> None:
@@ -78,30 +68,17 @@ class BridgeWebSocketProtocol(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio's `Protocol`."""
-        if self._client is None and not self._is_undecided:
+        if self._client is None or not self._is_open:
             super().data_received(data)
-        elif self._client is not None and self._is_given:
+        elif self._is_given:
             self._client.discard(data)
             self._close_if_over()
         else:
             self._early += data
-            if len(self._early) > _MOST_EARLY:
-                self.transport.pause_reading()
 
     def send(self, message: Any) -> Coroutine[Any, Any, None]:  # a coroutine sooner
         """See ASGI."""
-        if self._client is not None:
-            return self._send_for(self._client, message)
-        return self._decide(message) if self._is_undecided else super().send(message)
-
-    async def _decide(self, message: Any) -> None:
-        """The app answers the handshake itself: no library gets the connection."""
-        self._is_undecided = False
-        await super().send(message)
-        early, self._early = self._early, b""
-        if early and not self.transport.is_closing():
-            self.transport.resume_reading()
-            super().data_received(early)
+        return super().send(message) if self._client is None else self._send_for(self._client, message)
 
     async def _send_for(self, client: ClientSocket, message: Any) -> None:
         if message["type"] == "websocket.accept":
@@ -142,6 +119,10 @@ class BridgeWebSocketProtocol(WebSocketsSansIOProtocol):
         self._is_given = True
         self._have_kernel_look_after(client)
         client.open(self._early)
+
+    def _take_early(self) -> None:
+        if self._client is None:  # else it is for the library
+            super()._take_early()
 
     def _have_kernel_look_after(self, client: ClientSocket) -> None:
         """Have a connection end whose client does not answer: in the place of pings."""

@@ -1,8 +1,11 @@
 """What an adapter has open for long, responses and websockets, and how they are ended when a server stops."""
 
+import logging
 from typing import Protocol
 
 __all__ = ["Streams"]
+
+logger = logging.getLogger("bridge")
 
 
 class _Link(Protocol):
@@ -17,8 +20,14 @@ class Streams:
         self.are_ending = False
 
     def end(self) -> None:
-        """End those that have no end of their own; such as open from here on see `are_ending`."""
+        """End those that have no end of their own; such as open from here on see `are_ending`.
+
+        One that cannot be ended does not keep the others, and the server behind, from their end.
+        """
         if not self.are_ending:
             self.are_ending = True
             for link in list(self.links):
-                link.end()
+                try:
+                    link.end()
+                except Exception:
+                    logger.exception("a stream could not be ended")

@@ -54,7 +54,8 @@ _HANDSHAKE_FIELDS = {
 }
 
 
-# Bytes of an answer that are sent as one: granian 2.8 fails with one in parts.
+# Bytes of a response that are kept, to be sent as one: granian 2.8 fails with one in parts. Bridge's own
+# server takes each part as it comes.
 _MOST_KEPT = 1 << 20
 
 
@@ -88,8 +89,8 @@ class HostWebSocket:
 
     __slots__ = (
         "_body",
+        "_changed",
         "_close_sent",
-        "_ended",
         "_failure",
         "_has_body",
         "_has_failed",
@@ -115,7 +116,7 @@ class HostWebSocket:
         self._receiver: asyncio.Task[Any] | None = None  # waits for the host's next event
         self._close_sent: asyncio.Event | None = None  # if it interrupted a `receive`
         self._failure: Exception | None = None  # of the host, by a close
-        self._ended: asyncio.Event | None = None  # made by who waits for it
+        self._changed: asyncio.Event | None = None  # it has ended or is answered; made by who waits for it
         self._body = b""  # of a response, not yet sent
         self._has_body = True
         self._has_failed = False
@@ -134,6 +135,11 @@ class HostWebSocket:
     def can_be_answered(self) -> bool:
         """Whether the host can send a response in the place of an accept; else it answers 403 itself."""
         return "websocket.http.response" in (self.scope.get("extensions") or {})
+
+    @property
+    def _is_of_bridge(self) -> bool:
+        """Whether the host is Bridge's own server."""
+        return "bridge.adapters" in (self.scope.get("state") or {})
 
     @property
     def offered_connection(self) -> Connection | None:
@@ -255,7 +261,7 @@ class HostWebSocket:
             return
         self._states.sending("websocket.close")
         self.close_code, self.close_reason = code, reason
-        self._tell_ended()
+        self._tell_changed()
         self._interrupt_receive()
         try:
             await self._send({"type": "websocket.close", "code": code, "reason": reason})
@@ -275,9 +281,12 @@ class HostWebSocket:
         if self._has_body:
             self._has_body = False
             return {"type": "http.request", "body": b"", "more_body": False}
-        if self.state != "closed":
-            self._ended = asyncio.Event()
-            await self._ended.wait()
+        while self.state != "closed":
+            if self.state == "answered" and self._is_of_bridge:
+                await self._wait_for_disconnect()
+            else:
+                self._changed = asyncio.Event()
+                await self._changed.wait()
         return {"type": "http.disconnect"}
 
     async def send_response(self, event: HTTPResponseEvent) -> None:
@@ -290,10 +299,10 @@ class HostWebSocket:
             more = event["more_body"]
             self._states.sending("websocket.http.response.body", more=more)
             self._body += event["body"]
-            if more and len(self._body) < _MOST_KEPT:
+            if more and len(self._body) <= (0 if self._is_of_bridge else _MOST_KEPT):
                 return
             if not more:
-                self._tell_ended()
+                self._tell_changed()
             body, self._body = self._body, b""
             await self._pass_on({"type": "websocket.http.response.body", "body": body, "more_body": more})
 
@@ -315,7 +324,13 @@ class HostWebSocket:
             await self.close()
             return
         self._states.sending("websocket.http.response.start")
+        self._tell_changed()
         await self._pass_on({"type": "websocket.http.response.start", "status": status, "headers": headers})
+
+    async def _wait_for_disconnect(self) -> None:
+        """The client may leave while the app answers. Of other hosts it is not known that they tell."""
+        if (await self._receive())["type"] == "websocket.disconnect" and self.state != "closed":
+            self._end(ABNORMAL, "")
 
     def _begin_to_send(self, event: str) -> None:
         if self._states.combined == "closed":
@@ -331,10 +346,13 @@ class HostWebSocket:
     def _end_by(self, code: int, reason: str) -> WebSocketDisconnect:
         """Take note of the end, if it did not come from here."""
         if self.state != "closed":
-            self.close_code, self.close_reason = code, reason
-            self._states.lost()
-            self._tell_ended()
+            self._end(code, reason)
         return self._disconnect()
+
+    def _end(self, code: int, reason: str) -> None:
+        self.close_code, self.close_reason = code, reason
+        self._states.lost()
+        self._tell_changed()
 
     def _disconnect(self) -> WebSocketDisconnect:
         if self.on_disconnect is not None:
@@ -347,6 +365,6 @@ class HostWebSocket:
             self._close_sent = asyncio.Event()
             self._receiver.cancel()
 
-    def _tell_ended(self) -> None:
-        if self._ended is not None:
-            self._ended.set()
+    def _tell_changed(self) -> None:
+        if self._changed is not None:
+            self._changed.set()

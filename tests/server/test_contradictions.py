@@ -179,7 +179,12 @@ CONTRADICTIONS = [
     (
         "--ws wsproto --ws-max-queue 3",
         "--ws-max-queue has no effect: --ws wsproto has no queue",
-        "--ws websockets --ws-max-queue 3",
+        "--ws wsproto --ws-max-size 3",
+    ),
+    (
+        "--ws-max-queue 3",
+        '--ws-max-queue has no effect: --ws "auto" (the default) has no queue',
+        "--ws-max-size 3",
     ),
 ]
 

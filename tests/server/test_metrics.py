@@ -18,6 +18,8 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 from wsproto import WSConnection
 from wsproto.connection import ConnectionType
 from wsproto.events import AcceptConnection, CloseConnection, Request
@@ -331,6 +333,28 @@ def test_websockets() -> None:
         until(serving, bridge_websockets_open=1)
         connection.sendall(client.send(CloseConnection(code=1000)))
         until(serving, bridge_websockets_open=0)
+        until(serving, **{'bridge_websockets_total{status="101"}': 1})
+
+
+@pytest.mark.parametrize(("path", "status"), [("/denied", 401), ("/closed", 403), ("/fails", 500)])
+def test_handshakes_that_are_denied(path: str, status: int) -> None:
+    with Serving("measured:websockets", *METRICS, "--interface", "asgi") as serving:
+        with pytest.raises(InvalidStatus) as caught, connect(f"ws://localhost{path}", sock=serving.connect()):
+            pass
+        assert caught.value.response.status_code == status
+        until(serving, **{f'bridge_websockets_total{{status="{status}"}}': 1, "bridge_websockets_open": 0})
+
+
+def test_handshakes_that_are_refused() -> None:
+    """By the server: no app has answered them."""
+    with Serving("measured:websockets", *METRICS, "--interface", "asgi") as serving:
+        with serving.connect() as connection:
+            connection.sendall(
+                b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                b"Sec-WebSocket-Version: 8\r\n\r\n"
+            )
+            assert connection.recv(65536).startswith(b"HTTP/1.1 426 ")
+        until(serving, **{'bridge_refused_requests_total{status="426"}': 1})
 
 
 def test_the_counts_of_a_worker_that_was_killed_stay() -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 from signal import Signals as Signal
 
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from bridge.server.backoff import Backoff
 from tests.server.command import APPS, Command, Serving, run, wait_until
@@ -163,6 +165,52 @@ def test_a_limit_of_requests_has_the_worker_replaced() -> None:
 def test_a_limit_of_requests_ends_the_server_that_has_no_supervisor() -> None:
     with Serving("shop:app", *PORT, "--limit-max-requests", "1", "--no-supervise") as serving:
         assert serving.get("/").text == "Hello"
+        assert serving.finish() == 0
+
+
+def handshakes(serving: Serving, number: int) -> list[int]:
+    """Open a websocket so many times, and close it; return the status of each handshake."""
+    statuses = []
+    for _ in range(number):
+        try:
+            with connect("ws://localhost/receives", sock=serving.connect()) as ws:
+                ws.recv(timeout=10)
+            statuses.append(101)
+        except InvalidStatus as denied:
+            statuses.append(denied.response.status_code)
+    return statuses
+
+
+@pytest.mark.parametrize("library", ["auto", "wsproto"])
+def test_a_limit_of_requests_counts_websockets(library: str) -> None:
+    with Serving("chatting:app", *PORT, "--ws", library, "--limit-max-requests", "3") as serving:
+        for times in (1, 2):
+            assert handshakes(serving, 3) == [101] * 3
+            serving.wait_for("has served as many requests as it may; replacing it", times=times)
+            serving.wait_for("Finished server process", times=times)
+        serving.signal(Signal.SIGTERM)
+        assert_ended(serving)
+
+
+@pytest.mark.parametrize("library", ["auto", "wsproto"])
+def test_a_limit_of_requests_counts_websockets_when_they_end(library: str) -> None:
+    """As it does responses: what is open is not cut by its own opening."""
+    options = ("--ws", library, "--limit-max-requests", "1", "--no-supervise")
+    with Serving("chatting:app", *PORT, *options) as serving:
+        with connect("ws://localhost/receives", sock=serving.connect()) as ws:
+            assert ws.recv(timeout=10) == "here"
+            with pytest.raises(TimeoutError):
+                ws.recv(timeout=0.5)
+        assert serving.finish() == 0
+
+
+def test_a_limit_of_requests_counts_handshakes_that_are_denied() -> None:
+    with Serving("chatting:app", *PORT, "--limit-max-requests", "1", "--no-supervise") as serving:
+        with (
+            pytest.raises(InvalidStatus),
+            connect("ws://localhost/nowhere", sock=serving.connect()),
+        ):
+            pass
         assert serving.finish() == 0
 
 

@@ -58,9 +58,18 @@ def stream() -> Iterator[str]:
 
 
 async def websockets(scope: Any, receive: Any, send: Any) -> None:
-    """An ASGI app: a websocket that is open for as long as its client wants."""
+    """An ASGI app: a websocket that is open for as long as its client wants; or is denied, by its path."""
     if scope["type"] == "websocket":
         await receive()
+        if scope["path"] == "/fails":
+            raise ZeroDivisionError
+        if scope["path"] == "/closed":
+            await send({"type": "websocket.close"})
+            return
+        if scope["path"] == "/denied":
+            await send({"type": "websocket.http.response.start", "status": 401, "headers": []})
+            await send({"type": "websocket.http.response.body", "body": b"who are you?"})
+            return
         await send({"type": "websocket.accept"})
         while (await receive())["type"] != "websocket.disconnect":
             pass

@@ -106,6 +106,8 @@ _PREFIX = "BRIDGE_"
 
 # Seconds that requests in flight have to finish after a signal; uvicorn would wait for ever.
 _GRACEFUL_SHUTDOWN = 25
+# The same for who waits for the code that was just changed.
+_GRACEFUL_RELOAD = 1
 
 # Variables that uvicorn reads later than its options. They must be known here to be stronger than a file.
 _LATER_VARIABLES = {"workers": "WEB_CONCURRENCY", "forwarded_allow_ips": "FORWARDED_ALLOW_IPS"}
@@ -166,7 +168,7 @@ class SettingsCommand(click.Command):
             SettingsError: the file of settings cannot be read, or what it says is wrong.
         """
         try:
-            return super().parse_args(ctx, args)
+            rest = super().parse_args(ctx, args)
         except click.BadParameter as error:
             if error.param is None or error.param.name is None:
                 raise
@@ -176,6 +178,11 @@ class SettingsCommand(click.Command):
             if source is ParameterSource.ENVIRONMENT:
                 error.param_hint = f"{_variable_in_force(error.param)} in the environment"
             raise
+        if ctx.params.get("reload") or ctx.params.get("debug"):
+            name = "timeout_graceful_shutdown"
+            if ctx.get_parameter_source(name) is ParameterSource.DEFAULT:
+                ctx.params[name] = _GRACEFUL_RELOAD
+        return rest
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options in their groups; what is in none of them comes last."""
@@ -256,7 +263,7 @@ def _uvicorn_options() -> list[click.Parameter]:
             parameter.envvar = f"UVICORN_{parameter.name.upper()}"
         if parameter.name == "timeout_graceful_shutdown" and isinstance(parameter, click.Option):
             parameter.default = _GRACEFUL_SHUTDOWN
-            parameter.show_default = True
+            parameter.show_default = f"{_GRACEFUL_SHUTDOWN}; {_GRACEFUL_RELOAD} with --reload or --debug"
         if parameter.name == "headers":
             parameter.callback = _check_headers
         options.append(parameter)

@@ -51,7 +51,8 @@ __all__ = ["WSGIToASGI"]
 
 logger = logging.getLogger("bridge")
 
-# Seconds that a shutdown waits for calls the host has given up; a thread cannot be ended from outside.
+# Seconds that a shutdown waits for calls the host has given up, a quarter of what they had before at most; a
+# thread cannot be ended from outside.
 _PATIENCE = 3.0
 
 # Seconds; what a browser's user begins to notice.
@@ -281,7 +282,7 @@ class WSGIToASGI:
                 if threshold:
                     stack.enter_context(BlockingWatch(asyncio.get_running_loop(), threshold))
                 self._state = state
-                patience = _PATIENCE
+                patience = min(_PATIENCE, self.graceful_timeout / 4)
                 try:
                     yield state
                 except asyncio.CancelledError:

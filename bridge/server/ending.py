@@ -70,10 +70,12 @@ class Ending:
         self._exit_code = 0
         self._stage = _Stage.SERVING
         self._is_overdue = False
+        self._main_thread = 0
         # To the thread; a signal's handler may put something while another is putting something.
         self._messages: SimpleQueue[tuple[_Stage | None, float]] = SimpleQueue()
 
     def __enter__(self) -> Self:
+        self._main_thread = threading.get_ident()
         signal.signal(signal.SIGTERM, self._terminate)
         # Not later: in a handler of signals, or at the end of Python, none can be started.
         threading.Thread(target=self._watch, name="bridge-ending", daemon=True).start()
@@ -168,7 +170,7 @@ class Ending:
                 logger.error("%s", _overdue(stage, now - since))
             elif now > attempts_end:
                 self._end(f"the main thread does not go on: {_describe_main_thread()}")
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+            signal.pthread_kill(self._main_thread, signal.SIGTERM)
             deadline = now + _PAUSE
 
     def _end(self, why: str) -> None:

@@ -88,8 +88,9 @@ class Server(uvicorn.Server):
         Raises:
             KeyboardInterrupt: Ctrl-C has ended it, or SIGTERM before it served.
         """
-        # The app is to find what it finds without a server, not the method its worker was started by.
-        multiprocessing.set_start_method(None, force=True)
+        if multiprocessing.parent_process() is not None:
+            # The app is to find what it finds without a server, not the method this process was started by.
+            multiprocessing.set_start_method(None, force=True)
         with Ending(terminated=TERMINATED if self._has_supervisor else 0) as self._ending:
             super().run(sockets)
 

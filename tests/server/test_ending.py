@@ -269,6 +269,26 @@ def test_what_holds_a_process_is_named_and_left_behind(tmp_path: Path, holding: 
     assert notes(tmp_path, "exited") == (pids if is_called else set())
 
 
+TO_THREAD = """
+@app.before_request
+async def hold():
+    asyncio.get_running_loop().run_in_executor(ThreadPoolExecutor(1, "reports"), time.sleep, 1000)
+    asyncio.get_running_loop().run_in_executor(None, time.sleep, 1000)
+"""
+
+
+@pytest.mark.parametrize("typed", [(), ONE], ids=["one process", "one worker"])
+def test_the_threads_of_the_loop_do_not_hold_a_process(tmp_path: Path, typed: tuple[str, ...]) -> None:
+    """The loop waits for those of its own when it is closed, before Python waits for all."""
+    with serving(tmp_path, *typed, "--timeout-graceful-shutdown", "1", more=TO_THREAD) as server:
+        assert server.get("/").text == "Hello"
+        server.signal(Signal.SIGTERM)
+        server.wait_for(r"going on without what has not ended in \S+ s after the server: ")
+        assert server.finish() == 0
+        assert "\nreports_0\n" in server.stderr or ": reports_0\n" in server.stderr
+    assert notes(tmp_path, "exited") == notes(tmp_path, "loaded")
+
+
 def test_the_graceful_timeout_is_the_bound(tmp_path: Path) -> None:
     with serving(
         tmp_path, "--timeout-graceful-shutdown", "4", more="threading.Timer(1000, print).start()"

@@ -1,34 +1,288 @@
-"""How a server ends its connections: each by itself, so that none can keep the others from their end."""
+"""The end of a process that has served: an orderly one, in bounded time.
 
-import asyncio
+Python ends a process by waiting for the threads that are no daemons, and then by calling what `atexit` holds:
+an exporter of traces sends its last spans there. It waits for both as long as they take. A thread beside it
+bounds that here, and says what held the process.
+"""
+
+import atexit
 import logging
-from typing import Any, TypeVar
+import math
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from enum import Enum
+from multiprocessing.process import BaseProcess
+from queue import Empty, SimpleQueue
+from types import FrameType, TracebackType
+from typing import Any, Self
 
-__all__ = ["ends_alone"]
+import uvicorn
+
+from bridge.wsgi_to_asgi.abandoned import describe
+
+__all__ = ["LEAST", "Ending"]
 
 logger = logging.getLogger("bridge")
 
-_Protocol = TypeVar("_Protocol", bound=asyncio.Protocol)
+LEAST = 2.0
+"""Seconds that threads, and then the functions of `atexit`, have in any case. Sentry waits as long there."""
+
+# Seconds between two attempts to have the main thread go on, and how long they are made.
+_PAUSE = 0.5
+_ATTEMPTS = 3.0
 
 
-def ends_alone(protocol: type[_Protocol]) -> type[_Protocol]:
-    """A class of connections whose `shutdown` raises nothing.
+class _Stage(Enum):
+    SERVING = "serving"
+    STOPPING = "stopping"
+    STOPPED = "stopped"  # Python waits for threads, or the event loop does
+    EXITING = "exiting"  # the functions of `atexit` are called
 
-    uvicorn calls one after the other when it stops. If one raises, the others are never told, what they are
-    answering is cut, and the app's lifespan does not end.
+
+class _Overdue(SystemExit):
+    """Raised in the main thread where it waits for something that has taken too long.
+
+    asyncio and multiprocessing let it through, and the exit code with it.
+    """
+
+
+class Ending:
+    """Bounds the end of this process; a context manager around all that the server does.
+
+    SIGTERM raises KeyboardInterrupt in the block until the server listens for it, as Ctrl-C does. After the
+    block it is ignored, and Ctrl-C leaves the process `LEAST` seconds: nothing disturbs the functions of
+    `atexit`. The exit code is the same whether the process has ended by itself or was held.
+
+    Only the main thread may enter it.
 
     Args:
-        protocol: a class of connections, with uvicorn's `shutdown` and `transport`.
+        terminated: the exit code after SIGTERM.
     """
-    base: Any = protocol
 
-    def shutdown(self: Any) -> None:
-        """Come to an end, as the server stops; at once, if it cannot be done in good order."""
-        try:
-            base.shutdown(self)
-        except Exception:
-            logger.exception("a connection could not be ended in good order, and was cut")
-            self.transport.abort()
+    def __init__(self, *, terminated: int = 0) -> None:
+        self.was_terminated = False
+        """Whether SIGTERM was what has ended it."""
+        self._terminated = terminated
+        self._exit_code = 0
+        self._stage = _Stage.SERVING
+        self._is_overdue = False
+        self._main_thread = 0
+        # To the thread; a signal's handler may put something while another is putting something.
+        self._messages: SimpleQueue[tuple[_Stage | None, float]] = SimpleQueue()
 
-    # Slots, as a dict for each connection would make those larger that have none.
-    return type(protocol.__name__, (protocol,), {"__slots__": (), "shutdown": shutdown})
+    def __enter__(self) -> Self:
+        self._main_thread = threading.get_ident()
+        signal.signal(signal.SIGTERM, self._terminate)
+        # Not later: in a handler of signals, or at the end of Python, none can be started.
+        threading.Thread(target=self._watch, name="bridge-ending", daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._exit_code = self._code_after(error)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._hear_late)
+        if self._stage is not _Stage.STOPPED:  # it has failed, or was ended while it started
+            self._enter_stage(_Stage.STOPPED, LEAST)
+        atexit.register(self._exit)  # the last one is called first
+
+    def stop(self, seconds: float) -> None:
+        """Have the server, and with it the event loop, end in so many seconds; any thread may call this."""
+        if self._stage in (_Stage.SERVING, _Stage.STOPPING):
+            self._enter_stage(_Stage.STOPPING, seconds)
+
+    def stopped(self, seconds: float) -> None:
+        """Have all threads end in so many seconds, as the server has."""
+        self._enter_stage(_Stage.STOPPED, seconds)
+
+    def hear(self, number: int) -> None:
+        """Take note of a signal; to be called by each handler of SIGTERM, in the main thread.
+
+        Raises:
+            SystemExit: what that thread waits for has taken too long.
+        """
+        if self._is_overdue and self._stage is not _Stage.EXITING:
+            _hide_from_unraisable_hook()
+            raise _Overdue(self._exit_code or self._code_after(None))
+        if number == signal.SIGINT and self._stage in (_Stage.STOPPED, _Stage.EXITING):
+            self._messages.put((None, LEAST))
+        if number == signal.SIGTERM:
+            self.was_terminated = True
+
+    # Handlers of signals, in the main thread
+
+    def _terminate(self, number: int, frame: FrameType | None) -> None:
+        self.hear(number)
+        if self._stage is not _Stage.STOPPED:  # else uvicorn has raised it again, after it has obeyed
+            raise KeyboardInterrupt
+
+    def _hear_late(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT or self._is_overdue:
+            self.hear(number)
+
+    def _exit(self) -> None:
+        self._enter_stage(_Stage.EXITING, LEAST)
+
+    def _enter_stage(self, stage: _Stage, seconds: float) -> None:
+        self._stage = stage
+        self._messages.put((stage, seconds))
+
+    def _code_after(self, error: BaseException | None) -> int:
+        if self.was_terminated:
+            return self._terminated
+        if isinstance(error, SystemExit):
+            return error.code if isinstance(error.code, int) else int(error.code is not None)
+        return 0 if error is None or isinstance(error, KeyboardInterrupt) else 1
+
+    # The thread
+
+    def _watch(self) -> None:
+        stage = _Stage.SERVING
+        since = time.monotonic()
+        deadline = attempts_end = math.inf
+        while True:
+            try:
+                new, seconds = self._messages.get(timeout=_timeout(deadline))
+            except Empty:
+                pass
+            else:
+                now = time.monotonic()
+                if new is None:  # Ctrl-C
+                    deadline = min(deadline, now + seconds)
+                    continue
+                # What is left to the threads is left to the functions, too.
+                is_rest = new is _Stage.EXITING and not self._is_overdue
+                deadline = max(deadline, now + seconds) if is_rest else now + seconds
+                if new is not stage:
+                    stage, since, self._is_overdue = new, now, False
+                continue
+            now = time.monotonic()
+            if stage is _Stage.EXITING:
+                self._end(f"a function of atexit has not returned in {now - since:.2g} s: {_exit_function()}")
+            if not self._is_overdue:
+                self._is_overdue = True
+                attempts_end = now + _ATTEMPTS
+                logger.error("%s", _overdue(stage, now - since))
+            elif now > attempts_end:
+                self._end(f"the main thread does not go on: {_describe_main_thread()}")
+            signal.pthread_kill(self._main_thread, signal.SIGTERM)
+            deadline = now + _PAUSE
+
+    def _end(self, why: str) -> None:
+        logger.error("ending the process, as %s", why)
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (OSError, ValueError, AttributeError):
+                continue  # nobody reads it, or it was closed
+        os._exit(self._exit_code)
+
+
+def _timeout(deadline: float) -> float | None:
+    """How long to wait until then; None for ever."""
+    left = max(0.0, deadline - time.monotonic())
+    return left if left < threading.TIMEOUT_MAX else None
+
+
+def _overdue(stage: _Stage, seconds: float) -> str:
+    if stage is _Stage.STOPPING:
+        return (
+            f"the server, with the app's lifespan, has not stopped in {seconds:.2g} s; "
+            f"ending it: {_describe_main_thread()}"
+        )
+    held = "\n".join(map(describe, _threads_waited_for())) or _describe_main_thread()
+    return f"going on without what has not ended in {seconds:.2g} s after the server: {held}"
+
+
+def _threads_waited_for() -> list[threading.Thread]:
+    """Those that Python waits for at its end, and one that the main thread waits for."""
+    main = threading.main_thread()
+    waited = [each for each in threading.enumerate() if not each.daemon and each is not main]
+    joined = _joined()
+    return [*waited, joined] if isinstance(joined, threading.Thread) and joined not in waited else waited
+
+
+def _joined() -> threading.Thread | BaseProcess | None:
+    """The thread or process whose end the main thread waits for, if it does."""
+    for frame in _frames():
+        if frame.f_code in (threading.Thread.join.__code__, BaseProcess.join.__code__):
+            joined: threading.Thread | BaseProcess = frame.f_locals["self"]
+            return joined
+    return None
+
+
+def _exit_function() -> str:
+    """Which one it is, and where it waits."""
+    code = _frames()[-1].f_code
+    return f"{code.co_qualname} ({code.co_filename}:{code.co_firstlineno}), in {_describe_main_thread()}"
+
+
+def _describe_main_thread() -> str:
+    """Where it is, and what it waits for."""
+    described = describe(threading.main_thread())
+    joined = _joined()
+    if isinstance(joined, threading.Thread):
+        return f"{described}\nwhich waits for {describe(joined)}"
+    return described if joined is None else f"{described}\nwhich waits for {joined.name} [{joined.pid}]"
+
+
+def _frames() -> list[FrameType]:
+    """Where the main thread is, the innermost first."""
+    frames = []
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    while frame is not None:
+        frames.append(frame)
+        frame = frame.f_back
+    return frames
+
+
+def _hide_from_unraisable_hook() -> None:
+    """Python reports what is raised while it waits for threads, and goes on; it was said already."""
+    others: Callable[[Any], object] = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if not isinstance(unraisable.exc_value, _Overdue):
+            others(unraisable)
+
+    sys.unraisablehook = hook
+
+
+class _SignalsOfForks(threading.local):
+    """Has signals do in a child that the app has forked what they do without a server.
+
+    The server's handlers would only take note of them there, so that nobody could end the child. Signals wait
+    while it is made, for one that came before its handlers are set would be lost.
+    """
+
+    before: set[signal.Signals] | set[int]
+
+    def hold(self) -> None:
+        self.before = signal.pthread_sigmask(signal.SIG_BLOCK, _DEFAULTS)
+
+    def go_on(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self.before)
+
+    def forget(self) -> None:
+        for number, default in _DEFAULTS.items():
+            owner = getattr(signal.getsignal(number), "__self__", None)
+            if isinstance(owner, (uvicorn.Server, Ending)):
+                signal.signal(number, default)
+                signal.set_wakeup_fd(-1)  # which would tell the server's loop
+        self.go_on()
+
+
+_DEFAULTS: dict[signal.Signals, Any] = {
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGINT: signal.default_int_handler,
+}
+_signals_of_forks = _SignalsOfForks()
+os.register_at_fork(
+    before=_signals_of_forks.hold,
+    after_in_parent=_signals_of_forks.go_on,
+    after_in_child=_signals_of_forks.forget,
+)

@@ -109,6 +109,8 @@ _PREFIX = "BRIDGE_"
 
 # Seconds that requests in flight have to finish after a signal; uvicorn would wait for ever.
 _GRACEFUL_SHUTDOWN = 25
+# The same for who waits for the code that was just changed.
+_GRACEFUL_RELOAD = 1
 
 # Variables without a prefix. uvicorn reads two of them later than its options, and they must be known here to
 # be stronger than a file; the third is gunicorn's.
@@ -175,7 +177,7 @@ class SettingsCommand(click.Command):
             SettingsError: the file of settings cannot be read, or what it says is wrong.
         """
         try:
-            return super().parse_args(ctx, args)
+            rest = super().parse_args(ctx, args)
         except click.BadParameter as error:
             if error.param is None or error.param.name is None:
                 raise
@@ -185,6 +187,11 @@ class SettingsCommand(click.Command):
             if source is ParameterSource.ENVIRONMENT:
                 error.param_hint = f"{_variable_in_force(error.param)} in the environment"
             raise
+        if ctx.params.get("reload") or ctx.params.get("debug"):
+            name = "timeout_graceful_shutdown"
+            if ctx.get_parameter_source(name) is ParameterSource.DEFAULT:
+                ctx.params[name] = _GRACEFUL_RELOAD
+        return rest
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options in their groups; what is in none of them comes last."""
@@ -265,7 +272,7 @@ def _uvicorn_options() -> list[click.Parameter]:
             parameter.envvar = f"UVICORN_{parameter.name.upper()}"
         if parameter.name == "timeout_graceful_shutdown" and isinstance(parameter, click.Option):
             parameter.default = _GRACEFUL_SHUTDOWN
-            parameter.show_default = True
+            parameter.show_default = f"{_GRACEFUL_SHUTDOWN}; {_GRACEFUL_RELOAD} with --reload or --debug"
         if parameter.name == "env_file" and isinstance(parameter, click.Option):
             parameter.help = "A file of variables, which may be settings, too.  [default: .env and .flaskenv]"
             parameter.show_default = False

@@ -3,18 +3,22 @@
 import asyncio
 import logging
 import math
+import multiprocessing
 import os
 import random
+import signal
 import socket
 import time
 from contextlib import suppress
 from functools import cached_property, partial
+from types import FrameType
 from typing import TYPE_CHECKING, Literal, TypeAlias
 from weakref import WeakSet
 
 import uvicorn
 
 from bridge.server.default_headers import DefaultHeaders
+from bridge.server.ending import LEAST, Ending
 from bridge.server.own_loggers import enable_own_loggers
 from bridge.server.protocol import BridgeProtocol
 from bridge.server.systemd import Notifier
@@ -24,12 +28,19 @@ if TYPE_CHECKING:
     from bridge.server.serving import ServeConfig
     from bridge.wsgi_to_asgi.adapter import WSGIToASGI
 
-__all__ = ["Server", "State"]
+__all__ = ["TERMINATED", "Server", "State"]
 
 logger = logging.getLogger("bridge")
 
 # Times --timeout-worker-healthcheck; with its default, 30 s, as gunicorn gives its workers.
 _STUCK = 6
+
+# Seconds that the app's lifespan has in any case, after requests that have used up theirs. With what `ending`
+# adds it is less than a supervisor waits.
+_LIFESPAN = 5.0
+
+TERMINATED = 128 + signal.SIGTERM
+"""The exit code of a worker after SIGTERM, as shells have it: its supervisor tells by it that it was told."""
 
 State: TypeAlias = Literal["starting", "serving", "spent", "stopping"]
 
@@ -55,6 +66,8 @@ class Server(uvicorn.Server):
         self._ticked_at = math.inf
         self._notifier = Notifier({} if has_supervisor else os.environ)
         self._tasks: list[asyncio.Task[None]] = []  # beside those of requests
+        self._ending: Ending | None = None  # in the process that serves
+        self._stop_began_at: float | None = None
 
     @property
     def state(self) -> State:
@@ -66,6 +79,23 @@ class Server(uvicorn.Server):
         if self._max_requests is not None and self.server_state.total_requests >= self._max_requests:
             return "spent"
         return "serving"
+
+    @property
+    def was_terminated(self) -> bool:
+        """Whether SIGTERM has ended it."""
+        return self._ending is not None and self._ending.was_terminated
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until the end, and see to it that the process ends then; see uvicorn.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C has ended it, or SIGTERM before it served.
+        """
+        if multiprocessing.parent_process() is not None:
+            # The app is to find what it finds without a server, not the method this process was started by.
+            multiprocessing.set_start_method(None, force=True)
+        with Ending(terminated=TERMINATED if self._has_supervisor else 0) as self._ending:
+            super().run(sockets)
 
     @property
     def is_stuck(self) -> bool:
@@ -87,6 +117,29 @@ class Server(uvicorn.Server):
         """Stop at once, as another process has taken over; may be called from any thread."""
         self._is_replaced = True
         self.should_exit = True
+        self._begin_to_stop()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop, as a signal has come; see uvicorn."""
+        if self._ending is not None:
+            self._ending.hear(sig)
+        super().handle_exit(sig, frame)
+        self._begin_to_stop()
+
+    def _begin_to_stop(self) -> None:
+        """Have the time run that is for it."""
+        if self._stop_began_at is None:
+            drain_delay = 0 if self._is_replaced else self.config.settings.drain_delay
+            self._stop_began_at = time.monotonic() + drain_delay
+        if self._ending is not None:
+            self._ending.stop(LEAST if self.force_exit else self._time_left() + _LIFESPAN)
+
+    def _time_left(self) -> float:
+        """Seconds until all should have ended."""
+        most = self.config.settings.graceful_timeout
+        if most is None or self._stop_began_at is None:
+            return math.inf
+        return self._stop_began_at + most - time.monotonic()
 
     @cached_property
     def _max_requests(self) -> int | None:
@@ -120,6 +173,7 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop serving; see uvicorn."""
         self._notifier.tell(STOPPING=1)
+        self._begin_to_stop()
         try:
             self.config.be_unready()
             if not self._is_replaced:
@@ -138,6 +192,8 @@ class Server(uvicorn.Server):
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
+            if self._ending is not None:
+                self._ending.stopped(LEAST if self.force_exit else max(LEAST, self._time_left()))
 
     async def _be_unready_for(self, seconds: float) -> None:
         if not seconds:

@@ -31,7 +31,7 @@ from bridge.server.app_errors import BrokenAppError
 from bridge.server.application import Application, ServeSettings, TLSVersionName, make_application
 from bridge.server.clashes import check_workers_start
 from bridge.server.debugging import check_addresses
-from bridge.server.ending import ends_alone
+from bridge.server.ending_connections import ends_alone
 from bridge.server.forwarded import ClearForwarded
 from bridge.server.garbage import settle
 from bridge.server.metrics_endpoint import MetricsEndpoint, metrics_endpoint

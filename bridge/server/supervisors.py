@@ -36,7 +36,7 @@ logger = logging.getLogger("bridge")
 # Seconds between two looks at whether a process has ended.
 _TICK = 0.5
 
-# Seconds that a worker has for the end of the app's lifespan, after the requests.
+# Seconds that a worker has for the end of the app's lifespan, and its own, after the requests.
 _LIFESPAN = 10.0
 
 
@@ -187,7 +187,7 @@ class Workers(Multiprocess):
     # What follows from what workers are at
 
     def _judge(self, worker: Worker) -> None:
-        if worker.state == "stopping" or (worker.has_ended and worker.exitcode == -signal.SIGTERM):
+        if worker.state == "stopping" or worker.was_terminated:
             logger.info("worker [%d] was told to stop by somebody else; starting another", worker.pid)
             self._metrics.worker_restarted("stopped")
             self._workers.remove(worker)
@@ -350,6 +350,8 @@ class Reloader(ChangeReload):  # type: ignore[misc,valid-type]  # one of two cla
         metrics: where it is counted that processes come and go.
     """
 
+    config: "ServeConfig"
+
     def __init__(
         self, config: "ServeConfig", sockets: list[socket.socket], metrics: "MetricsEndpoint"
     ) -> None:
@@ -364,8 +366,25 @@ class Reloader(ChangeReload):  # type: ignore[misc,valid-type]  # one of two cla
     def restart(self) -> None:
         """Replace it."""
         old = self.process.pid
+        self._see_off()
         with _ctrl_c_held_back():
             super().restart()
         if old is not None:
             self._metrics.worker_gone(old)
         self._metrics.worker_restarted("reload")
+
+    def shutdown(self) -> None:
+        """End it."""
+        self._see_off()
+        super().shutdown()
+
+    def _see_off(self) -> None:
+        """Have it end; kill it if it does not, as uvicorn would wait for ever."""
+        self.process.terminate()
+        patience = self.config.settings.graceful_timeout
+        self.process.join(
+            None if patience is None else self.config.settings.drain_delay + patience + _LIFESPAN
+        )
+        if self.process.is_alive():
+            logger.error("process [%d] has not stopped in time; killing it", self.process.pid)
+            self.process.kill()

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Process
 
-from bridge.server.server import Server, State
+from bridge.server.server import TERMINATED, Server, State
 
 if TYPE_CHECKING:
     from bridge.server.serving import ServeConfig
@@ -55,6 +56,11 @@ class Worker(Process):
     def has_ended(self) -> bool:
         """Whether the process is over."""
         return not self.process.is_alive()
+
+    @property
+    def was_terminated(self) -> bool:
+        """Whether it is over because of SIGTERM, which it may have been too young to obey in order."""
+        return self.has_ended and self.exitcode in (TERMINATED, -signal.SIGTERM)
 
     def look(self) -> None:
         """Ask the process what it is at, and read what it has answered; waits for nothing.
@@ -114,7 +120,13 @@ class Worker(Process):
     def target(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until the end; this is what the process runs."""
         self._server = Server(self.config, has_supervisor=True)  # before the thread below asks for it
-        super().target(sockets)
+        try:
+            super().target(sockets)
+        except KeyboardInterrupt:
+            if not self.server.was_terminated:
+                raise
+        if self.server.was_terminated:
+            sys.exit(TERMINATED)
 
     @property
     def server(self) -> Server:
@@ -146,6 +158,8 @@ def _describe(exitcode: int | None) -> str:
         return f"was killed by {_name_of(-exitcode)}"
     if exitcode == STARTUP_FAILURE:
         return "could not start"
+    if exitcode == TERMINATED:
+        return "was told to stop by somebody else"
     return f"ended with exit code {exitcode}"
 
 

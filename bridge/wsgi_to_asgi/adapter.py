@@ -54,7 +54,8 @@ __all__ = ["WSGIToASGI"]
 
 logger = logging.getLogger("bridge")
 
-# Seconds that a shutdown waits for calls the host has given up; a thread cannot be ended from outside.
+# Seconds that a shutdown waits for calls the host has given up, a quarter of what they had before at most; a
+# thread cannot be ended from outside.
 _PATIENCE = 3.0
 
 # Seconds; what a browser's user begins to notice.
@@ -301,7 +302,7 @@ class WSGIToASGI:
                 if self._is_watched_always():
                     self._watch_loop(asyncio.get_running_loop(), None)
                 self._state = state
-                patience = _PATIENCE
+                patience = min(_PATIENCE, self.graceful_timeout / 4)
                 try:
                     yield state
                 except asyncio.CancelledError:

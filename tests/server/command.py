@@ -112,6 +112,10 @@ class Command:
             pass
         return self._process.wait(_DEADLINE)
 
+    def wait(self) -> int:
+        """Wait for the end of the process alone, whose children may go on; return the exit code."""
+        return self._process.wait(_DEADLINE)
+
     def _read(self) -> bool:
         """Wait for more to be written; False if there is nobody left to write."""
         ready = self._selector.select(_DEADLINE)

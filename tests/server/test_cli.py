@@ -240,7 +240,7 @@ def test_help_has_every_option_and_its_default() -> None:
         "--threads INTEGER RANGE",
         "--streams INTEGER RANGE",
         "--websockets INTEGER RANGE",
-        "Maximum number of seconds to wait for graceful shutdown. [default: 25]",
+        "seconds to wait for graceful shutdown. [default: (25; 1 with --reload or --debug)]",
     ):
         assert ours in shown
 

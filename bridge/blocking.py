@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol, TypeVar
 
-__all__ = ["BlockingWatch", "Suspects"]
+__all__ = ["NOT_THE_APPS", "BlockingWatch", "Suspects"]
 
 logger = logging.getLogger("bridge")
 
@@ -32,15 +32,14 @@ _OLDEST = 2
 # A thread that has been at work for less of the time was not let, if it wants to be.
 _AT_WORK = 0.25
 
-# Folders whose code is not the app's: Bridge, the standard library, and what is installed.
-_NOT_THE_APPS = tuple(
+NOT_THE_APPS = tuple(
     folder + os.sep
     for folder in (
         os.path.dirname(__file__),
         *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
     )
 )
-
+"""Folders whose code is not the app's: Bridge, the standard library, and what is installed."""
 
 _SuspectT = TypeVar("_SuspectT")
 
@@ -247,7 +246,7 @@ class _Clock:
 def _place(frame: FrameType) -> str:
     """The innermost line of the app's own code; of any code, if there is none."""
     own: FrameType | None = frame
-    while own is not None and own.f_code.co_filename.startswith((*_NOT_THE_APPS, "<")):
+    while own is not None and own.f_code.co_filename.startswith((*NOT_THE_APPS, "<")):
         own = own.f_back
     shown = own or frame
     return f"{shown.f_code.co_qualname}, {shown.f_code.co_filename}:{shown.f_lineno}"

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, TypeAlias, TypeVar
@@ -21,6 +22,8 @@ from bridge.flask.background import Background
 from bridge.flask.websockets import Handler, WebSocketView, ask_for_upgrade
 from bridge.interfaces import is_async_callable
 from bridge.lifespan import entered
+from bridge.types import AsyncViews
+from bridge.wsgi_to_asgi.flask_placement import kept_in_threads
 
 __all__ = ["Bridge", "State"]
 
@@ -34,6 +37,11 @@ _HookT = TypeVar("_HookT", bound=_Hook)
 _HandlerT = TypeVar("_HandlerT", bound=Handler)
 
 _NAME = "bridge"
+
+logger = logging.getLogger("bridge")
+
+# Endpoints that a warning names; of others, only the number.
+_MOST_NAMED = 3
 
 
 class State(Mapping[str, Any]):
@@ -223,14 +231,19 @@ class Bridge:
             return response
 
     @asynccontextmanager
-    async def running(self, app: Flask, patience: float) -> AsyncIterator[dict[str, Any]]:
+    async def running(
+        self, app: Flask, patience: float, async_views: AsyncViews
+    ) -> AsyncIterator[dict[str, Any]]:
         """Enter all lifespans in order, and at the end wait `patience` seconds for background work.
 
-        The adapter does this within its own lifespan. Yields the state.
+        The adapter does this within its own lifespan. Yields the state. If there are lifespans, a warning
+        names the async views that `async_views` keeps in threads, where what is made here cannot be awaited.
 
         Raises:
             BridgeError: one of them is not what it should be.
         """
+        if self._lifespans and async_views == "auto":
+            _warn_of(kept_in_threads(app, async_views))
         async with AsyncExitStack() as stack:
             values: dict[str, Any] = {}
             self._states[app] = State(values)
@@ -282,6 +295,18 @@ def _yielding_once(
         raise BridgeError(f"the lifespan {_name_of(function)} yielded twice; it may do so once, for a start")
 
     return lifespan
+
+
+def _warn_of(endpoints: list[str]) -> None:
+    if endpoints:
+        named = ", ".join(map(repr, endpoints[:_MOST_NAMED]))
+        more = len(endpoints) - _MOST_NAMED
+        logger.warning(
+            "the app has a lifespan, which runs on the server's loop, and async views that run in threads, "
+            "each on a loop of its own: %s. What the lifespan has made is awaited there by run_on_loop() "
+            "alone. `bridge routes` says what keeps them off the server's loop",
+            named + (f" and {more} more" if more > 0 else ""),
+        )
 
 
 async def _call(app: Flask, function: _Hook) -> None:

@@ -5,7 +5,6 @@ PEP 3333 is the measure, not the validator: where that asks for more, the app do
 
 import logging
 import os
-import sysconfig
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from wsgiref import validate
 
+from bridge.blocking import NOT_THE_APPS
 from bridge.errors import ApplicationError, ClientDisconnected
 from bridge.types import StartResponse, WSGIApplication
 
@@ -35,16 +35,6 @@ _COMPLAINTS = {
     "check_headers": ("The start_response() Callable", "a header is not a pair of name and value"),
 }
 _START_RESPONSE = ("The start_response() Callable", "the app called start_response as it must not")
-
-
-# Folders whose code is not the app's: Bridge, the standard library, what is installed.
-_NOT_THE_APPS = tuple(
-    folder + os.sep
-    for folder in (
-        os.path.dirname(os.path.dirname(__file__)),
-        *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
-    )
-)
 
 
 class Recorder(logging.Handler):
@@ -147,7 +137,7 @@ def _describe(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not frame.filename.startswith((*_NOT_THE_APPS, "<"))]
+    own = [frame for frame in frames if not frame.filename.startswith((*NOT_THE_APPS, "<"))]
     if not own:
         return text
     file = own[-1].filename.removeprefix(os.getcwd() + os.sep)

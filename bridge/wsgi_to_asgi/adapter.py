@@ -344,7 +344,7 @@ class WSGIToASGI:
             found: object = self.app.extensions.get("bridge")
             if isinstance(found, module.Bridge):
                 extension: Bridge = found
-                return extension.running(self.app, self.graceful_timeout)
+                return extension.running(self.app, self.graceful_timeout, self.async_views)
         return nullcontext({})
 
     @property

@@ -45,6 +45,7 @@ __all__ = [
     "is_async_view",
     "is_flasks_own",
     "is_inline",
+    "kept_in_threads",
     "middleware_of",
     "place",
     "session_methods",
@@ -206,6 +207,19 @@ def place(app: Flask, rule: Rule, method: str, async_views: AsyncViews) -> tuple
         if hooks:
             return "thread", _why_of_hooks(hooks)
     return "loop", f"{what} is async"
+
+
+def kept_in_threads(app: Flask, async_views: AsyncViews) -> list[str]:
+    """The endpoints whose views are async, and run in threads all the same."""
+    found = {
+        rule.endpoint: None
+        for rule in app.url_map.iter_rules()
+        for method in rule.methods or ("GET",)
+        if (view := app.view_functions.get(rule.endpoint)) is not None
+        and is_async_view(view, method)
+        and place(app, rule, method, async_views)[0] == "thread"
+    }
+    return list(found)
 
 
 def _why_of_hooks(hooks: list[Hook]) -> str:

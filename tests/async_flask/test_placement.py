@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import functools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import flask_login
@@ -537,6 +537,31 @@ async def test_an_app_with_bridges_extension_goes_by_the_same_rule() -> None:
     app = app_with(Bridge)
     app.teardown_request(nothing)
     assert await where(app) == "thread"
+
+
+@pytest.mark.parametrize(
+    ("hook", "async_views", "warned"),
+    [
+        (nothing, "auto", True),
+        (nothing, "thread", False),
+        (nothing, "loop", False),
+        (nothing_async, "auto", False),
+    ],
+)
+async def test_what_a_lifespan_has_made_is_not_for_views_in_threads(
+    hook: Any, async_views: AsyncViews, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = app_with(lambda app: app.teardown_request(hook))
+
+    @Bridge(app).lifespan
+    async def clients(app: Flask) -> AsyncIterator[dict[str, str]]:
+        yield {"client": "of the server's loop"}
+
+    async with Client(WSGIToASGI(app, async_views=async_views)):
+        pass
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == warned
+    assert all("each on a loop of its own: 'index'. What the lifespan" in message for message in messages)
 
 
 # Middleware

@@ -73,7 +73,7 @@ def parents(spans: Sequence[Span]) -> dict[str, str]:
     }
 
 
-@pytest.fixture(params=["loop", "thread"])
+@pytest.fixture(params=["auto", "loop", "thread"])
 def async_views(request: pytest.FixtureRequest) -> AsyncViews:
     where: AsyncViews = request.param
     return where

@@ -13,8 +13,6 @@ import types
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard
 
-from asgiref.sync import iscoroutinefunction
-
 if TYPE_CHECKING:
     from flask import Flask
 
@@ -63,6 +61,9 @@ def is_async_callable(app: object) -> bool:
         app = app.func
     if inspect.isclass(app):
         return False
+    # Not before there is an app: asgiref makes a pool of threads, which monkey-patching has to come before.
+    from asgiref.sync import iscoroutinefunction
+
     if iscoroutinefunction(app):
         return True
     called = _called(app)

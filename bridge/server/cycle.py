@@ -85,7 +85,7 @@ class Cycle(RequestResponseCycle):
         content = [STATUS_LINE[status]]
         connection: list[bytes] = []
         length = None
-        for given_name, value in [*self.default_headers, *message.get("headers", ())]:
+        for given_name, value in self.default_headers + list(message.get("headers", ())):
             name = _NAMES.get(given_name) or _parse_name(given_name)
             if _has_control(value):
                 raise RuntimeError("the app sent a header with a control character (RFC 9110, 5.5)")

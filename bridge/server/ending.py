@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from _thread import start_new_thread
 from collections.abc import Callable
 from enum import Enum
 from multiprocessing.process import BaseProcess
@@ -71,25 +72,35 @@ class Ending:
         self._stage = _Stage.SERVING
         self._is_overdue = False
         self._main_thread = 0
+        self._is_watched = False
         # To the thread; a signal's handler may put something while another is putting something.
         self._messages: SimpleQueue[tuple[_Stage | None, float]] = SimpleQueue()
 
     def __enter__(self) -> Self:
         self._main_thread = threading.get_ident()
         signal.signal(signal.SIGTERM, self._terminate)
-        # Not later: in a handler of signals, or at the end of Python, none can be started.
-        threading.Thread(target=self._watch, name="bridge-ending", daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.watch()
         self._exit_code = self._code_after(error)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._hear_late)
         if self._stage is not _Stage.STOPPED:  # it has failed, or was ended while it started
             self._enter_stage(_Stage.STOPPED, LEAST)
         atexit.register(self._exit)  # the last one is called first
+
+    def watch(self) -> None:
+        """Start the thread, when the app has been loaded; the block does so at its end, if nobody has.
+
+        Not later: in a handler of signals, or at the end of Python, none can be started. Not sooner: an app
+        that has gevent patch the threads cannot be imported beside another thread. It is a thread even then.
+        """
+        if not self._is_watched:
+            self._is_watched = True
+            start_new_thread(self._watch, ())
 
     def stop(self, seconds: float) -> None:
         """Have the server, and with it the event loop, end in so many seconds; any thread may call this."""

@@ -153,6 +153,8 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start serving; see uvicorn."""
+        if self._ending is not None:
+            self._ending.watch()
         # In every scope, as its `state`. Not made before: a server is pickled to reach its process.
         self._adapters: WeakSet[WSGIToASGI] = WeakSet()
         self.lifespan.state["bridge.adapters"] = self._adapters

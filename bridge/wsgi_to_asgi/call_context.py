@@ -5,9 +5,10 @@ import contextvars
 import gc
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
-from asgiref.sync import SyncToAsync, ThreadSensitiveContext
+if TYPE_CHECKING:
+    from asgiref.sync import ThreadSensitiveContext
 
 __all__ = ["CallContext", "context_of_task", "own_thread_for_plain_code"]
 
@@ -75,6 +76,9 @@ def own_thread_for_plain_code() -> "contextvars.Token[ThreadSensitiveContext]":
     Returns:
         what to reset the context variable of asgiref's by, if the context goes on.
     """
+    # Not before: it makes a pool of threads when it is imported, which monkey-patching has to come before.
+    from asgiref.sync import SyncToAsync, ThreadSensitiveContext
+
     return SyncToAsync.thread_sensitive_context.set(ThreadSensitiveContext())
 
 

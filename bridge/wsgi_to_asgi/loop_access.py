@@ -5,18 +5,19 @@ import concurrent.futures
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from contextvars import ContextVar, Token, copy_context
-from typing import Any, TypeAlias, TypeVar
-
-from asgiref.sync import SyncToAsync, ThreadSensitiveContext
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from bridge.errors import BridgeError, ClientDisconnected
 from bridge.wsgi_to_asgi.call_context import CallContext, own_thread_for_plain_code
+
+if TYPE_CHECKING:
+    from asgiref.sync import ThreadSensitiveContext
 
 __all__ = ["CURRENT_LOOP", "AccessTokens", "LoopAccess", "run_on_loop"]
 
 _T = TypeVar("_T")
 
-AccessTokens: TypeAlias = tuple[Token["LoopAccess"], Token[ThreadSensitiveContext]]
+AccessTokens: TypeAlias = "tuple[Token[LoopAccess], Token[ThreadSensitiveContext]]"
 """What `LoopAccess.leave_context` undoes `enter` by."""
 
 
@@ -51,7 +52,7 @@ class LoopAccess:
         """Undo `enter`."""
         current, sensitive = tokens
         CURRENT_LOOP.reset(current)
-        SyncToAsync.thread_sensitive_context.reset(sensitive)
+        sensitive.var.reset(sensitive)
 
     def run(self, awaitable: Awaitable[_T]) -> _T:
         """Await on the loop, and wait for it here.
@@ -217,6 +218,8 @@ def run_on_loop(awaitable: Awaitable[_T]) -> _T:
 
 def _have_thread_for_plain_code() -> None:
     """See `own_thread_for_plain_code`; a call on the loop has one already."""
+    from asgiref.sync import SyncToAsync
+
     if SyncToAsync.thread_sensitive_context.get(None) is None:
         own_thread_for_plain_code()
 

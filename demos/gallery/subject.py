@@ -18,7 +18,7 @@ from flask import Flask, Response, abort, flash, g, redirect, render_template, r
 from jinja2 import DictLoader
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from bridge.flask import stream
+from bridge.flask import any_thread, stream
 
 app = Flask(__name__, static_folder=None)
 app.config.update(
@@ -40,11 +40,13 @@ class OutOfStockError(Exception):
 
 
 @app.before_request
+@any_thread  # it keeps nothing in its thread, so the async views beside it may run on the loop
 def find_visitor() -> None:
     g.visitor = request.args.get("name", "visitor")
 
 
 @app.after_request
+@any_thread
 def stamp(response: Response) -> Response:
     response.headers["X-Visitor"] = "known" if "name" in request.args else "unknown"
     return response

@@ -131,7 +131,7 @@ PREPARED = [
             _subject("Sync and async", "In a thread, and on the loop.", "/sync", beside="/async"),
             _subject(
                 "An async view, twice",
-                "On the loop, and in a thread that waits for the loop.",
+                "On the loop, and as Flask has it: in a thread, on a loop of its own.",
                 "/async",
                 way=["bridge", "bridge-threads"],
             ),

@@ -97,13 +97,13 @@ def test_a_copy_of_the_package_itself_is_let_be(folder: Path) -> None:
 
 @pytest.mark.parametrize("processes", ["workers", "reload"])
 def test_a_module_without_which_python_cannot_start_a_process(folder: Path, processes: str) -> None:
-    write(folder, "types.py")
+    write(folder, "signal.py")
     write(folder, "queue.py")
     code, _, err = run("serve", "app:app", *PORT, *PROCESSES[processes], cwd=folder, python=SCRIPT)
     assert code == 3
     last = err.splitlines()[-1]
-    assert last.startswith(f"bridge: no worker can be started in {folder}: see above. queue.py, types.py ")
-    assert f"({folder / 'types.py'})" in err  # Python's own words
+    assert last.startswith(f"bridge: no worker can be started in {folder}: see above. queue.py, signal.py ")
+    assert f"{folder / 'signal.py'}" in err  # Python's own words
 
 
 @pytest.mark.parametrize("processes", PROCESSES)

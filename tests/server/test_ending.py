@@ -26,6 +26,7 @@ MODES = {
 NOTING = """
 import asyncio, atexit, os, pathlib, subprocess, sys, threading, time, multiprocessing
 from concurrent.futures import ThreadPoolExecutor
+from bridge import run_on_loop
 from flask import Flask
 
 def note(text):
@@ -271,9 +272,11 @@ def test_what_holds_a_process_is_named_and_left_behind(tmp_path: Path, holding: 
 
 TO_THREAD = """
 @app.before_request
-async def hold():
-    asyncio.get_running_loop().run_in_executor(ThreadPoolExecutor(1, "reports"), time.sleep, 1000)
-    asyncio.get_running_loop().run_in_executor(None, time.sleep, 1000)
+def hold():
+    async def hold():
+        asyncio.get_running_loop().run_in_executor(ThreadPoolExecutor(1, "reports"), time.sleep, 1000)
+        asyncio.get_running_loop().run_in_executor(None, time.sleep, 1000)
+    run_on_loop(hold())
 """
 
 

@@ -103,7 +103,7 @@ def test_a_module_without_which_python_cannot_start_a_process(folder: Path, proc
     assert code == 3
     last = err.splitlines()[-1]
     assert last.startswith(f"bridge: no worker can be started in {folder}: see above. queue.py, signal.py ")
-    assert f"{folder / 'signal.py'}" in err  # Python's own words
+    assert "module 'signal' has no attribute" in err  # Python's own words
 
 
 @pytest.mark.parametrize("processes", PROCESSES)

@@ -53,9 +53,10 @@ __all__ = ["FlaskLoopIterable", "FlaskViews", "adopt"]
 
 logger = logging.getLogger("bridge")
 
-# Paths whose runner is remembered. Clients choose them, so they are bounded in number and in length.
-_MAX_PATHS = 4096
-_MAX_PATH_LENGTH = 256
+# Requests whose runner is remembered: method, path and host. Clients choose all three, so they are bounded in
+# number and in length.
+_MAX_KEYS = 4096
+_MAX_KEY_LENGTH = 256
 
 # In the place of a method in what is remembered; hosts pass methods on in upper case.
 _WEBSOCKET = "websocket"
@@ -161,8 +162,8 @@ class FlaskViews:
         if found is None:
             rule = self._rule_of(*key)
             found = rule is not None and self._is_on_loop(rule, key[0])
-            if len(key[1]) + len(key[2]) <= _MAX_PATH_LENGTH:
-                if len(self._known) >= _MAX_PATHS:
+            if sum(map(len, key)) <= _MAX_KEY_LENGTH:
+                if len(self._known) >= _MAX_KEYS:
                     self._known.clear()
                 self._known[key] = found
         return found

@@ -8,8 +8,8 @@ nothing that Flask calls for it can tell the difference:
 
 - The view is async. Decorators around it are those of an extension in the table below, or marked.
 - So is every hook that applies to it, of the app and of its blueprints: URL preprocessors, before, after,
-  teardown, receivers of Flask's signals, the session interface, and methods of Flask that a subclass
-  overrides. They are async, marked by `any_thread`, or come from an extension in the table.
+  teardown, receivers of Flask's signals, the session interface, converters of its URL, and methods of Flask
+  that a subclass overrides. They are async, marked by `any_thread`, or come from an extension in the table.
 - No middleware around the app leads elsewhere: it is one that was looked at, or marked.
 
 `loop` asks for the first and the last of these, `thread` sends all requests to threads. Views that the
@@ -33,6 +33,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.routing import Rule
 
 from bridge.types import AsyncViews
+from bridge.wsgi_to_asgi.flask_routing import own_converters
 
 __all__ = [
     "Hook",
@@ -202,7 +203,7 @@ def place(app: Flask, rule: Rule, method: str, async_views: AsyncViews) -> tuple
             "view by ensure_sync"
         )
     if async_views == "auto":
-        hooks = [hook for hook in hooks_of(app, rule.endpoint) if not hook.is_safe]
+        hooks = [hook for hook in (*_converters_of(rule), *hooks_of(app, rule.endpoint)) if not hook.is_safe]
         if hooks:
             return "thread", _why_of_hooks(hooks)
     return "loop", f"{what} is async"
@@ -322,6 +323,12 @@ def error_hooks_of(app: Flask, endpoint: str) -> list[Hook]:
         for kind, handler in handlers.items()
         for hook in _plain(f"errorhandler({code or kind.__name__})", (handler,), blueprint)
     ]
+
+
+def _converters_of(rule: Rule) -> Iterator[Hook]:
+    """The converters of its URL that are the app's own; Flask calls them before all hooks."""
+    for converter in own_converters(rule):
+        yield Hook("URL converter", _name_of(converter), _module_of(converter), None, _is_safe(converter))
 
 
 def session_methods(app: Flask) -> list[_Function]:

@@ -20,8 +20,7 @@ from typing import Any
 
 from asgiref.sync import AsyncToSync
 from flask import Flask, Response, has_request_context, request
-from werkzeug.exceptions import HTTPException
-from werkzeug.routing import MapAdapter, RequestRedirect, Rule
+from werkzeug.routing import Rule
 
 from bridge.errors import BridgeError
 from bridge.types import AsyncViews, HTTPReceive, HTTPScope, HTTPSend
@@ -36,6 +35,7 @@ from bridge.wsgi_to_asgi.flask_placement import (
     place,
     session_methods,
 )
+from bridge.wsgi_to_asgi.flask_routing import Routing
 from bridge.wsgi_to_asgi.greenlet_link import (
     GreenletLink,
     GreenletLoopAccess,
@@ -102,8 +102,7 @@ class FlaskViews:
             for rule in app.url_map.iter_rules()
             for method in rule.methods or ("GET",)
         )
-        self._adapter: MapAdapter | None = None
-        self._goes_by_host = app.url_map.host_matching or app.subdomain_matching
+        self._routing = Routing(app)
         self._known: dict[tuple[str, str, str], bool] = {}
         self._blocked: Counter[str] = Counter()
         self._needs_one_thread: dict[str, bool] = {}
@@ -226,38 +225,14 @@ class FlaskViews:
     def _key_of(self, scope: HTTPScope) -> tuple[str, str, str]:
         """What decides: method, path, and the host, if that matters to the app."""
         method = _WEBSOCKET if WEBSOCKET in scope else scope["method"]
-        return method, _path(scope), _host(scope) if self._goes_by_host else ""
+        return method, _path(scope), _host(scope) if self._routing.goes_by_host else ""
 
     def _rule_of(self, method: str, path: str, host: str) -> Rule | None:
         """The rule that Flask will find; None if there is none, or another app is called."""
         if self._middleware.leads_elsewhere(path):
             return None
         is_websocket = method == _WEBSOCKET
-        try:
-            rule, _ = self._adapter_for(host).match(
-                path, "GET" if is_websocket else method, return_rule=True, websocket=is_websocket
-            )
-        except (HTTPException, RequestRedirect):
-            return None
-        return rule
-
-    def _adapter_for(self, host: str) -> MapAdapter:
-        """The one that Flask would match a request with; one for all, if hosts do not matter to the app."""
-        if not self._goes_by_host:
-            if self._adapter is None:
-                self._adapter = self._app.url_map.bind("localhost")
-            return self._adapter
-        environ = {
-            "HTTP_HOST": host,
-            "PATH_INFO": "/",
-            "REQUEST_METHOD": "GET",
-            "SERVER_NAME": "localhost",
-            "SERVER_PORT": "80",
-            "wsgi.url_scheme": "http",
-        }
-        adapter = self._app.create_url_adapter(self._app.request_class(environ))
-        assert adapter is not None  # it is None where there is no request
-        return adapter
+        return self._routing.rule_of(path, "GET" if is_websocket else method, host, is_websocket=is_websocket)
 
 
 def _path(scope: HTTPScope) -> str:

@@ -19,6 +19,7 @@ from opentelemetry.instrumentation.flask import FlaskInstrumentor
 from sqlalchemy import text
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.routing import BaseConverter
 
 from bridge import WSGIToASGI, run_on_loop
 from bridge.flask import Bridge, any_thread
@@ -212,6 +213,63 @@ async def test_receivers_of_signals_count(mark: Any, expected: str) -> None:
         assert await where(app) == expected
         assert "receiver of request_started 'receiver'" in why(app) or expected == "loop"
     assert why(app) == "loop: the view is async"
+
+
+class Stock(BaseConverter):
+    """As those are that look up what is in the path; Flask calls them in the app's context."""
+
+    def to_python(self, value: str) -> str:
+        return f"{value} of {current_app.name}, looked up in a {place()}"
+
+
+@any_thread
+class MarkedStock(Stock):
+    pass
+
+
+class TwoLetters(BaseConverter):
+    regex = "[a-z]{2}"
+
+
+CONVERTERS: dict[str, tuple[type[BaseConverter], str, str]] = {
+    "one that looks up": (Stock, "ab of shop, looked up in a thread", "thread"),
+    "a marked one": (MarkedStock, "ab of shop, looked up in a loop", "loop"),
+    "one that only matches": (TwoLetters, "ab", "loop"),
+}
+
+
+@pytest.mark.parametrize(("converter", "value", "expected"), CONVERTERS.values(), ids=CONVERTERS)
+@pytest.mark.parametrize("by_host", [False, True])
+async def test_converters_of_the_apps_own_count(
+    converter: type[BaseConverter], value: str, expected: str, by_host: bool
+) -> None:
+    """They are called by Flask alone, not to decide where a request runs."""
+
+    def change(app: Flask) -> None:
+        app.subdomain_matching = by_host
+        app.config["SERVER_NAME"] = "localhost" if by_host else None
+        app.url_map.converters["stock"] = converter
+
+        @app.get("/async/<stock:item>")
+        async def in_coroutine(item: str) -> str:
+            return f"{item}; {place()}"
+
+        @app.get("/plain/<stock:item>")
+        def plain(item: str) -> str:
+            return f"{item}; {place()}"
+
+        app.add_url_rule("/old/<stock:item>", endpoint="old", redirect_to="/plain/<item>")
+
+    app = app_with(change)
+    async with Client(WSGIToASGI(app)) as client:
+        assert (await client.get("http://localhost/async/ab")).text == f"{value}; {expected}"
+        in_thread = value.replace("loop", "thread")
+        assert (await client.get("http://localhost/plain/ab")).text == f"{in_thread}; thread"
+        assert (await client.get("http://localhost/old/ab")).status_code == 308
+        assert (await client.get("http://localhost/")).text == "loop"
+    assert why(app, rule="/async/<stock:item>").startswith(
+        f"{expected}: " + (f"URL converter 'Stock' ({__name__}) is plain" if expected == "thread" else "")
+    )
 
 
 async def test_methods_that_a_subclass_overrides_count() -> None:

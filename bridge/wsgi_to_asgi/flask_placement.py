@@ -9,7 +9,7 @@ nothing that Flask calls for it can tell the difference:
 - The view is async. Decorators around it are those of an extension in the table below, or marked.
 - So is every hook that applies to it, of the app and of its blueprints: URL preprocessors, before, after,
   teardown, receivers of Flask's signals, the session interface, converters of its URL, and methods of Flask
-  that a subclass overrides. They are async, marked by `any_thread`, or come from an extension in the table.
+  that are overridden. They are async, marked by `any_thread`, or come from an extension in the table.
 - No middleware around the app leads elsewhere: it is one that was looked at, or marked.
 
 `loop` asks for the first and the last of these, `thread` sends all requests to threads. Views that the
@@ -72,17 +72,31 @@ _KNOWN_MIDDLEWARE = frozenset({"bridge", "opentelemetry", "werkzeug.middleware.p
 # Where middleware keeps the app that it is around: as an attribute, or as a variable of its closure.
 _NAMES_OF_THE_APP = ("app", "wsgi_app", "application", "_app", "__wrapped__")
 
-# What of Flask a subclass may override that is called for each request.
+# What of Flask a subclass may override, and an extension replace on the app, that is called for a request: to
+# make its contexts and match its URL, to call the view and all else, to answer, and when something fails.
 _OVERRIDABLE = (
-    "__call__",
-    "wsgi_app",
+    "request_context",
+    "app_context",
+    "create_url_adapter",
     "full_dispatch_request",
     "preprocess_request",
     "dispatch_request",
+    "ensure_sync",
+    "async_to_sync",
+    "finalize_request",
+    "make_response",
     "process_response",
+    "raise_routing_exception",
+    "handle_user_exception",
+    "handle_http_exception",
+    "handle_exception",
+    "log_exception",
     "do_teardown_request",
     "do_teardown_appcontext",
 )
+
+# The same, which are looked up in the class alone, or are middleware if they are replaced on the app.
+_OVERRIDABLE_IN_CLASS = ("__call__", "wsgi_app")
 
 _SIGNALS = (
     signals.appcontext_pushed,
@@ -349,6 +363,10 @@ def _blueprints_of(endpoint: str) -> tuple[str | None, ...]:
 
 def _overridden(app: Flask) -> Iterator[_Function]:
     for name in _OVERRIDABLE:
+        method = _as_declared(getattr(app, name))
+        if getattr(method, "__func__", method) is not getattr(Flask, name):
+            yield method
+    for name in _OVERRIDABLE_IN_CLASS:
         method = getattr(type(app), name)
         if method is not getattr(Flask, name):
             yield method

@@ -315,7 +315,7 @@ def adopt(app: Flask) -> None:
 
         return teardown
 
-    replacements = {
+    replacements: dict[str, Any] = {
         "ensure_sync": ensure_sync,
         "async_to_sync": async_to_sync,
         "do_teardown_appcontext": shielded(app.do_teardown_appcontext),
@@ -323,6 +323,8 @@ def adopt(app: Flask) -> None:
         "make_response": make_response,
         "process_response": process_response,
     }
+    for name, replacement in replacements.items():
+        replacement.__wrapped__ = getattr(app, name)  # for who asks what the app itself has there
     vars(app).update(replacements)
     _adopt_preprocessors(app)
     _adopt_sessions(app)

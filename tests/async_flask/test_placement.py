@@ -272,19 +272,50 @@ async def test_converters_of_the_apps_own_count(
     )
 
 
-async def test_methods_that_a_subclass_overrides_count() -> None:
-    class Shop(Flask):
-        def preprocess_request(self) -> Any:
-            return super().preprocess_request()
+class PreprocessesItself(Flask):
+    def preprocess_request(self) -> Any:
+        return super().preprocess_request()
 
-    app = Shop("shop", static_folder=None)
+
+class RunsCoroutinesItself(Flask):
+    """As Flask documents it, for an app whose clients belong to a loop of its own."""
+
+    def async_to_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *args, **kwargs: asyncio.run(func(*args, **kwargs))
+
+
+class HandlesErrorsItself(Flask):
+    def handle_user_exception(self, e: Exception) -> Any:
+        return super().handle_user_exception(e)
+
+
+@pytest.mark.parametrize("kind", [PreprocessesItself, RunsCoroutinesItself, HandlesErrorsItself])
+async def test_methods_that_a_subclass_overrides_count(kind: type[Flask]) -> None:
+    app = kind("shop", static_folder=None)
 
     @app.get("/")
     async def index() -> str:
         return place()
 
-    assert "overridden method" in why(app)
-    assert await where(app) == "thread"
+    for _ in range(2):
+        assert f"overridden method '{kind.__name__}." in why(app)
+        assert await where(app) == "thread"
+
+
+@pytest.mark.parametrize("name", ["full_dispatch_request", "handle_exception", "make_response"])
+@pytest.mark.parametrize(("mark", "expected"), [(lambda each: each, "thread"), (any_thread, "loop")])
+async def test_methods_that_are_replaced_on_the_app_count(name: str, mark: Any, expected: str) -> None:
+    """As extensions do, such as Flask-RESTful, and agents that measure."""
+    app = app_with(nothing)
+    plain = getattr(app, name)
+
+    def replacement(*args: Any) -> Any:
+        return plain(*args)
+
+    setattr(app, name, mark(replacement))
+    for _ in range(2):
+        assert await where(app) == expected
+        assert "overridden method 'replacement'" in why(app) or expected == "loop"
 
 
 # Marks

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, TypeAlias, TypeVar
 
+from blinker import Signal
 from flask import Flask, signals, templating
 from flask import views as flask_views
 from flask.sessions import SecureCookieSessionInterface
@@ -98,15 +99,7 @@ _OVERRIDABLE = (
 # The same, which are looked up in the class alone, or are middleware if they are replaced on the app.
 _OVERRIDABLE_IN_CLASS = ("__call__", "wsgi_app")
 
-_SIGNALS = (
-    signals.appcontext_pushed,
-    signals.request_started,
-    signals.request_finished,
-    signals.got_request_exception,
-    signals.request_tearing_down,
-    signals.appcontext_tearing_down,
-    signals.appcontext_popped,
-)
+_SIGNALS = tuple(each for each in vars(signals).values() if isinstance(each, Signal))
 
 _MARK = "__bridge_any_thread__"
 
@@ -129,10 +122,11 @@ def any_thread(function: _FunctionT) -> _FunctionT:
         def count():
             counter.add(1)
 
-    A hook (before, after, teardown, URL preprocessor, receiver of a signal) may so run in another thread than
-    the rest of its request. It must not keep anything in the thread, such as a sqlite3 connection or a
-    `threading.local`. A decorator's wrapper, and middleware around `app.wsgi_app`, run on the event loop
-    itself: they must not wait, and must call nothing but what they are around.
+    A hook (before, after, teardown, URL value preprocessor) may so run in another thread than the rest of its
+    request. It must not keep anything in the thread, such as a sqlite3 connection or a `threading.local`.
+    All else runs on the event loop itself, and must not wait: receivers of signals, `url_defaults`, URL
+    converters, overridden methods of Flask, a decorator's wrapper, and middleware around `app.wsgi_app`. The
+    last three must call nothing but what they are around.
 
     Args:
         function: a function, a method, or a class or an instance with `__call__`.
@@ -174,6 +168,7 @@ class Hook:
 
 _KINDS = {
     "url_value_preprocessor": "URL value preprocessor",
+    "url_defaults": "url_defaults function",
     "before_request": "before_request function",
     "after_request": "after_request function",
     "teardown_request": "teardown function",
@@ -314,6 +309,7 @@ def hooks_of(app: Flask, endpoint: str) -> list[Hook]:
     hooks: list[Hook] = []
     for kind, functions in (
         ("url_value_preprocessor", app.url_value_preprocessors),
+        ("url_defaults", app.url_default_functions),
         ("before_request", app.before_request_funcs),
         ("after_request", app.after_request_funcs),
         ("teardown_request", app.teardown_request_funcs),

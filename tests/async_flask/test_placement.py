@@ -12,7 +12,17 @@ import flask_sqlalchemy
 import flask_wtf
 import pytest
 from asgiref.sync import sync_to_async
-from flask import Blueprint, Flask, Response, current_app, request, request_started
+from flask import (
+    Blueprint,
+    Flask,
+    Response,
+    current_app,
+    message_flashed,
+    request,
+    request_started,
+    template_rendered,
+    url_for,
+)
 from flask.sessions import SecureCookieSessionInterface
 from flask.views import MethodView
 from opentelemetry.instrumentation.flask import FlaskInstrumentor
@@ -88,6 +98,24 @@ KINDS: dict[str, tuple[Callable[[Flask, Any], object], str]] = {
         "URL value preprocessor",
     ),
 }
+
+
+@pytest.mark.parametrize(("mark", "expected"), [(lambda each: each, "thread"), (any_thread, "loop")])
+async def test_url_defaults_count(mark: Any, expected: str) -> None:
+    """Flask calls them as they are, in the thread of whoever builds a URL."""
+
+    def defaults(endpoint: str, values: dict[str, Any]) -> None:
+        values["by"] = place()
+
+    app = app_with(lambda app: app.url_defaults(mark(defaults)))
+    app.add_url_rule("/there", view_func=lambda: "there", endpoint="there")
+
+    @app.get("/url")
+    async def url() -> str:
+        return url_for("there")
+
+    assert await where(app, "/url") == f"/there?by={expected}"
+    assert "url_defaults function 'defaults'" in why(app) or expected == "loop"
 
 
 def hook_of(kind: str, *, is_async: bool) -> Any:
@@ -204,14 +232,16 @@ async def test_sessions_of_the_apps_own_count(
 
 
 @pytest.mark.parametrize(("mark", "expected"), [(lambda each: each, "thread"), (any_thread, "loop")])
-async def test_receivers_of_signals_count(mark: Any, expected: str) -> None:
+@pytest.mark.parametrize("signal", [request_started, template_rendered, message_flashed])
+async def test_receivers_of_signals_count(signal: Any, mark: Any, expected: str) -> None:
     def receiver(sender: Flask, **_: Any) -> None:
         pass
 
     app = app_with(nothing)
-    with request_started.connected_to(mark(receiver), app):
+    with signal.connected_to(mark(receiver), app):
         assert await where(app) == expected
-        assert "receiver of request_started 'receiver'" in why(app) or expected == "loop"
+        name = signal.name.replace("-", "_")
+        assert f"receiver of {name} 'receiver'" in why(app) or expected == "loop"
     assert why(app) == "loop: the view is async"
 
 

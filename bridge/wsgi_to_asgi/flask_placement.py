@@ -429,7 +429,7 @@ def middleware_of(app: Flask) -> Middleware:
             dispatchers.append(layer)
         elif not _is_marked(layer) and not _is_known_middleware(layer):
             return Middleware(_described(layer))
-        layer = _app_within(layer)
+        layer = _app_within(layer, app)
     return Middleware(dispatchers=tuple(dispatchers))
 
 
@@ -438,16 +438,15 @@ def _is_known_middleware(layer: Any) -> bool:
     return any(module == known or module.startswith(known + ".") for known in _KNOWN_MIDDLEWARE)
 
 
-def _app_within(layer: Any) -> Any:
-    """What middleware is around; None where it cannot be seen."""
+def _app_within(layer: Any, app: Flask) -> Any:
+    """What middleware is around, which is not the app as a whole; None where it cannot be seen."""
     code = getattr(layer, "__code__", None)
     closure = getattr(layer, "__closure__", None) or ()
     variables = dict(zip(code.co_freevars, closure, strict=True)) if code is not None else {}
     for name in _NAMES_OF_THE_APP:
-        if name in variables:
-            return variables[name].cell_contents
-        if callable(getattr(layer, name, None)):
-            return getattr(layer, name)
+        within = variables[name].cell_contents if name in variables else getattr(layer, name, None)
+        if callable(within) and within is not app:
+            return within
     return None
 
 

@@ -229,7 +229,7 @@ class FlaskViews:
 
     def _rule_of(self, method: str, path: str, host: str) -> Rule | None:
         """The rule that Flask will find; None if there is none, or another app is called."""
-        if self._middleware.leads_elsewhere(path):
+        if self._middleware.leads_elsewhere(path.encode("utf-8", "surrogatepass").decode("latin-1")):
             return None
         is_websocket = method == _WEBSOCKET
         return self._routing.rule_of(path, "GET" if is_websocket else method, host, is_websocket=is_websocket)

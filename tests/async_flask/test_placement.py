@@ -661,6 +661,11 @@ async def test_an_app_with_bridges_extension_goes_by_the_same_rule() -> None:
 # Middleware
 
 
+def replaced(middleware: Any, **attributes: Any) -> Any:
+    vars(middleware).update(attributes)
+    return middleware
+
+
 def closure(app: Any) -> Any:
     def middleware(environ: Any, start_response: Any) -> Any:
         return app(environ, start_response)
@@ -681,11 +686,28 @@ class MarkedClass(ByClass):
     pass
 
 
+@any_thread
+class WithTheApp(ByClass):
+    """One that is made with the app as a whole, for its config say, and calls what the app had before."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app.__self__
+        self.wsgi_app = app
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        return self.wsgi_app(environ, start_response)
+
+
 MIDDLEWARE: dict[str, tuple[Callable[[Any], Any], str]] = {
     "a function": (closure, "thread"),
     "a class": (ByClass, "thread"),
     "a marked function": (lambda app: any_thread(closure(app)), "loop"),
     "a marked class": (MarkedClass, "loop"),
+    "a marked class that has the app": (WithTheApp, "loop"),
+    "a class within a marked class that has the app": (
+        lambda app: replaced(WithTheApp(app), wsgi_app=ByClass(app)),
+        "thread",
+    ),
     "one that was looked at": (ProxyFix, "loop"),
     "a function within one that was looked at": (lambda app: ProxyFix(closure(app)), "thread"),
     "a class within a marked function": (lambda app: any_thread(closure(ByClass(app))), "thread"),
@@ -703,6 +725,26 @@ async def test_middleware(wrap: Callable[[Any], Any], expected: str, async_views
     assert await where(app, async_views=async_views) == expected
     if expected == "thread" and not isinstance(app.wsgi_app, DispatcherMiddleware):
         assert "is behind middleware '" in why(app, async_views)
+
+
+async def test_another_app_below_a_path_that_is_not_ascii() -> None:
+    """Werkzeug's dispatcher compares paths as an environ has them, PEP 3333's bytes as latin-1."""
+    app, places = app_with(nothing), []
+
+    @app.get("/<path:path>")
+    async def page(path: str) -> str:
+        return "outer"
+
+    def inner(environ: Any, start_response: Any) -> Any:
+        places.append(place())
+        return app.response_class("inner")(environ, start_response)
+
+    app.wsgi_app = DispatcherMiddleware(  # type: ignore[method-assign]  # as Flask documents it
+        app.wsgi_app, {"/caf\xc3\xa9": inner}
+    )
+    async with Client(WSGIToASGI(app)) as client:
+        assert (await client.get("/caf\u00e9/x")).text == "inner"
+    assert places == ["thread"]
 
 
 @pytest.mark.parametrize("async_views", ["auto", "loop", "thread"])

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from blinker import Signal
+from blinker import NamedSignal
 from flask import Flask, signals, templating
 from flask import views as flask_views
 from flask.sessions import SecureCookieSessionInterface
@@ -99,7 +99,7 @@ _OVERRIDABLE = (
 # The same, which are looked up in the class alone, or are middleware if they are replaced on the app.
 _OVERRIDABLE_IN_CLASS = ("__call__", "wsgi_app")
 
-_SIGNALS = tuple(each for each in vars(signals).values() if isinstance(each, Signal))
+_SIGNALS = tuple(each for each in vars(signals).values() if isinstance(each, NamedSignal))
 
 _MARK = "__bridge_any_thread__"
 

@@ -222,6 +222,40 @@ async def test_a_view_that_blocks_hurts_once(caplog: pytest.LogCaptureFixture) -
 
 
 @pytest.mark.timeout(60)
+async def test_threads_that_compute_are_not_the_loops_fault(caplog: pytest.LogCaptureFixture) -> None:
+    """The loop waits for its turn then, wherever it is: nobody on it has held it."""
+    is_over = threading.Event()
+
+    def compute() -> None:
+        while not is_over.is_set():
+            sum(number * number for number in range(1000))
+
+    app = Flask("app")
+
+    @app.get("/")
+    async def waits() -> str:
+        await asyncio.sleep(4)
+        return "x"
+
+    adapter = WSGIToASGI(app)
+    async with Client(adapter) as client:
+        await client.get("/other")
+        waiting = asyncio.create_task(client.get("/"))
+        await asyncio.sleep(0.1)
+        threads = [threading.Thread(target=compute) for _ in range(30)]
+        try:
+            for thread in threads:
+                await asyncio.to_thread(thread.start)  # which waits for it to have begun
+            assert (await waiting).text == "x"
+        finally:
+            is_over.set()
+            for thread in threads:
+                thread.join()
+    assert adapter.blocked == {}
+    assert [record.getMessage() for record in caplog.records] == []
+
+
+@pytest.mark.timeout(60)
 async def test_what_a_view_has_begun_blocks_for_it(caplog: pytest.LogCaptureFixture) -> None:
     """Also a task of its own is the view's doing."""
     app = Flask("app")

@@ -374,7 +374,7 @@ def _adopt_sessions(app: Flask) -> None:
 def _adopt_login_manager(app: Flask) -> None:
     """Have the functions that Flask-Login is told to call, to load a user say, called in a worker thread."""
     manager = getattr(app, "login_manager", None)
-    if type(manager).__module__.partition(".")[0] != "flask_login":
+    if not any(kind.__module__.partition(".")[0] == "flask_login" for kind in type(manager).__mro__):
         return
     for name in _OF_LOGIN_MANAGERS:
         function = getattr(manager, name, None)

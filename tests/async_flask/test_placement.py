@@ -469,11 +469,15 @@ DECORATORS: dict[str, tuple[list[Callable[[Any], Any]], str]] = {
 }
 
 
-def app_of_users() -> Flask:
+class OwnLoginManager(flask_login.LoginManager):  # type: ignore[misc]  # it has no types
+    pass
+
+
+def app_of_users(kind: Any = flask_login.LoginManager) -> Flask:
     """An app with Flask-Login, in which everybody is logged in."""
     app = Flask("shop", static_folder=None)
     app.secret_key = "a test's"
-    manager = flask_login.LoginManager(app)
+    manager = kind(app)
 
     class User(flask_login.UserMixin):  # type: ignore[misc]  # it has no types
         def __init__(self, loaded_in: str) -> None:
@@ -521,9 +525,10 @@ async def test_decorators_of_a_class() -> None:
 # Extensions that were looked at
 
 
-async def test_flask_login() -> None:
+@pytest.mark.parametrize("kind", [flask_login.LoginManager, OwnLoginManager])
+async def test_flask_login(kind: Any) -> None:
     """Its decorator runs on the loop, and who loads the user, which may wait, in a thread."""
-    app = app_of_users()
+    app = app_of_users(kind)
 
     @app.get("/")
     @flask_login.login_required  # type: ignore[untyped-decorator]  # it has no types

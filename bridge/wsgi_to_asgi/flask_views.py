@@ -149,8 +149,8 @@ class FlaskViews:
 
     @property
     def blocked(self) -> Mapping[str, int]:
-        """How often each endpoint has blocked the loop."""
-        return self._blocked
+        """How often each endpoint has blocked the loop, until now."""
+        return dict(self._blocked)  # a copy, as the thread that watches adds to it
 
     def runs_on_loop(self, scope: HTTPScope) -> bool:
         """Whether this request runs on the loop: by Werkzeug's routing, and by what Flask then calls."""

@@ -73,8 +73,7 @@ _KNOWN_MIDDLEWARE = frozenset({"bridge", "opentelemetry", "werkzeug.middleware.p
 # Where middleware keeps the app that it is around: as an attribute, or as a variable of its closure.
 _NAMES_OF_THE_APP = ("app", "wsgi_app", "application", "_app", "__wrapped__")
 
-# What of Flask a subclass may override, and an extension replace on the app, that is called for a request: to
-# make its contexts and match its URL, to call the view and all else, to answer, and when something fails.
+# What of Flask a subclass may override, or an extension replace on the app, that is called for requests.
 _OVERRIDABLE = (
     "request_context",
     "app_context",
@@ -96,10 +95,13 @@ _OVERRIDABLE = (
     "do_teardown_appcontext",
 )
 
-# The same, which are looked up in the class alone, or are middleware if they are replaced on the app.
+# Looked up in the class alone, or middleware if it is replaced on the app.
 _OVERRIDABLE_IN_CLASS = ("__call__", "wsgi_app")
 
 _SIGNALS = tuple(each for each in vars(signals).values() if isinstance(each, NamedSignal))
+
+# Kinds of hooks that Flask calls without `ensure_sync`, and so in the thread of the view.
+_CALLED_AS_THEY_ARE = ("url_defaults", "receiver of", "overridden method")
 
 _MARK = "__bridge_any_thread__"
 
@@ -160,6 +162,8 @@ class Hook:
     """The blueprint whose routes it is for; None for all of the app."""
     is_safe: bool
     """Whether it may run in any thread: it is marked, or of an extension that was looked at."""
+    hops: bool
+    """Whether a request on the loop goes to a worker thread for it; else it is called on the loop."""
 
     def __str__(self) -> str:
         kind = _KINDS.get(self.kind, self.kind)
@@ -337,8 +341,8 @@ def error_hooks_of(app: Flask, endpoint: str) -> list[Hook]:
 
 def _converters_of(rule: Rule) -> Iterator[Hook]:
     """The converters of its URL that are the app's own; Flask calls them before all hooks."""
-    for converter in own_converters(rule):
-        yield Hook("URL converter", _name_of(converter), _module_of(converter), None, _is_safe(converter))
+    for each in own_converters(rule):
+        yield Hook("URL converter", _name_of(each), _module_of(each), None, _is_safe(each), hops=False)
 
 
 def session_methods(app: Flask) -> list[_Function]:
@@ -372,7 +376,8 @@ def _plain(kind: str, functions: Iterable[_Function], blueprint: str | None = No
     for function in functions:
         hook = _as_declared(function)
         if not inspect.iscoroutinefunction(hook) and not is_flasks_own(hook):
-            yield Hook(kind, _name_of(hook), _module_of(hook), blueprint, _is_safe(hook))
+            hops = not kind.startswith(_CALLED_AS_THEY_ARE) and not is_inline(hook)
+            yield Hook(kind, _name_of(hook), _module_of(hook), blueprint, _is_safe(hook), hops)
 
 
 def _as_declared(function: _Function) -> _Function:

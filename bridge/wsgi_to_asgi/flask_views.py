@@ -199,6 +199,8 @@ class FlaskViews:
         view = self._app.view_functions[endpoint]
         if self._async_views != "auto" or isinstance(view, LoopView):
             what_follows = "await something that does not block, or `await asyncio.to_thread(...)`"
+        elif self._blocked[endpoint] > _MOST_BLOCKED:
+            return  # a call that was on the loop before, and perhaps streams; all has been said
         elif self._blocked[endpoint] < _MOST_BLOCKED:
             what_follows = "if it does so again, its requests go to threads"
         else:

@@ -32,14 +32,15 @@ _OLDEST = 2
 # A thread that has been at work for less of the time was not let, if it wants to be.
 _AT_WORK = 0.25
 
-NOT_THE_APPS = tuple(
-    folder + os.sep
-    for folder in (
-        os.path.dirname(__file__),
-        *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
-    )
-)
-"""Folders whose code is not the app's: Bridge, the standard library, and what is installed."""
+_BRIDGE = os.path.dirname(__file__) + os.sep
+_INSTALLED = tuple(sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib"))
+_STANDARD_LIBRARY = tuple(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib"))
+NOT_THE_APPS = (_BRIDGE, *_INSTALLED, *_STANDARD_LIBRARY)
+"""Folders whose code is not the app's: Bridge, what is installed, and the standard library."""
+
+# What runs a loop: all that is called below it is called by the loop.
+_RUNNING = (asyncio.Runner.run.__code__, asyncio.BaseEventLoop.run_forever.__code__)
+
 
 _SuspectT = TypeVar("_SuspectT")
 
@@ -179,6 +180,8 @@ class BlockingWatch:
         if self.suspects is not None and suspect is not None:
             self.suspects.blame(suspect, self._threshold, place, stack)
             return
+        if _is_nobodys(frame):
+            return  # threads that compute do not let it go on; nobody on the loop has held it
         logger.warning(
             "the event loop has been blocked for over %g s by %s; await something that does not block, "
             "or call it with `await asyncio.to_thread(...)`\n%s",
@@ -241,6 +244,22 @@ class _Clock:
         elif self._collecting_since is not None:
             self._collected += time.monotonic() - self._collecting_since
             self._collecting_since = None
+
+
+def _is_nobodys(frame: FrameType) -> bool:
+    """Whether all that the loop is at is asyncio's own, such as its selector, or Bridge's, such as a thread
+    that it starts. A loop that is written in C shows nothing there but what has started it.
+    """
+    caller: FrameType | None = frame
+    while caller is not None and _is_of_standard_library(caller.f_code.co_filename):
+        if caller.f_code in _RUNNING:
+            return True
+        caller = caller.f_back
+    return caller is not None and caller.f_code.co_filename.startswith(_BRIDGE)
+
+
+def _is_of_standard_library(file: str) -> bool:
+    return file.startswith(_STANDARD_LIBRARY) and not file.startswith(_INSTALLED)
 
 
 def _place(frame: FrameType) -> str:

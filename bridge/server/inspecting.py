@@ -108,7 +108,7 @@ def _route(app: "Flask", rule: "Rule", async_views: AsyncViews) -> Route:
         rule.endpoint,
         tuple(Placement(method, *place(app, rule, method, async_views)) for method in methods),
         frozenset(implied),
-        tuple(hooks_of(app, rule.endpoint)),
-        tuple(error_hooks_of(app, rule.endpoint)),
+        tuple(hook for hook in hooks_of(app, rule.endpoint) if hook.hops),
+        tuple(hook for hook in error_hooks_of(app, rule.endpoint) if hook.hops),
         is_async=view is not None and any(is_async_view(view, method) for method in methods or ("GET",)),
     )

@@ -8,8 +8,8 @@ nothing that Flask calls for it can tell the difference:
 
 - The view is async. Decorators around it are those of an extension in the table below, or marked.
 - So is every hook that applies to it, of the app and of its blueprints: URL preprocessors, before, after,
-  teardown, receivers of Flask's signals, the session interface, and methods of Flask that a subclass
-  overrides. They are async, marked by `any_thread`, or come from an extension in the table.
+  teardown, receivers of Flask's signals, the session interface, converters of its URL, and methods of Flask
+  that are overridden. They are async, marked by `any_thread`, or come from an extension in the table.
 - No middleware around the app leads elsewhere: it is one that was looked at, or marked.
 
 `loop` asks for the first and the last of these, `thread` sends all requests to threads. Views that the
@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, TypeAlias, TypeVar
 
+from blinker import NamedSignal
 from flask import Flask, signals, templating
 from flask import views as flask_views
 from flask.sessions import SecureCookieSessionInterface
@@ -33,6 +34,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.routing import Rule
 
 from bridge.types import AsyncViews
+from bridge.wsgi_to_asgi.flask_routing import own_converters
 
 __all__ = [
     "Hook",
@@ -72,27 +74,35 @@ _KNOWN_MIDDLEWARE = frozenset({"bridge", "opentelemetry", "werkzeug.middleware.p
 # Where middleware keeps the app that it is around: as an attribute, or as a variable of its closure.
 _NAMES_OF_THE_APP = ("app", "wsgi_app", "application", "_app", "__wrapped__")
 
-# What of Flask a subclass may override that is called for each request.
+# What of Flask a subclass may override, or an extension replace on the app, that is called for requests.
 _OVERRIDABLE = (
-    "__call__",
-    "wsgi_app",
+    "request_context",
+    "app_context",
+    "create_url_adapter",
     "full_dispatch_request",
     "preprocess_request",
     "dispatch_request",
+    "ensure_sync",
+    "async_to_sync",
+    "finalize_request",
+    "make_response",
     "process_response",
+    "raise_routing_exception",
+    "handle_user_exception",
+    "handle_http_exception",
+    "handle_exception",
+    "log_exception",
     "do_teardown_request",
     "do_teardown_appcontext",
 )
 
-_SIGNALS = (
-    signals.appcontext_pushed,
-    signals.request_started,
-    signals.request_finished,
-    signals.got_request_exception,
-    signals.request_tearing_down,
-    signals.appcontext_tearing_down,
-    signals.appcontext_popped,
-)
+# Looked up in the class alone, or middleware if it is replaced on the app.
+_OVERRIDABLE_IN_CLASS = ("__call__", "wsgi_app")
+
+_SIGNALS = tuple(each for each in vars(signals).values() if isinstance(each, NamedSignal))
+
+# Kinds of hooks that Flask calls without `ensure_sync`, and so in the thread of the view.
+_CALLED_AS_THEY_ARE = ("url_defaults", "receiver of", "overridden method")
 
 _MARK = "__bridge_any_thread__"
 
@@ -115,10 +125,11 @@ def any_thread(function: _FunctionT) -> _FunctionT:
         def count():
             counter.add(1)
 
-    A hook (before, after, teardown, URL preprocessor, receiver of a signal) may so run in another thread than
-    the rest of its request. It must not keep anything in the thread, such as a sqlite3 connection or a
-    `threading.local`. A decorator's wrapper, and middleware around `app.wsgi_app`, run on the event loop
-    itself: they must not wait, and must call nothing but what they are around.
+    A hook (before, after, teardown, URL value preprocessor) may so run in another thread than the rest of its
+    request. It must not keep anything in the thread, such as a sqlite3 connection or a `threading.local`.
+    All else runs on the event loop itself, and must not wait: receivers of signals, `url_defaults`, URL
+    converters, overridden methods of Flask, a decorator's wrapper, and middleware around `app.wsgi_app`. The
+    last three must call nothing but what they are around.
 
     Args:
         function: a function, a method, or a class or an instance with `__call__`.
@@ -152,6 +163,8 @@ class Hook:
     """The blueprint whose routes it is for; None for all of the app."""
     is_safe: bool
     """Whether it may run in any thread: it is marked, or of an extension that was looked at."""
+    hops: bool
+    """Whether a request on the loop goes to a worker thread for it; else it is called on the loop."""
 
     def __str__(self) -> str:
         kind = _KINDS.get(self.kind, self.kind)
@@ -160,6 +173,7 @@ class Hook:
 
 _KINDS = {
     "url_value_preprocessor": "URL value preprocessor",
+    "url_defaults": "url_defaults function",
     "before_request": "before_request function",
     "after_request": "after_request function",
     "teardown_request": "teardown function",
@@ -203,7 +217,7 @@ def place(app: Flask, rule: Rule, method: str, async_views: AsyncViews) -> tuple
             "view by ensure_sync"
         )
     if async_views == "auto":
-        hooks = [hook for hook in hooks_of(app, rule.endpoint) if not hook.is_safe]
+        hooks = [hook for hook in (*_converters_of(rule), *hooks_of(app, rule.endpoint)) if not hook.is_safe]
         if hooks:
             return "thread", _why_of_hooks(hooks)
     return "loop", f"{what} is async"
@@ -313,6 +327,7 @@ def hooks_of(app: Flask, endpoint: str) -> list[Hook]:
     hooks: list[Hook] = []
     for kind, functions in (
         ("url_value_preprocessor", app.url_value_preprocessors),
+        ("url_defaults", app.url_default_functions),
         ("before_request", app.before_request_funcs),
         ("after_request", app.after_request_funcs),
         ("teardown_request", app.teardown_request_funcs),
@@ -338,6 +353,12 @@ def error_hooks_of(app: Flask, endpoint: str) -> list[Hook]:
     ]
 
 
+def _converters_of(rule: Rule) -> Iterator[Hook]:
+    """The converters of its URL that are the app's own; Flask calls them before all hooks."""
+    for each in own_converters(rule):
+        yield Hook("URL converter", _name_of(each), _module_of(each), None, _is_safe(each), hops=False)
+
+
 def session_methods(app: Flask) -> list[_Function]:
     """The methods by which sessions are opened and saved, if they are not those of Flask's cookies."""
     interface = app.session_interface
@@ -356,6 +377,10 @@ def _blueprints_of(endpoint: str) -> tuple[str | None, ...]:
 
 def _overridden(app: Flask) -> Iterator[_Function]:
     for name in _OVERRIDABLE:
+        method = _as_declared(getattr(app, name))
+        if getattr(method, "__func__", method) is not getattr(Flask, name):
+            yield method
+    for name in _OVERRIDABLE_IN_CLASS:
         method = getattr(type(app), name)
         if method is not getattr(Flask, name):
             yield method
@@ -365,7 +390,8 @@ def _plain(kind: str, functions: Iterable[_Function], blueprint: str | None = No
     for function in functions:
         hook = _as_declared(function)
         if not inspect.iscoroutinefunction(hook) and not is_flasks_own(hook):
-            yield Hook(kind, _name_of(hook), _module_of(hook), blueprint, _is_safe(hook))
+            hops = not kind.startswith(_CALLED_AS_THEY_ARE) and not is_inline(hook)
+            yield Hook(kind, _name_of(hook), _module_of(hook), blueprint, _is_safe(hook), hops)
 
 
 def _as_declared(function: _Function) -> _Function:
@@ -422,7 +448,7 @@ def middleware_of(app: Flask) -> Middleware:
             dispatchers.append(layer)
         elif not _is_marked(layer) and not _is_known_middleware(layer):
             return Middleware(_described(layer))
-        layer = _app_within(layer)
+        layer = _app_within(layer, app)
     return Middleware(dispatchers=tuple(dispatchers))
 
 
@@ -431,16 +457,15 @@ def _is_known_middleware(layer: Any) -> bool:
     return any(module == known or module.startswith(known + ".") for known in _KNOWN_MIDDLEWARE)
 
 
-def _app_within(layer: Any) -> Any:
-    """What middleware is around; None where it cannot be seen."""
+def _app_within(layer: Any, app: Flask) -> Any:
+    """What middleware is around, which is not the app as a whole; None where it cannot be seen."""
     code = getattr(layer, "__code__", None)
     closure = getattr(layer, "__closure__", None) or ()
     variables = dict(zip(code.co_freevars, closure, strict=True)) if code is not None else {}
     for name in _NAMES_OF_THE_APP:
-        if name in variables:
-            return variables[name].cell_contents
-        if callable(getattr(layer, name, None)):
-            return getattr(layer, name)
+        within = variables[name].cell_contents if name in variables else getattr(layer, name, None)
+        if callable(within) and within is not app:
+            return within
     return None
 
 

@@ -20,8 +20,7 @@ from typing import Any
 
 from asgiref.sync import AsyncToSync
 from flask import Flask, Response, has_request_context, request
-from werkzeug.exceptions import HTTPException
-from werkzeug.routing import MapAdapter, RequestRedirect, Rule
+from werkzeug.routing import Rule
 
 from bridge.errors import BridgeError
 from bridge.types import AsyncViews, HTTPReceive, HTTPScope, HTTPSend
@@ -36,6 +35,7 @@ from bridge.wsgi_to_asgi.flask_placement import (
     place,
     session_methods,
 )
+from bridge.wsgi_to_asgi.flask_routing import Routing
 from bridge.wsgi_to_asgi.greenlet_link import (
     GreenletLink,
     GreenletLoopAccess,
@@ -53,9 +53,10 @@ __all__ = ["FlaskLoopIterable", "FlaskViews", "adopt"]
 
 logger = logging.getLogger("bridge")
 
-# Paths whose runner is remembered. Clients choose them, so they are bounded in number and in length.
-_MAX_PATHS = 4096
-_MAX_PATH_LENGTH = 256
+# Requests whose runner is remembered: method, path and host. Clients choose all three, so they are bounded in
+# number and in length.
+_MAX_KEYS = 4096
+_MAX_KEY_LENGTH = 256
 
 # In the place of a method in what is remembered; hosts pass methods on in upper case.
 _WEBSOCKET = "websocket"
@@ -101,8 +102,7 @@ class FlaskViews:
             for rule in app.url_map.iter_rules()
             for method in rule.methods or ("GET",)
         )
-        self._adapter: MapAdapter | None = None
-        self._goes_by_host = app.url_map.host_matching or app.subdomain_matching
+        self._routing = Routing(app)
         self._known: dict[tuple[str, str, str], bool] = {}
         self._blocked: Counter[str] = Counter()
         self._needs_one_thread: dict[str, bool] = {}
@@ -149,8 +149,8 @@ class FlaskViews:
 
     @property
     def blocked(self) -> Mapping[str, int]:
-        """How often each endpoint has blocked the loop."""
-        return self._blocked
+        """How often each endpoint has blocked the loop, until now."""
+        return dict(self._blocked)  # a copy, as the thread that watches adds to it
 
     def runs_on_loop(self, scope: HTTPScope) -> bool:
         """Whether this request runs on the loop: by Werkzeug's routing, and by what Flask then calls."""
@@ -161,8 +161,8 @@ class FlaskViews:
         if found is None:
             rule = self._rule_of(*key)
             found = rule is not None and self._is_on_loop(rule, key[0])
-            if len(key[1]) + len(key[2]) <= _MAX_PATH_LENGTH:
-                if len(self._known) >= _MAX_PATHS:
+            if sum(map(len, key)) <= _MAX_KEY_LENGTH:
+                if len(self._known) >= _MAX_KEYS:
                     self._known.clear()
                 self._known[key] = found
         return found
@@ -199,6 +199,8 @@ class FlaskViews:
         view = self._app.view_functions[endpoint]
         if self._async_views != "auto" or isinstance(view, LoopView):
             what_follows = "await something that does not block, or `await asyncio.to_thread(...)`"
+        elif self._blocked[endpoint] > _MOST_BLOCKED:
+            return  # a call that was on the loop before, and perhaps streams; all has been said
         elif self._blocked[endpoint] < _MOST_BLOCKED:
             what_follows = "if it does so again, its requests go to threads"
         else:
@@ -225,38 +227,14 @@ class FlaskViews:
     def _key_of(self, scope: HTTPScope) -> tuple[str, str, str]:
         """What decides: method, path, and the host, if that matters to the app."""
         method = _WEBSOCKET if WEBSOCKET in scope else scope["method"]
-        return method, _path(scope), _host(scope) if self._goes_by_host else ""
+        return method, _path(scope), _host(scope) if self._routing.goes_by_host else ""
 
     def _rule_of(self, method: str, path: str, host: str) -> Rule | None:
         """The rule that Flask will find; None if there is none, or another app is called."""
-        if self._middleware.leads_elsewhere(path):
+        if self._middleware.leads_elsewhere(path.encode("utf-8", "surrogatepass").decode("latin-1")):
             return None
         is_websocket = method == _WEBSOCKET
-        try:
-            rule, _ = self._adapter_for(host).match(
-                path, "GET" if is_websocket else method, return_rule=True, websocket=is_websocket
-            )
-        except (HTTPException, RequestRedirect):
-            return None
-        return rule
-
-    def _adapter_for(self, host: str) -> MapAdapter:
-        """The one that Flask would match a request with; one for all, if hosts do not matter to the app."""
-        if not self._goes_by_host:
-            if self._adapter is None:
-                self._adapter = self._app.url_map.bind("localhost")
-            return self._adapter
-        environ = {
-            "HTTP_HOST": host,
-            "PATH_INFO": "/",
-            "REQUEST_METHOD": "GET",
-            "SERVER_NAME": "localhost",
-            "SERVER_PORT": "80",
-            "wsgi.url_scheme": "http",
-        }
-        adapter = self._app.create_url_adapter(self._app.request_class(environ))
-        assert adapter is not None  # it is None where there is no request
-        return adapter
+        return self._routing.rule_of(path, "GET" if is_websocket else method, host, is_websocket=is_websocket)
 
 
 def _path(scope: HTTPScope) -> str:
@@ -339,7 +317,7 @@ def adopt(app: Flask) -> None:
 
         return teardown
 
-    replacements = {
+    replacements: dict[str, Any] = {
         "ensure_sync": ensure_sync,
         "async_to_sync": async_to_sync,
         "do_teardown_appcontext": shielded(app.do_teardown_appcontext),
@@ -347,6 +325,8 @@ def adopt(app: Flask) -> None:
         "make_response": make_response,
         "process_response": process_response,
     }
+    for name, replacement in replacements.items():
+        replacement.__wrapped__ = getattr(app, name)  # for who asks what the app itself has there
     vars(app).update(replacements)
     _adopt_preprocessors(app)
     _adopt_sessions(app)
@@ -396,7 +376,7 @@ def _adopt_sessions(app: Flask) -> None:
 def _adopt_login_manager(app: Flask) -> None:
     """Have the functions that Flask-Login is told to call, to load a user say, called in a worker thread."""
     manager = getattr(app, "login_manager", None)
-    if type(manager).__module__.partition(".")[0] != "flask_login":
+    if not any(kind.__module__.partition(".")[0] == "flask_login" for kind in type(manager).__mro__):
         return
     for name in _OF_LOGIN_MANAGERS:
         function = getattr(manager, name, None)

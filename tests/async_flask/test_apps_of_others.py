@@ -5,19 +5,20 @@ import contextlib
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import peewee
 import pytest
-from flask import Flask, abort, current_app, g
+from flask import Flask, Response, abort, current_app, g
 from sqlalchemy import Column, Integer, String, create_engine, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import declarative_base, scoped_session, sessionmaker
 
 from bridge import WSGIToASGI
+from bridge.flask import stream
 from bridge.testing import Client
 from bridge.types import AsyncViews
 
@@ -219,6 +220,61 @@ async def test_a_view_that_blocks_hurts_once(caplog: pytest.LogCaptureFixture) -
         assert "time.sleep(0.4)" in message
     assert "if it does so again, its requests go to threads" in first_warning
     assert "its requests go to threads from now on" in second_warning
+
+
+@pytest.mark.timeout(60)
+async def test_a_stream_that_goes_on_blocking_is_named_twice(caplog: pytest.LogCaptureFixture) -> None:
+    app = Flask("app")
+
+    async def rows() -> AsyncIterator[str]:
+        for _ in range(4):
+            time.sleep(0.3)  # noqa: ASYNC251  # that is the point
+            yield "row"
+            await asyncio.sleep(0)
+
+    @app.get("/")
+    async def streams() -> Response:
+        return Response(stream(rows()))
+
+    adapter = WSGIToASGI(app)
+    async with Client(adapter) as client:
+        assert (await client.get("/")).text == 4 * "row"
+        assert adapter.blocked["streams"] > 2
+    assert len(caplog.records) == 2
+
+
+@pytest.mark.timeout(60)
+async def test_threads_that_compute_are_not_the_loops_fault(caplog: pytest.LogCaptureFixture) -> None:
+    """The loop waits for its turn then, wherever it is: nobody on it has held it."""
+    is_over = threading.Event()
+
+    def compute() -> None:
+        while not is_over.is_set():
+            sum(number * number for number in range(1000))
+
+    app = Flask("app")
+
+    @app.get("/")
+    async def waits() -> str:
+        await asyncio.sleep(4)
+        return "x"
+
+    adapter = WSGIToASGI(app)
+    async with Client(adapter) as client:
+        await client.get("/other")
+        waiting = asyncio.create_task(client.get("/"))
+        await asyncio.sleep(0.1)
+        threads = [threading.Thread(target=compute) for _ in range(30)]
+        try:
+            for thread in threads:
+                await asyncio.to_thread(thread.start)  # which waits for it to have begun
+            assert (await waiting).text == "x"
+        finally:
+            is_over.set()
+            for thread in threads:
+                thread.join()
+    assert adapter.blocked == {}
+    assert [record.getMessage() for record in caplog.records] == []
 
 
 @pytest.mark.timeout(60)

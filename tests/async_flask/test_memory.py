@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -133,3 +134,20 @@ async def test_greenlets_are_kept_up_to_a_number_and_the_others_end() -> None:
         await asyncio.gather(*[to_its_end(adapter, "/later") for _ in range(300)])
         assert 0 < count() - before <= 256
     assert count() == before
+
+
+async def test_methods_of_any_length_are_not_kept() -> None:
+    """A method is any token, of the client's choice."""
+    adapter = WSGIToASGI(make_app())
+    await to_its_end(adapter, "/at-once")
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(50):
+            host = ScriptedHost([body_event()])
+            await adapter(http_scope(method=f"M{number}" * 20_000), host.receive, host.send)
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 1_000_000

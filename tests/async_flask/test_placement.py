@@ -12,13 +12,24 @@ import flask_sqlalchemy
 import flask_wtf
 import pytest
 from asgiref.sync import sync_to_async
-from flask import Blueprint, Flask, Response, current_app, request, request_started
+from flask import (
+    Blueprint,
+    Flask,
+    Response,
+    current_app,
+    message_flashed,
+    request,
+    request_started,
+    template_rendered,
+    url_for,
+)
 from flask.sessions import SecureCookieSessionInterface
 from flask.views import MethodView
 from opentelemetry.instrumentation.flask import FlaskInstrumentor
 from sqlalchemy import text
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.routing import BaseConverter
 
 from bridge import WSGIToASGI, run_on_loop
 from bridge.flask import Bridge, any_thread
@@ -87,6 +98,24 @@ KINDS: dict[str, tuple[Callable[[Flask, Any], object], str]] = {
         "URL value preprocessor",
     ),
 }
+
+
+@pytest.mark.parametrize(("mark", "expected"), [(lambda each: each, "thread"), (any_thread, "loop")])
+async def test_url_defaults_count(mark: Any, expected: str) -> None:
+    """Flask calls them as they are, in the thread of whoever builds a URL."""
+
+    def defaults(endpoint: str, values: dict[str, Any]) -> None:
+        values["by"] = place()
+
+    app = app_with(lambda app: app.url_defaults(mark(defaults)))
+    app.add_url_rule("/there", view_func=lambda: "there", endpoint="there")
+
+    @app.get("/url")
+    async def url() -> str:
+        return url_for("there")
+
+    assert await where(app, "/url") == f"/there?by={expected}"
+    assert "url_defaults function 'defaults'" in why(app) or expected == "loop"
 
 
 def hook_of(kind: str, *, is_async: bool) -> Any:
@@ -203,30 +232,120 @@ async def test_sessions_of_the_apps_own_count(
 
 
 @pytest.mark.parametrize(("mark", "expected"), [(lambda each: each, "thread"), (any_thread, "loop")])
-async def test_receivers_of_signals_count(mark: Any, expected: str) -> None:
+@pytest.mark.parametrize("signal", [request_started, template_rendered, message_flashed])
+async def test_receivers_of_signals_count(signal: Any, mark: Any, expected: str) -> None:
     def receiver(sender: Flask, **_: Any) -> None:
         pass
 
     app = app_with(nothing)
-    with request_started.connected_to(mark(receiver), app):
+    with signal.connected_to(mark(receiver), app):
         assert await where(app) == expected
-        assert "receiver of request_started 'receiver'" in why(app) or expected == "loop"
+        name = signal.name.replace("-", "_")
+        assert f"receiver of {name} 'receiver'" in why(app) or expected == "loop"
     assert why(app) == "loop: the view is async"
 
 
-async def test_methods_that_a_subclass_overrides_count() -> None:
-    class Shop(Flask):
-        def preprocess_request(self) -> Any:
-            return super().preprocess_request()
+class Stock(BaseConverter):
+    """As those are that look up what is in the path; Flask calls them in the app's context."""
 
-    app = Shop("shop", static_folder=None)
+    def to_python(self, value: str) -> str:
+        return f"{value} of {current_app.name}, looked up in a {place()}"
+
+
+@any_thread
+class MarkedStock(Stock):
+    pass
+
+
+class TwoLetters(BaseConverter):
+    regex = "[a-z]{2}"
+
+
+CONVERTERS: dict[str, tuple[type[BaseConverter], str, str]] = {
+    "one that looks up": (Stock, "ab of shop, looked up in a thread", "thread"),
+    "a marked one": (MarkedStock, "ab of shop, looked up in a loop", "loop"),
+    "one that only matches": (TwoLetters, "ab", "loop"),
+}
+
+
+@pytest.mark.parametrize(("converter", "value", "expected"), CONVERTERS.values(), ids=CONVERTERS)
+@pytest.mark.parametrize("by_host", [False, True])
+async def test_converters_of_the_apps_own_count(
+    converter: type[BaseConverter], value: str, expected: str, by_host: bool
+) -> None:
+    """They are called by Flask alone, not to decide where a request runs."""
+
+    def change(app: Flask) -> None:
+        app.subdomain_matching = by_host
+        app.config["SERVER_NAME"] = "localhost" if by_host else None
+        app.url_map.converters["stock"] = converter
+
+        @app.get("/async/<stock:item>")
+        async def in_coroutine(item: str) -> str:
+            return f"{item}; {place()}"
+
+        @app.get("/plain/<stock:item>")
+        def plain(item: str) -> str:
+            return f"{item}; {place()}"
+
+        app.add_url_rule("/old/<stock:item>", endpoint="old", redirect_to="/plain/<item>")
+
+    app = app_with(change)
+    async with Client(WSGIToASGI(app)) as client:
+        assert (await client.get("http://localhost/async/ab")).text == f"{value}; {expected}"
+        in_thread = value.replace("loop", "thread")
+        assert (await client.get("http://localhost/plain/ab")).text == f"{in_thread}; thread"
+        assert (await client.get("http://localhost/old/ab")).status_code == 308
+        assert (await client.get("http://localhost/")).text == "loop"
+    assert why(app, rule="/async/<stock:item>").startswith(
+        f"{expected}: " + (f"URL converter 'Stock' ({__name__}) is plain" if expected == "thread" else "")
+    )
+
+
+class PreprocessesItself(Flask):
+    def preprocess_request(self) -> Any:
+        return super().preprocess_request()
+
+
+class RunsCoroutinesItself(Flask):
+    """As Flask documents it, for an app whose clients belong to a loop of its own."""
+
+    def async_to_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *args, **kwargs: asyncio.run(func(*args, **kwargs))
+
+
+class HandlesErrorsItself(Flask):
+    def handle_user_exception(self, e: Exception) -> Any:
+        return super().handle_user_exception(e)
+
+
+@pytest.mark.parametrize("kind", [PreprocessesItself, RunsCoroutinesItself, HandlesErrorsItself])
+async def test_methods_that_a_subclass_overrides_count(kind: type[Flask]) -> None:
+    app = kind("shop", static_folder=None)
 
     @app.get("/")
     async def index() -> str:
         return place()
 
-    assert "overridden method" in why(app)
-    assert await where(app) == "thread"
+    for _ in range(2):
+        assert f"overridden method '{kind.__name__}." in why(app)
+        assert await where(app) == "thread"
+
+
+@pytest.mark.parametrize("name", ["full_dispatch_request", "handle_exception", "make_response"])
+@pytest.mark.parametrize(("mark", "expected"), [(lambda each: each, "thread"), (any_thread, "loop")])
+async def test_methods_that_are_replaced_on_the_app_count(name: str, mark: Any, expected: str) -> None:
+    """As extensions do, such as Flask-RESTful, and agents that measure."""
+    app = app_with(nothing)
+    plain = getattr(app, name)
+
+    def replacement(*args: Any) -> Any:
+        return plain(*args)
+
+    setattr(app, name, mark(replacement))
+    for _ in range(2):
+        assert await where(app) == expected
+        assert "overridden method 'replacement'" in why(app) or expected == "loop"
 
 
 # Marks
@@ -350,11 +469,15 @@ DECORATORS: dict[str, tuple[list[Callable[[Any], Any]], str]] = {
 }
 
 
-def app_of_users() -> Flask:
+class OwnLoginManager(flask_login.LoginManager):  # type: ignore[misc]  # it has no types
+    pass
+
+
+def app_of_users(kind: Any = flask_login.LoginManager) -> Flask:
     """An app with Flask-Login, in which everybody is logged in."""
     app = Flask("shop", static_folder=None)
     app.secret_key = "a test's"
-    manager = flask_login.LoginManager(app)
+    manager = kind(app)
 
     class User(flask_login.UserMixin):  # type: ignore[misc]  # it has no types
         def __init__(self, loaded_in: str) -> None:
@@ -402,9 +525,10 @@ async def test_decorators_of_a_class() -> None:
 # Extensions that were looked at
 
 
-async def test_flask_login() -> None:
+@pytest.mark.parametrize("kind", [flask_login.LoginManager, OwnLoginManager])
+async def test_flask_login(kind: Any) -> None:
     """Its decorator runs on the loop, and who loads the user, which may wait, in a thread."""
-    app = app_of_users()
+    app = app_of_users(kind)
 
     @app.get("/")
     @flask_login.login_required  # type: ignore[untyped-decorator]  # it has no types
@@ -567,6 +691,11 @@ async def test_what_a_lifespan_has_made_is_not_for_views_in_threads(
 # Middleware
 
 
+def replaced(middleware: Any, **attributes: Any) -> Any:
+    vars(middleware).update(attributes)
+    return middleware
+
+
 def closure(app: Any) -> Any:
     def middleware(environ: Any, start_response: Any) -> Any:
         return app(environ, start_response)
@@ -587,11 +716,28 @@ class MarkedClass(ByClass):
     pass
 
 
+@any_thread
+class WithTheApp(ByClass):
+    """One that is made with the app as a whole, for its config say, and calls what the app had before."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app.__self__
+        self.wsgi_app = app
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        return self.wsgi_app(environ, start_response)
+
+
 MIDDLEWARE: dict[str, tuple[Callable[[Any], Any], str]] = {
     "a function": (closure, "thread"),
     "a class": (ByClass, "thread"),
     "a marked function": (lambda app: any_thread(closure(app)), "loop"),
     "a marked class": (MarkedClass, "loop"),
+    "a marked class that has the app": (WithTheApp, "loop"),
+    "a class within a marked class that has the app": (
+        lambda app: replaced(WithTheApp(app), wsgi_app=ByClass(app)),
+        "thread",
+    ),
     "one that was looked at": (ProxyFix, "loop"),
     "a function within one that was looked at": (lambda app: ProxyFix(closure(app)), "thread"),
     "a class within a marked function": (lambda app: any_thread(closure(ByClass(app))), "thread"),
@@ -609,6 +755,26 @@ async def test_middleware(wrap: Callable[[Any], Any], expected: str, async_views
     assert await where(app, async_views=async_views) == expected
     if expected == "thread" and not isinstance(app.wsgi_app, DispatcherMiddleware):
         assert "is behind middleware '" in why(app, async_views)
+
+
+async def test_another_app_below_a_path_that_is_not_ascii() -> None:
+    """Werkzeug's dispatcher compares paths as an environ has them, PEP 3333's bytes as latin-1."""
+    app, places = app_with(nothing), []
+
+    @app.get("/<path:path>")
+    async def page(path: str) -> str:
+        return "outer"
+
+    def inner(environ: Any, start_response: Any) -> Any:
+        places.append(place())
+        return app.response_class("inner")(environ, start_response)
+
+    app.wsgi_app = DispatcherMiddleware(  # type: ignore[method-assign]  # as Flask documents it
+        app.wsgi_app, {"/caf\xc3\xa9": inner}
+    )
+    async with Client(WSGIToASGI(app)) as client:
+        assert (await client.get("/caf\u00e9/x")).text == "inner"
+    assert places == ["thread"]
 
 
 @pytest.mark.parametrize("async_views", ["auto", "loop", "thread"])

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import flask_login
 import pytest
 from click.testing import CliRunner, Result
-from flask import Flask
+from flask import Flask, request_started
 from flask.sessions import SecureCookieSessionInterface
 
 from bridge.errors import BridgeError
+from bridge.flask import any_thread
 from bridge.interfaces import Interface
 from bridge.server.checking import Report, check_app
 from bridge.server.cli import bridge
@@ -354,6 +356,23 @@ def test_check_of_an_app_that_is_right() -> None:
     ):
         assert line in lines
     assert lines[-1] == "PEP 3333: no violation in 12 requests"
+
+
+def test_check_counts_what_goes_to_a_thread_alone() -> None:
+    """Flask-Login's hooks do not wait; receivers and `url_defaults` are called where the view is."""
+    app = one_route(async_view)
+    flask_login.LoginManager(app)
+
+    @any_thread
+    def marked(*_: Any, **__: Any) -> None:
+        pass
+
+    app.url_defaults(marked)
+    app.before_request(marked)
+    with request_started.connected_to(marked, app):
+        (route,) = list_routes(app)
+    assert route.runs_on_loop
+    assert [hook.kind for hook in route.hooks] == ["before_request"]
 
 
 def test_check_as_json() -> None:

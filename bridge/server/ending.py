@@ -206,8 +206,16 @@ def _overdue(stage: _Stage, seconds: float) -> str:
             f"the server, with the app's lifespan, has not stopped in {seconds:.2g} s; "
             f"ending it: {_describe_main_thread()}"
         )
-    held = "\n".join(map(describe, _threads_waited_for())) or _describe_main_thread()
-    return f"going on without what has not ended in {seconds:.2g} s after the server: {held}"
+    held = "\n".join(map(describe, _threads_waited_for()))
+    if not held:
+        return (
+            f"the main thread still waits {seconds:.2g} s after the server, and is made to go on: "
+            f"{_describe_main_thread()}"
+        )
+    return (
+        f"the process ends without threads that have not ended in {seconds:.2g} s after the server (end them "
+        f"with the app's lifespan, or make them daemons): {held}"
+    )
 
 
 def _threads_waited_for() -> list[threading.Thread]:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -182,7 +183,10 @@ def _step_lines(step: StepRecord, widest: int, width: int, *, parent_thread: str
     layer = step["layer"].ljust(_LAYER_WIDTH)
     room = width - len(margin) - _LAYER_WIDTH - 2 - len(indent)
     place = "" if step["thread"] == parent_thread else f"  [{step['thread']}]"
-    text = _shortened(_text(step), room - len(place))
+    text, more = _text(step), []
+    if step["layer"] == "runner" and len(text) > room - len(place):  # the reason is what one looks for here
+        text, more = step["name"], _wrapped(_printable(step["detail"]), room - 2)
+    text = _shortened(text, room - len(place))
     yield (
         click.style(margin, dim=True)
         + click.style(layer, fg=_COLORS[step["layer"]])
@@ -192,7 +196,7 @@ def _step_lines(step: StepRecord, widest: int, width: int, *, parent_thread: str
         + click.style(place, fg=_COLORS["runner"])
     )
     blank = " " * (width - room + 2)
-    for line in _held(step, room - 2):
+    for line in (*more, *_held(step, room - 2)):
         yield click.style(blank + _shortened(line, room - 2), dim=True)
 
 
@@ -251,6 +255,11 @@ def _packed(texts: Iterable[str], room: int) -> Iterator[str]:
         line = f"{line}  {text}" if line else text
     if line:
         yield line
+
+
+def _wrapped(text: str, room: int) -> list[str]:
+    """All of a text, in lines that fit."""
+    return textwrap.wrap(text, room, break_on_hyphens=False)
 
 
 def _as_text(value: object) -> str:

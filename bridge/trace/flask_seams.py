@@ -187,9 +187,6 @@ def _explain_runner(trace: Trace, why: str) -> None:
         trace.runner.change(why, why=why)
 
 
-_THREADS_WANTED = "async_views is 'thread'"
-
-
 def _why(trace: Trace, app: Flask, rule: Rule, method: str) -> str:
     """Why the runner is what it is, as far as it depends on the view."""
     assert trace.runner is not None
@@ -201,8 +198,10 @@ def _why(trace: Trace, app: Flask, rule: Rule, method: str) -> str:
         return f"the view {endpoint!r} is async: it awaits there, and holds no thread" if is_async else ""
     if trace.adapter == "bridge":
         if is_async:
-            runner, why = place(app, rule, method, "auto")
-            return f"the view {endpoint!r} is async, but {why if runner == 'thread' else _THREADS_WANTED}"
+            runner, why = place(app, rule, method, trace.async_views)
+            if runner == "thread":
+                return f"the view {endpoint!r} is async, but {why}"
+            return f"the view {endpoint!r} is async, but middleware has led another path to it"
         return f"the view {endpoint!r} is not async, and may block"
     return f"{said}; the view {endpoint!r} is async, and gets an event loop there" if is_async else ""
 

@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from typing import Any, Literal, TypeAlias, TypedDict
 
 from bridge.trace.facts import Json, shown
+from bridge.types import AsyncViews
 
 __all__ = [
     "CURRENT_STEP",
@@ -222,6 +223,8 @@ class Trace:
         """The ASGI scope with which the application was called."""
         self.adapter: str | None = None
         """The package that runs a WSGI app; None for an ASGI app."""
+        self.async_views: AsyncViews = "auto"
+        """Where Bridge's adapter has been told to run async views of a Flask app."""
         self.runner: Step | None = None
         """The step that says where the WSGI call runs; who knows more of why may add it."""
         self.client_has_left = False

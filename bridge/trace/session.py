@@ -187,6 +187,8 @@ class TracedRequest:
 
     async def run(self) -> None:
         """Make the request; return when the app has ended it. What the app raises is in `error`."""
+        if isinstance(self._asgi_app, WSGIToASGI):
+            self.trace.async_views = self._asgi_app.async_views
         call = asyncio.create_task(
             call_traced(
                 self._asgi_app, self.trace, self._scope, self._receive, self._send, adapter=self._app.adapter

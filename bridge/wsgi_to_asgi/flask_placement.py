@@ -239,8 +239,9 @@ def kept_in_threads(app: Flask, async_views: AsyncViews) -> list[str]:
 def _why_of_hooks(hooks: list[Hook]) -> str:
     names = [str(hook) for hook in hooks]
     if len(names) == 1:
-        return f"{names[0]} is plain; {_ADVICE.format(it='it')}"
-    return f"{', '.join(names[:-1])} and {names[-1]} are plain; {_ADVICE.format(it='them')}"
+        return f"{names[0]} is plain; if it keeps nothing in its thread, {_ADVICE.format(it='it')}"
+    named, advice = f"{', '.join(names[:-1])} and {names[-1]}", _ADVICE.format(it="them")
+    return f"{named} are plain; if they keep nothing in their thread, {advice}"
 
 
 def _is_reachable(app: Flask, rule: Rule) -> bool:
@@ -481,8 +482,11 @@ def _mount_of(dispatcher: "DispatcherMiddleware", path: str) -> bool:
 # Names
 
 
-def _described(function: Any) -> str:
-    return f"{_name_of(function)!r} ({_module_of(function)})"
+def _described(middleware: Any) -> str:
+    code = getattr(middleware, "__code__", None)
+    # Within what has made it: by itself, it is often called "wrapper".
+    name = _name_of(middleware) if code is None else code.co_qualname.replace(".<locals>", "")
+    return f"{name!r} ({_module_of(middleware)})"
 
 
 def _name_of(function: Any) -> str:
@@ -495,7 +499,10 @@ def _name_of(function: Any) -> str:
 def _name_of_decorator(wrapper: Any) -> str:
     """The name of what has made a wrapper, which itself has that of what it is around."""
     code = getattr(wrapper, "__code__", None)
-    return _name_of(wrapper) if code is None else str(code.co_qualname.partition(".<locals>")[0])
+    if code is None:
+        return _name_of(wrapper)
+    maker, _, name = code.co_qualname.rpartition(".<locals>.")
+    return str(maker or name).replace(".<locals>", "")
 
 
 def _module_of(function: Any) -> str:

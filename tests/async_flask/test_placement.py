@@ -146,8 +146,8 @@ async def test_every_hook_counts(kind: str, declared: str) -> None:
     app = app_with(lambda app: declare(app, any_thread(hook) if declared == "marked" else hook))
     if declared == "plain":
         assert why(app) == (
-            f"thread: {described} 'hook' ({__name__}) is plain; make it async, mark it with "
-            "@bridge.flask.any_thread, or ask for --async-views loop"
+            f"thread: {described} 'hook' ({__name__}) is plain; if it keeps nothing in its thread, "
+            "make it async, mark it with @bridge.flask.any_thread, or ask for --async-views loop"
         )
         assert await where(app) == "thread"
         assert why(app) != "loop: the view is async", "also when it has served"
@@ -166,8 +166,8 @@ def test_several_hooks_are_named_together() -> None:
 
     assert why(app_with(change)) == (
         f"thread: before_request function 'nothing' ({__name__}) and "
-        f"teardown function 'nothing' ({__name__}) are plain; make them async, mark them with "
-        "@bridge.flask.any_thread, or ask for --async-views loop"
+        f"teardown function 'nothing' ({__name__}) are plain; if they keep nothing in their thread, "
+        "make them async, mark them with @bridge.flask.any_thread, or ask for --async-views loop"
     )
 
 
@@ -503,6 +503,27 @@ async def test_decorators(decorators: list[Callable[[Any], Any]], expected: str)
     app.add_url_rule("/", view_func=functools.reduce(lambda inner, each: each(inner), decorators, view))
     assert why(app) == expected
     assert await where(app) == expected.partition(":")[0]
+
+
+def test_a_decorator_is_named_by_where_it_is_defined() -> None:
+    def create_app() -> Flask:
+        def cached(function: Any) -> Any:
+            @functools.wraps(function)
+            def wrapper() -> Any:
+                return function()
+
+            return wrapper
+
+        app = Flask("app")
+
+        @app.get("/")
+        @cached
+        async def view() -> str:
+            return "x"
+
+        return app
+
+    assert ".create_app.cached' (" in why(create_app())
 
 
 async def test_decorators_of_a_class() -> None:

@@ -165,7 +165,8 @@ def test_atexit_is_called_when_the_app_cannot_start(tmp_path: Path, typed: tuple
     code, _, err = run("serve", "app:served", *PORT, *typed, cwd=tmp_path)
     assert code == 3
     assert notes(tmp_path, "exited") == notes(tmp_path, "loaded") != set()
-    assert "going on without what has not ended in 2 s after the server: scheduler\n" in err
+    assert "the process ends without threads that have not ended in 2 s after the server" in err
+    assert "or make them daemons): scheduler\n" in err
 
 
 SLOW_EXIT = """
@@ -221,17 +222,17 @@ HOLDING = {
     # (what the app does, what is said, whether the other functions of atexit are called)
     "a thread": (
         'threading.Thread(target=time.sleep, args=(1000,), name="scheduler").start()',
-        r"going on without what has not ended in \S+ s after the server: scheduler$",
+        r"without threads that have not ended in \S+ s after the server \(.*\): scheduler$",
         True,
     ),
     "a timer": (
         "threading.Timer(1000, print).start()",
-        r"going on without what has not ended in \S+ s after the server: Thread-\d+$",
+        r"without threads that have not ended in \S+ s after the server \(.*\): Thread-\d+$",
         True,
     ),
     "an executor": (
         "ThreadPoolExecutor(1, 'reports').submit(time.sleep, 1000)",
-        r"going on without what has not ended in \S+ s after the server: reports_0$",
+        r"without threads that have not ended in \S+ s after the server \(.*\): reports_0$",
         True,
     ),
     "a function of atexit": (
@@ -286,7 +287,7 @@ def test_the_threads_of_the_loop_do_not_hold_a_process(tmp_path: Path, typed: tu
     with serving(tmp_path, *typed, "--timeout-graceful-shutdown", "1", more=TO_THREAD) as server:
         assert server.get("/").text == "Hello"
         server.signal(Signal.SIGTERM)
-        server.wait_for(r"going on without what has not ended in \S+ s after the server: ")
+        server.wait_for(r"without threads that have not ended in \S+ s after the server \(.*\): ")
         assert server.finish() == 0
         assert "\nreports_0\n" in server.stderr or ": reports_0\n" in server.stderr
     assert notes(tmp_path, "exited") == notes(tmp_path, "loaded")
@@ -317,7 +318,7 @@ threading.Thread(target=hold).start()
         server.interrupt()
         wait_until(lambda: notes(tmp_path, "held") == notes(tmp_path, "loaded"), "Python waits for threads")
         server.interrupt()
-        server.wait_for("going on without what has not ended")
+        server.wait_for("without threads that have not ended")
         assert server.finish() == 0
     assert notes(tmp_path, "exited") == notes(tmp_path, "loaded")
 

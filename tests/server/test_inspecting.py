@@ -81,8 +81,8 @@ def test_routes_are_a_table() -> None:
     assert shown["/shop/cart/"] == [
         "GET",
         "shop.cart.content",
-        f"thread: teardown function 'close_cart' ({INSPECTED}) is plain; make it async, mark it with "
-        "@bridge.flask.any_thread, or ask for --async-views loop",
+        f"thread: teardown function 'close_cart' ({INSPECTED}) is plain; if it keeps nothing in its thread, "
+        "make it async, mark it with @bridge.flask.any_thread, or ask for --async-views loop",
     ]
 
 

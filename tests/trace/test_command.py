@@ -41,6 +41,20 @@ def test_text() -> None:
     assert all(len(line) <= 120 for line in lines)
 
 
+def test_why_an_async_view_runs_in_a_thread_is_said_in_full() -> None:
+    _, out, _ = trace("tests.server.apps.inspected:app", "/shop/cart/")
+    text = " ".join(out.split())
+    assert "in a thread [bridge-1] the view 'shop.cart.content' is async, but teardown function" in text
+    assert "mark it with @bridge.flask.any_thread, or ask for --async-views loop 0." in text
+    assert all(len(line) <= 120 for line in out.splitlines())
+
+
+def test_why_is_by_the_setting() -> None:
+    _, out, _ = trace("tests.server.apps.inspected:app", "/shop/cart/", "--async-views=thread")
+    assert "the view 'shop.cart.content' is async, but async_views is thread" in out
+    assert "close_cart' (" not in out.split("environ")[0]
+
+
 def test_json() -> None:
     code, out, _ = trace(f"{SUBJECT}:app", "POST", "/upload", "-d", "a=1", "-d", "b=2", "--json")
     record = json.loads(out)

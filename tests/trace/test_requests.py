@@ -143,7 +143,7 @@ async def test_async_view_is_on_the_loop_and_its_plain_hooks_are_in_threads() ->
     [
         (
             partial(WSGIToASGI, async_views="thread"),
-            "the view 'waits' is async, but async_views is 'thread'",
+            "the view 'waits' is async, but async_views is thread",
         ),
         (
             with_a2wsgi,

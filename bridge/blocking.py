@@ -176,7 +176,7 @@ class BlockingWatch:
         if frame is None:
             return
         place = _place(frame)
-        stack = "".join(traceback.format_stack(frame, limit=_SHOWN)).rstrip()
+        stack = _stack(frame)
         if self.suspects is not None and suspect is not None:
             self.suspects.blame(suspect, self._threshold, place, stack)
             return
@@ -189,6 +189,14 @@ class BlockingWatch:
             place,
             stack,
         )
+
+
+def _stack(frame: FrameType) -> str:
+    """The innermost calls, in lines, from where Bridge's own end."""
+    frames = traceback.extract_stack(frame, limit=_SHOWN)
+    while len(frames) > 1 and frames[0].filename.startswith(_BRIDGE):
+        del frames[0]
+    return "".join(traceback.format_list(frames)).rstrip()
 
 
 def _place_of_step(thread: threading.Thread) -> object:

@@ -17,6 +17,6 @@ from bridge.flask.events import EventSource, ServerSentEvent
 from bridge.flask.extension import Bridge, State
 from bridge.flask.streams import stream
 from bridge.flask.websockets import WebSocket
-from bridge.wsgi_to_asgi.flask_placement import any_thread
+from bridge.wsgi_to_asgi.flask_functions import any_thread
 
 __all__ = ["Bridge", "EventSource", "ServerSentEvent", "State", "WebSocket", "any_thread", "stream"]

@@ -303,8 +303,8 @@ def _warn_of(endpoints: list[str]) -> None:
         more = len(endpoints) - _MOST_NAMED
         logger.warning(
             "the app has a lifespan, which runs on the server's loop, and async views that run in threads, "
-            "each on a loop of its own: %s. What the lifespan has made is awaited there by run_on_loop() "
-            "alone. `bridge routes` says what keeps them off the server's loop",
+            "each on a loop of its own: %s. What the lifespan has made can be awaited there only by "
+            "run_on_loop(). `bridge routes` says what keeps them off the server's loop",
             named + (f" and {more} more" if more > 0 else ""),
         )
 

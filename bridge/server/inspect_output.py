@@ -164,6 +164,7 @@ def _route_as_json(route: Route) -> dict[str, object]:
         "methods": list(route.methods),
         "endpoint": route.endpoint,
         "runner": {each.method: each.runner for each in route.placements},
+        "why": {each.method: each.why for each in route.placements},
     }
 
 
@@ -186,7 +187,6 @@ def _report_as_json(report: Report) -> dict[str, object]:
         "routes": [
             {
                 **_route_as_json(route),
-                "why": {each.method: each.why for each in route.placements},
                 "hops": [_hook_as_json(hook) for hook in _hops(route, route.hooks)],
                 "hops_on_error": [_hook_as_json(hook) for hook in _hops(route, route.error_hooks)],
             }

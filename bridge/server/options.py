@@ -331,8 +331,8 @@ def _own_options() -> list[click.Parameter]:
             type=click.Choice(["auto", "loop", "thread"]),
             default="auto",
             show_default=True,
-            help="Where requests run whose Flask view is async: on the event loop, or in a thread, as Flask "
-            "has it. auto: on the loop if every hook is async or known to be safe in any thread; "
+            help="Where async Flask views run: on the event loop, or in a thread, as Flask has it. "
+            "auto: on the loop if every hook is async or known to be safe in any thread; "
             "`bridge routes` says where, and why.",
         ),
         click.Option(

@@ -36,7 +36,8 @@ from werkzeug.routing import Rule
 from bridge.trace.boundaries import traced_wsgi
 from bridge.trace.facts import shown
 from bridge.trace.recording import Layer, Step, Trace, current_step, describe_error
-from bridge.wsgi_to_asgi.flask_placement import LoopView, is_async_view, is_flasks_own, place
+from bridge.wsgi_to_asgi.flask_functions import is_flasks_own
+from bridge.wsgi_to_asgi.flask_placement import LoopView, is_async_view, place
 from bridge.wsgi_to_asgi.flask_views import adopt
 
 __all__ = ["traced_flask"]

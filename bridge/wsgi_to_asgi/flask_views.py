@@ -26,15 +26,9 @@ from bridge.errors import BridgeError
 from bridge.types import AsyncViews, HTTPReceive, HTTPScope, HTTPSend
 from bridge.wsgi_to_asgi.body import RequestBody
 from bridge.wsgi_to_asgi.call import LoopIterable
-from bridge.wsgi_to_asgi.flask_placement import (
-    LoopView,
-    hooks_of,
-    is_flasks_own,
-    is_inline,
-    middleware_of,
-    place,
-    session_methods,
-)
+from bridge.wsgi_to_asgi.flask_functions import is_flasks_own, is_inline
+from bridge.wsgi_to_asgi.flask_middleware import middleware_of
+from bridge.wsgi_to_asgi.flask_placement import LoopView, hooks_of, place, session_methods
 from bridge.wsgi_to_asgi.flask_routing import Routing
 from bridge.wsgi_to_asgi.greenlet_link import (
     GreenletLink,
@@ -189,8 +183,12 @@ class FlaskViews:
     def blame(self, suspect: GreenletLink, threshold: float, place: str, stack: str) -> None:
         """Name the endpoint that blocks the loop, and count that; see `bridge.blocking.Suspects`.
 
-        In `auto`, requests of one that has done so twice go to threads from then on.
+        One request counts once. In `auto`, requests of an endpoint that has done so twice go to threads from
+        then on.
         """
+        if suspect.has_blocked:
+            return
+        suspect.has_blocked = True
         rule = self._rule_of(*self._key_of(suspect.scope))
         if rule is None:
             return
@@ -200,12 +198,12 @@ class FlaskViews:
         if self._async_views != "auto" or isinstance(view, LoopView):
             what_follows = "await something that does not block, or `await asyncio.to_thread(...)`"
         elif self._blocked[endpoint] > _MOST_BLOCKED:
-            return  # a call that was on the loop before, and perhaps streams; all has been said
+            return  # a call that was on the loop before; all has been said
         elif self._blocked[endpoint] < _MOST_BLOCKED:
             what_follows = "if it does so again, its requests go to threads"
         else:
             self._known = {}
-            what_follows = "its requests go to threads from now on, as it was not the first time"
+            what_follows = "this is the second time, so its requests go to threads from now on"
         logger.warning(
             "the view %r (%s) has blocked the event loop for over %g s, at %s; %s\n%s",
             endpoint,
@@ -264,6 +262,8 @@ def adopt(app: Flask) -> None:
             return plain_ensure_sync(function)
         if isinstance(function, LoopView) or is_flasks_own(function) or is_inline(function):
             return function
+        if any(function in functions for functions in app.template_context_processors.values()):
+            return function  # a part of the code that renders a template, wherever that runs
         return partial(_run_in_thread, link, function)
 
     def make_response(value: Any) -> Response:

@@ -169,6 +169,7 @@ class GreenletLink:
         "_waits_for_app",
         "access",
         "answers_on_loop",
+        "has_blocked",
         "scope",
         "thread",
     )
@@ -200,6 +201,8 @@ class GreenletLink:
         self._receiver = Receiver(receive, buffer_size, self._on_end)
         self.answers_on_loop = False
         """Whether iterating over the app's response does not block the loop; else a thread does it."""
+        self.has_blocked = False
+        """Whether the loop was held by it, and somebody has said so."""
         self.thread: OneThread | None = None
         """The thread for plain code, if that has to be one; else it is any of the pool's."""
 

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import peewee
 import pytest
-from flask import Flask, Response, abort, current_app, g
+from flask import Flask, Response, abort, current_app, g, render_template_string
 from sqlalchemy import Column, Integer, String, create_engine, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import declarative_base, scoped_session, sessionmaker
@@ -167,6 +167,31 @@ async def test_scoped_sessions(
     assert answers[-1].json() == ["a", "b", "c"]
 
 
+async def test_a_context_processor_of_an_async_view(tmp_path: Path) -> None:
+    """It is called where the template is rendered, and finds there what the view has left."""
+    app = Flask("app")
+
+    def get_db() -> sqlite3.Connection:
+        if "db" not in g:
+            g.db = sqlite3.connect(tmp_path / "app.sqlite")
+        return g.db  # type: ignore[no-any-return]  # g knows no types
+
+    @app.context_processor
+    def inject() -> dict[str, object]:
+        return {"number": get_db().execute("select 7").fetchone()[0]}
+
+    @app.get("/")
+    async def view() -> str:
+        get_db()
+        await asyncio.sleep(0)
+        page = render_template_string("{{ number }}")
+        get_db().close()
+        return page
+
+    answers = await many(app, ["/"] * 16, "auto")
+    assert {(answer.status_code, answer.text) for answer in answers} == {(200, "7")}
+
+
 async def test_an_error_handler_of_an_async_view(tmp_path: Path) -> None:
     """Where it is plain, a worker thread calls it, with the request."""
     with app_of_scoped_sessions(tmp_path / "app.sqlite") as app:
@@ -219,11 +244,11 @@ async def test_a_view_that_blocks_hurts_once(caplog: pytest.LogCaptureFixture) -
         )
         assert "time.sleep(0.4)" in message
     assert "if it does so again, its requests go to threads" in first_warning
-    assert "its requests go to threads from now on" in second_warning
+    assert "this is the second time, so its requests go to threads from now on" in second_warning
 
 
 @pytest.mark.timeout(60)
-async def test_a_stream_that_goes_on_blocking_is_named_twice(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_stream_that_goes_on_blocking_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
     app = Flask("app")
 
     async def rows() -> AsyncIterator[str]:
@@ -239,8 +264,8 @@ async def test_a_stream_that_goes_on_blocking_is_named_twice(caplog: pytest.LogC
     adapter = WSGIToASGI(app)
     async with Client(adapter) as client:
         assert (await client.get("/")).text == 4 * "row"
-        assert adapter.blocked["streams"] > 2
-    assert len(caplog.records) == 2
+        assert adapter.blocked == {"streams": 1}
+    assert len(caplog.records) == 1
 
 
 @pytest.mark.timeout(60)

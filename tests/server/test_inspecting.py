@@ -94,6 +94,12 @@ def test_routes_as_json() -> None:
         "methods": ["GET", "HEAD", "OPTIONS", "POST"],
         "endpoint": "both",
         "runner": {"GET": "thread", "HEAD": "thread", "OPTIONS": "thread", "POST": "loop"},
+        "why": {
+            "GET": "the view's GET is not async",
+            "HEAD": "the view's HEAD is not async",
+            "OPTIONS": "the view's OPTIONS is not async",
+            "POST": "the view's POST is async",
+        },
     }
 
 

@@ -208,6 +208,7 @@ class BridgeProtocol(FramedProtocol):
         self._is_over = True
         self._expect_nothing()
         self._unset_keepalive_if_required()
+        self.flow.resume_writing()  # an app may wait for it, and the transport tells this protocol no more
         self.pipeline.clear()
         # With TLS, nothing can be sent after the end, and asyncio reads for a while when it closes.
         if self._in_body or (not client_closes and self.transport.can_write_eof()):
@@ -432,7 +433,8 @@ class BridgeProtocol(FramedProtocol):
         )
         self.on_refusal(refusal.status)
         if self._may_answer():
-            self._answer_and_close(refusal)
+            self.transport.write(self._answer(refusal))
+            self._end()
 
     def _may_answer(self) -> bool:
         """Whether it is this request's turn, and nothing of an answer has been sent; deal with it if not."""
@@ -454,10 +456,6 @@ class BridgeProtocol(FramedProtocol):
             self.transport.close()
             return False
         return True
-
-    def _answer_and_close(self, refusal: Refusal) -> None:
-        self.transport.write(self._answer(refusal))
-        self._end()
 
     def _answer(self, refusal: Refusal) -> bytes:
         status = http.HTTPStatus(refusal.status)

@@ -177,6 +177,9 @@ class BridgeProtocol(FramedProtocol):
         websocket = kind(self.config, self.server_state, self.app_state)
         websocket.connection_made(transport)
         transport.set_protocol(websocket)
+        if self.flow.write_paused:  # by an answer before: the transport has told this protocol alone
+            websocket.pause_writing()
+            self.flow.resume_writing()
         websocket.take_handshake(handshake, facts, early)
 
     # A request, and its response

@@ -305,6 +305,14 @@ def test_it_waits_behind_an_answer_that_is_not_read(server: Serving, path: str) 
     wait_until(lambda: number_of(server, "/closed") == closed + 1, "the app hears that the client has left")
 
 
+def test_a_response_that_breaks_off_is_not_followed_by_another(server: Serving) -> None:
+    with server.connect() as connection:
+        connection.sendall(handshake(line="GET /broken HTTP/1.1"))
+        received = read_to_the_end(connection)
+    assert received.count(b"HTTP/1.1") == 1
+    assert not received.endswith(b"0\r\n\r\n")
+
+
 def test_a_response_that_comes_slowly(server: Serving) -> None:
     """Each part reaches the client when it is there; and the app hears when it leaves."""
     closed = number_of(server, "/closed")

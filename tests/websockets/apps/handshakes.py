@@ -118,6 +118,15 @@ def large() -> bytes:
     return PART * 256
 
 
+@app.get("/broken", websocket=True)
+def broken() -> Response:
+    def generate() -> Iterator[bytes]:
+        yield b"x"
+        raise ValueError("it broke off")
+
+    return Response(generate(), 401)
+
+
 @app.get("/dripping", websocket=True)
 def dripping() -> Response:
     async def generate() -> AsyncIterator[bytes]:

@@ -177,6 +177,10 @@ class FramedProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return
         self._in_body = False
+        if self._left == _CHUNKED and not self.parser.should_keep_alive():
+            # With `Connection: close` among the trailers, where it says nothing (RFC 9110, 6.5.1), it would
+            # throw away what follows.
+            self.parser = httptools.HttpRequestParser(self)
         cycle = self.cycle
         if not cycle.response_complete:
             cycle.more_body = False

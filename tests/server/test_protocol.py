@@ -363,3 +363,17 @@ def test_nothing_of_the_client_is_in_the_log(caplog: pytest.LogCaptureFixture) -
         connection.sendall(request("Host: sec\x1b[31mret/", line="GET /secret HTTP/1.1"))
         assert statuses(read_to_the_end(connection)) == [400]
     assert "sec" not in "".join(record.getMessage() for record in caplog.records if record.name == "bridge")
+
+
+def test_a_handshake_that_nobody_serves_is_a_request_and_one_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = App()
+    handshake = request(HOST, "Connection: Upgrade, close", "Upgrade: websocket")
+    with (
+        UVICORN(app, http=make_protocol(Limits()), lifespan="off", ws="none") as host,
+        host.connect() as connection,
+    ):
+        connection.sendall(handshake)
+        assert statuses(read_to_the_end(connection)) == [200]
+    assert caplog.text.count("Unsupported upgrade request") == 1

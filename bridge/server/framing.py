@@ -42,7 +42,8 @@ _NOT_YET_KNOWN = -2
 class FramedProtocol(HttpToolsProtocol):
     """uvicorn's protocol, which is told where messages begin and end.
 
-    It is abstract: a subclass has `on_headers_complete`, which sets `_in_head` and `_in_body`.
+    It is abstract: a subclass has `on_headers_complete`, which ends `_in_head`, and begins `_in_body` unless
+    it takes an upgrade (`_should_upgrade`).
     """
 
     # Beside uvicorn's attributes, in the object's dict, they would make each connection 1 KB larger.
@@ -86,7 +87,7 @@ class FramedProtocol(HttpToolsProtocol):
             try:
                 self.parser.feed_data(data if end - at == size else data[at:end])
             except httptools.HttpParserUpgrade:
-                if self._should_upgrade():
+                if not self._in_body:  # it is taken
                     return data[end:]
                 self._go_on_without_upgrade()
             if self._left >= 0:
@@ -177,6 +178,10 @@ class FramedProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return
         self._in_body = False
+        if self._left == _CHUNKED and not self.parser.should_keep_alive():
+            # With `Connection: close` among the trailers, where it says nothing (RFC 9110, 6.5.1), it would
+            # throw away what follows.
+            self.parser = httptools.HttpRequestParser(self)
         cycle = self.cycle
         if not cycle.response_complete:
             cycle.more_body = False

@@ -177,6 +177,9 @@ class BridgeProtocol(FramedProtocol):
         websocket = kind(self.config, self.server_state, self.app_state)
         websocket.connection_made(transport)
         transport.set_protocol(websocket)
+        if self.flow.write_paused:  # by an answer before: the transport has told this protocol alone
+            websocket.pause_writing()
+            self.flow.resume_writing()
         websocket.take_handshake(handshake, facts, early)
 
     # A request, and its response
@@ -208,6 +211,7 @@ class BridgeProtocol(FramedProtocol):
         self._is_over = True
         self._expect_nothing()
         self._unset_keepalive_if_required()
+        self.flow.resume_writing()  # an app may wait for it, and the transport tells this protocol no more
         self.pipeline.clear()
         # With TLS, nothing can be sent after the end, and asyncio reads for a while when it closes.
         if self._in_body or (not client_closes and self.transport.can_write_eof()):
@@ -432,7 +436,8 @@ class BridgeProtocol(FramedProtocol):
         )
         self.on_refusal(refusal.status)
         if self._may_answer():
-            self._answer_and_close(refusal)
+            self.transport.write(self._answer(refusal))
+            self._end()
 
     def _may_answer(self) -> bool:
         """Whether it is this request's turn, and nothing of an answer has been sent; deal with it if not."""
@@ -454,10 +459,6 @@ class BridgeProtocol(FramedProtocol):
             self.transport.close()
             return False
         return True
-
-    def _answer_and_close(self, refusal: Refusal) -> None:
-        self.transport.write(self._answer(refusal))
-        self._end()
 
     def _answer(self, refusal: Refusal) -> bytes:
         status = http.HTTPStatus(refusal.status)

@@ -60,6 +60,21 @@ MESSAGES: dict[str, tuple[bytes, list[tuple[str, str, bytes]]]] = {
     "a length": (with_length() + NEXT, [POST_HIDDEN, GET_NEXT]),
     "chunked": (chunked() + NEXT, [POST_HIDDEN, GET_NEXT]),
     "chunked, with trailers": (chunked(trailer=b"A: b\r\nC:\r\n") + NEXT, [POST_HIDDEN, GET_NEXT]),
+    # RFC 9110, 6.5.1: these say nothing there
+    "chunked, with trailers about the connection": (
+        chunked(trailer=b"Connection: close\r\n")
+        + chunked(trailer=b"".join(f + b"\r\n" for f in H2C))
+        + NEXT,
+        [POST_HIDDEN, POST_HIDDEN, GET_NEXT],
+    ),
+    "h2c, chunked, with trailers about the connection": (
+        chunked(*H2C, trailer=b"Connection: close\r\n") + NEXT,
+        [POST_HIDDEN, GET_NEXT],
+    ),
+    "another method, chunked, with trailers about the connection": (
+        chunked(method=b"FETCH", trailer=b"Connection: close\r\n") + NEXT,
+        [("FETCH", "/", _HIDDEN), GET_NEXT],
+    ),
     "empty lines before and between": (
         b"\r\n\r\n" + with_length() + b"\r\n" + NEXT + b"\r\n\r\n",
         [POST_HIDDEN, GET_NEXT],

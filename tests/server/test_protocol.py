@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -244,6 +245,33 @@ def test_two_requests_at_once() -> None:
         assert statuses(read_to_the_end(connection)) == [200, 200]
 
 
+async def large_and_small(scope: Any, receive: Any, send: Any) -> None:
+    """Answers a GET with more than is on its way, and a POST before its body is there."""
+    body = b"x" * (16 << 20 if scope["method"] == "GET" else 2)
+    headers = [(b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def test_an_app_that_waits_for_a_slow_client_hears_of_a_refusal() -> None:
+    """The answer before is not read, so it cannot send; and then what it answers is refused."""
+    begun, ended = threading.Event(), threading.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["method"] == "POST":
+            begun.set()
+        await large_and_small(scope, receive, send)
+        if scope["method"] == "POST":
+            ended.set()
+
+    with UVICORN(app, http=make_protocol(Limits()), lifespan="off") as host, host.connect() as connection:
+        connection.sendall(request(HOST) + POST)
+        assert begun.wait(10)
+        connection.sendall(b"no chunk\r\n")
+        assert ended.wait(10)
+        assert statuses(read_to_the_end(connection)) == [200, 400]
+
+
 # How many at once
 
 
@@ -335,3 +363,17 @@ def test_nothing_of_the_client_is_in_the_log(caplog: pytest.LogCaptureFixture) -
         connection.sendall(request("Host: sec\x1b[31mret/", line="GET /secret HTTP/1.1"))
         assert statuses(read_to_the_end(connection)) == [400]
     assert "sec" not in "".join(record.getMessage() for record in caplog.records if record.name == "bridge")
+
+
+def test_a_handshake_that_nobody_serves_is_a_request_and_one_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = App()
+    handshake = request(HOST, "Connection: Upgrade, close", "Upgrade: websocket")
+    with (
+        UVICORN(app, http=make_protocol(Limits()), lifespan="off", ws="none") as host,
+        host.connect() as connection,
+    ):
+        connection.sendall(handshake)
+        assert statuses(read_to_the_end(connection)) == [200]
+    assert caplog.text.count("Unsupported upgrade request") == 1

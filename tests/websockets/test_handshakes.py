@@ -288,6 +288,31 @@ def test_an_endless_response_waits_for_its_client(server: Serving) -> None:
     wait_until(lambda: number_of(server, "/closed") == closed + 1, "the app hears that the client has left")
 
 
+@pytest.mark.parametrize("path", ["/endless", "/flood"])
+def test_it_waits_behind_an_answer_that_is_not_read(server: Serving, path: str) -> None:
+    closed, before = number_of(server, "/closed"), number_of(server, "/yielded")
+    with server.connect() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        connection.sendall(
+            b"GET /large HTTP/1.1\r\nHost: here\r\n\r\n" + handshake(line=f"GET {path} HTTP/1.1")
+        )
+        for _ in range(10):
+            time.sleep(0.1)
+            assert number_of(server, "/yielded") - before < 16 << 20
+        read = 0
+        while read < 32 << 20:  # it goes on when the client does
+            read += len(connection.recv(1 << 20))
+    wait_until(lambda: number_of(server, "/closed") == closed + 1, "the app hears that the client has left")
+
+
+def test_a_response_that_breaks_off_is_not_followed_by_another(server: Serving) -> None:
+    with server.connect() as connection:
+        connection.sendall(handshake(line="GET /broken HTTP/1.1"))
+        received = read_to_the_end(connection)
+    assert received.count(b"HTTP/1.1") == 1
+    assert not received.endswith(b"0\r\n\r\n")
+
+
 def test_a_response_that_comes_slowly(server: Serving) -> None:
     """Each part reaches the client when it is there; and the app hears when it leaves."""
     closed = number_of(server, "/closed")

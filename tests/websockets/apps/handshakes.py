@@ -100,6 +100,33 @@ def endless() -> Response:
     return Response(generate())
 
 
+@bridge.websocket("/flood")
+async def flood(ws: WebSocket) -> None:
+    global yielded, closed
+    await ws.accept()
+    try:
+        while True:
+            yielded += len(PART)
+            await ws.send(PART)
+            await asyncio.sleep(0)  # others have a turn
+    finally:
+        closed += 1
+
+
+@app.get("/large")
+def large() -> bytes:
+    return PART * 256
+
+
+@app.get("/broken", websocket=True)
+def broken() -> Response:
+    def generate() -> Iterator[bytes]:
+        yield b"x"
+        raise ValueError("it broke off")
+
+    return Response(generate(), 401)
+
+
 @app.get("/dripping", websocket=True)
 def dripping() -> Response:
     async def generate() -> AsyncIterator[bytes]:

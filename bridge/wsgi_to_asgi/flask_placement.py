@@ -15,7 +15,7 @@ nothing that Flask calls for it can tell the difference:
 `loop` asks for the first and the last of these, `thread` sends all requests to threads. Views that the
 extension makes for websockets are on the loop in any case.
 
-Pure: the app is only looked at. Error handlers do not count: where they are plain, a worker thread calls them.
+Pure: the app is only looked at. Error handlers do not count: a worker thread calls those that are plain.
 Nor do context processors, which Flask calls where a template is rendered; here, too.
 """
 

@@ -16,8 +16,11 @@ import re
 from collections.abc import Coroutine
 from typing import Any
 
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 from uvicorn.protocols.utils import get_client_addr, get_path_with_query_string
+
+from bridge.wsgi_to_asgi.response import plain_answer
 
 __all__ = ["Cycle"]
 
@@ -38,6 +41,8 @@ class _ReleasedTransport(asyncio.Transport):
 
 _RELEASED = _ReleasedTransport()
 
+_STOPPED = b"Service Unavailable: the server stops, and the request took too long."
+
 
 class Cycle(RequestResponseCycle):
     """uvicorn's `receive` and `send` of one request.
@@ -50,6 +55,29 @@ class Cycle(RequestResponseCycle):
 
     _has_body = True
     _ends_with_connection = False
+
+    async def run_asgi(self, app: ASGI3Application) -> None:
+        """Call the app; see uvicorn. That a server's end cuts a request is no failure of the app's."""
+
+        async def call(scope: Any, receive: Any, send: Any) -> None:
+            try:
+                await app(scope, receive, send)
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or not task.cancelling():
+                    raise  # by the app
+                await self._cut()
+
+        await super().run_asgi(call)
+
+    async def _cut(self) -> None:
+        """End the response: by a 503, if it has not begun, or else by the end of the connection."""
+        if not self.response_started:
+            for event in plain_answer(503, _STOPPED, self.scope["method"]):
+                await self.send(event)
+        elif not self.response_complete:
+            self.transport.close()
+            self.disconnected = True
 
     async def send(self, message: Any) -> None:
         """See ASGI.

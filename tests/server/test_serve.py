@@ -678,6 +678,7 @@ def test_what_does_not_end_in_time_is_cut(tmp_path: Path) -> None:
         assert serving.finish() == 0
     assert closing.read_text() == "closed\n"
     assert lifespan.read_text() == "startup\nshutdown\n"
+    assert "Traceback" not in serving.stderr
     assert "Cancel 1 running task(s), timeout graceful shutdown exceeded" in serving.stderr
 
 
@@ -690,7 +691,10 @@ def test_a_thread_that_goes_on_is_named_and_left_behind(pipe: Path, processes: s
             slow.request("GET", f"/slow?pipe={pipe}")
             stack.enter_context(pipe.open("w"))
             serving.signal(Signal.SIGTERM)
+            response = slow.getresponse()
+            assert (response.status, response.headers["Connection"]) == (503, "close")
             assert serving.finish() == 0
+    assert "Traceback" not in serving.stderr
     serving.wait_for(
         r"going on without a thread that is busy with a request given up: bridge-1 \(GET /slow\)\n"
         r'(  .*\n)*  File ".*/shop.py", line \d+, in slow\n'

@@ -33,11 +33,13 @@ _FLASKS_OWN = (flask_views.__file__, templating.__file__)
 
 # Packages whose functions were looked at, each held by a test. They keep what they know of a request in its
 # contexts and context variables, and nothing in the thread.
-_KNOWN_HOOKS = frozenset({"bridge", "flask_login", "flask_sqlalchemy", "flask_wtf", "opentelemetry"})
+_KNOWN_HOOKS = frozenset(
+    {"bridge", "flask_cors", "flask_login", "flask_sqlalchemy", "flask_wtf", "opentelemetry", "sentry_sdk"}
+)
 
 # Of these, whose hooks do not wait for anything, so that they need no worker thread either. Their decorators
 # call the view by `ensure_sync`, as Flask's documentation has it, which awaits it on the loop.
-_KNOWN_INLINE = frozenset({"bridge", "flask_login"})
+_KNOWN_INLINE = frozenset({"bridge", "flask_cors", "flask_login"})
 
 _MARK = "__bridge_any_thread__"
 

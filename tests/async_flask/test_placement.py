@@ -3,10 +3,13 @@
 import asyncio
 import contextlib
 import functools
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
+import flask_cors
 import flask_login
 import flask_sqlalchemy
 import flask_wtf
@@ -653,6 +656,21 @@ async def test_flask_wtf() -> None:
         assert (await client.post("/", data={"value": "x"})).status_code == 400
         posted = await client.post("/", data={"value": "x", "csrf_token": got["token"]})
         assert posted.text == "loop x"
+
+
+async def test_flask_cors() -> None:
+    async with Client(WSGIToASGI(app_with(flask_cors.CORS))) as client:
+        response = await client.get("/", headers={"Origin": "https://example.org"})
+    assert response.text == "loop"
+    assert response.headers["Access-Control-Allow-Origin"]
+
+
+def test_sentry() -> None:
+    """In a process of its own, as it changes Flask for good: what it reports of forty requests at once."""
+    module = "tests.async_flask.reported_to_sentry"
+    done = subprocess.run([sys.executable, "-m", module], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "places loop, 40 messages, 8 exceptions, 40 transactions, 0 mixed"
 
 
 async def test_opentelemetry() -> None:

@@ -9,6 +9,7 @@ from flask import Blueprint, Flask, Response, abort, current_app, redirect, rend
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
+from bridge.flask import any_thread
 from demos.gallery.ladder import LAYERS, Rung
 from demos.gallery.sources import Source, sources_of
 
@@ -94,6 +95,7 @@ def _demos() -> dict[str, Demo]:
     return demos
 
 
+@any_thread  # it keeps nothing in its thread, so the X-ray's async views may run on the loop
 def _protect(response: Response) -> Response:
     """Have browsers load and send nothing but this site's own, and nobody else put it into a frame."""
     response.headers["Content-Security-Policy"] = (

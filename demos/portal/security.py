@@ -15,6 +15,7 @@ from flask_login import current_user, login_user, logout_user
 from sqlalchemy import select
 from werkzeug.wrappers import Response as WerkzeugResponse
 
+from bridge.flask import any_thread
 from demos.portal.extensions import db, login
 from demos.portal.models import Member, Role
 
@@ -58,8 +59,12 @@ def register(app: Flask) -> None:
     app.after_request(_add_headers)
 
 
+@any_thread
 def _guard() -> WerkzeugResponse | None:
-    """A plain function: before an async view it runs in a thread, and the database holds up nobody."""
+    """A plain function: before an async view it runs in a thread, and the database holds up nobody.
+
+    In any thread: the database's session belongs to the app context, as Flask-SQLAlchemy has it.
+    """
     view = current_app.view_functions.get(request.endpoint or "")
     needed: Role | None = getattr(view, _ALLOWS, _PUBLIC)  # there is no view where there is no such page
     if needed is None:
@@ -108,6 +113,7 @@ def own_address(address: str | None) -> str:
     return url_for("pages.index")
 
 
+@any_thread
 def _add_headers(response: Response) -> Response:
     response.headers.setdefault("Content-Security-Policy", "default-src 'self'; frame-ancestors 'self'")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")

@@ -98,7 +98,8 @@ class BlockingWatch:
         self.suspects = suspects
         self._threshold = threshold
         self._is_always_needed = is_always_needed
-        self._ended = threading.Event()
+        self.ended = threading.Event()
+        """Ends it, when it is set; by itself it holds nothing of what is watched."""
         self._has_answered = True
         self.is_awake = False
         """Whether its thread is at work."""
@@ -114,7 +115,7 @@ class BlockingWatch:
 
     def stop(self) -> None:
         """End; may be called from any thread, and twice."""
-        self._ended.set()
+        self.ended.set()
 
     def _watch(self, clock: "_Clock") -> None:
         gc.callbacks.append(clock.note_collection)
@@ -129,7 +130,7 @@ class BlockingWatch:
         since = worked = 0.0  # of this step
         needed = 0.0
         is_told = False
-        while not self._ended.wait(clock.tick):
+        while not self.ended.wait(clock.tick):
             clock.advance()
             task = asyncio.current_task(self.loop)
             began = None if task is None or self.suspects is None else self.suspects.step_of(task)

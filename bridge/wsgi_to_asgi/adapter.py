@@ -370,7 +370,7 @@ class WSGIToASGI:
             loop, threshold, views, is_always_needed=self._is_watched_always()
         )
         watch.start()
-        self._watch_finalizer = weakref.finalize(self, watch.stop)
+        self._watch_finalizer = weakref.finalize(self, watch.ended.set)
         self._watch_finalizer.atexit = False  # its thread is a daemon
 
     def _end_watch(self) -> None:

@@ -37,7 +37,8 @@ def test_text() -> None:
         assert any(layer in words for words in told), layer
     assert any("x_user" in line and "→ dropped  (underscore: " in line for line in lines)
     assert any(line.endswith("authorization → HTTP_AUTHORIZATION") for line in lines)
-    assert any("on the loop  the view 'waits' is async" in line for line in lines)
+    # Where the name of the thread is long, the reason has a line of its own.
+    assert re.search(r"on the loop\s+(\[.*\]\s+)?the view 'waits' is async", out), out
     assert any("before_request  load_user" in line and "[bridge-" in line for line in lines)
     assert all(len(line) <= 120 for line in lines)
 
@@ -48,7 +49,7 @@ def test_why_an_async_view_runs_in_a_thread_is_said_in_full() -> None:
     assert re.search(
         r"in a thread \[bridge-\d\] the view 'shop.cart.content' is async, but teardown func", text
     )
-    assert "mark it with @bridge.flask.any_thread, or ask for --async-views loop 0." in text
+    assert "mark it with @bridge.flask.any_thread, or ask for --async-views loop " in text
     assert all(len(line) <= 120 for line in out.splitlines())
 
 

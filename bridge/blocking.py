@@ -140,7 +140,7 @@ class BlockingWatch:
                 since, worked = clock.time, clock.worked
                 if began is not None:  # since the last look, and before
                     since -= min(clock.now - began, clock.last)
-                    worked -= clock.last_worked
+                    worked -= min(clock.now - began, clock.last_worked)
             if not is_told and clock.time - since >= self._threshold:
                 has_worked = clock.worked - worked >= _AT_WORK * self._threshold
                 if has_worked or not _wants_to_run(clock.watched):

@@ -129,6 +129,8 @@ class Ending:
 
     def _terminate(self, number: int, frame: FrameType | None) -> None:
         self.hear(number)
+        if isinstance(sys.exception(), KeyboardInterrupt):
+            return  # it is ending: a terminal's Ctrl-C is followed by the supervisor's signal
         if self._stage is not _Stage.STOPPED:  # else uvicorn has raised it again, after it has obeyed
             raise KeyboardInterrupt
 

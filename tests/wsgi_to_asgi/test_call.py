@@ -1059,3 +1059,14 @@ def test_flask(
     assert (reply.status, reply.is_complete) == (status, True)
     assert reply.body == body or status == 404
     assert errors(caplog) == []
+
+
+def test_what_the_server_does_anyway_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Every tutorial about event streams sets it: a line for each request would say nothing more."""
+    app = yielding(b"a", headers=[*TEXT, ("Connection", "keep-alive"), ("Keep-Alive", "timeout=5")])
+    caplog.set_level(logging.DEBUG, "bridge")
+    for _ in range(2):
+        caplog.clear()
+        assert exchange(app).body == b"a"
+        assert errors(caplog) == []
+    assert "keeps connections alive itself" not in caplog.text

@@ -13,7 +13,6 @@ from bridge.server.access_log import AccessLog, LogLines
 from bridge.server.debugging import announce_debug_mode, debugged
 from bridge.server.exchange import Exchanges
 from bridge.server.health import Health, ReadinessCheck
-from bridge.server.inspecting import list_routes
 from bridge.server.limits import Limits
 from bridge.server.loading import LoadedApp, load_app, load_function
 from bridge.server.request_id import RequestIds
@@ -192,15 +191,24 @@ def _describe_app(loaded: LoadedApp, settings: ServeSettings) -> str:
 
 
 def _describe_routes(app: "Flask", settings: ServeSettings) -> str:
-    routes = list_routes(app, settings.async_runner)
-    on_loop = sum(route.runs_on_loop for route in routes)
-    kept = sum(route.is_async and not route.runs_on_loop for route in routes)
+    # It imports Flask, which is there by now.
+    from bridge.wsgi_to_asgi.flask_placement import is_async_view, place
+
+    rules = list(app.url_map.iter_rules())
+    on_loop = kept = 0
+    for rule in rules:
+        view = app.view_functions.get(rule.endpoint)
+        methods = [method for method in rule.methods or () if view and is_async_view(view, method)]
+        if any(place(app, rule, method, settings.async_runner)[0] == "loop" for method in methods):
+            on_loop += 1
+        elif methods:
+            kept += 1
     if not on_loop and (not kept or settings.async_runner == "thread"):
-        return f"{len(routes)} routes"
-    threads = f"{len(routes) - on_loop} in threads"
+        return f"{len(rules)} routes"
+    threads = f"{len(rules) - on_loop} in threads"
     if kept and settings.async_runner == "auto":
         threads += f" ({kept} async; `bridge routes` says why)"
-    return f"{len(routes)} routes: {threads}, {on_loop} async on the loop"
+    return f"{len(rules)} routes: {threads}, {on_loop} async on the loop"
 
 
 def _describe_adapter(settings: ServeSettings) -> str:

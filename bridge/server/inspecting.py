@@ -44,8 +44,6 @@ class Route:
     """Those that each request on the loop goes to a thread for."""
     error_hooks: tuple["Hook", ...]
     """Those that it goes to a thread for when it fails."""
-    is_async: bool
-    """Whether the view is async, for one of the methods at least."""
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -96,13 +94,12 @@ def with_article(kind: str) -> str:
 
 def _route(app: "Flask", rule: "Rule", async_views: AsyncViews) -> Route:
     # It imports Flask, which is there by now. The adapter decides by the same function.
-    from bridge.wsgi_to_asgi.flask_placement import error_hooks_of, hooks_of, is_async_view, place
+    from bridge.wsgi_to_asgi.flask_placement import error_hooks_of, hooks_of, place
 
     methods = sorted(rule.methods or ())
     implied = {"HEAD"} if "GET" in methods else set()
     if getattr(rule, "provide_automatic_options", False):
         implied.add("OPTIONS")
-    view = app.view_functions.get(rule.endpoint)
     return Route(
         rule.rule,
         rule.endpoint,
@@ -110,5 +107,4 @@ def _route(app: "Flask", rule: "Rule", async_views: AsyncViews) -> Route:
         frozenset(implied),
         tuple(hook for hook in hooks_of(app, rule.endpoint) if hook.hops),
         tuple(hook for hook in error_hooks_of(app, rule.endpoint) if hook.hops),
-        is_async=view is not None and any(is_async_view(view, method) for method in methods or ("GET",)),
     )

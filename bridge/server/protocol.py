@@ -28,7 +28,7 @@ from bridge.server.limits import (
     trailers_too_large,
 )
 from bridge.server.lingering import Lingering
-from bridge.server.websocket_answers import WebSocketAnswers
+from bridge.server.websocket_answers import MOST_EARLY, WebSocketAnswers
 from bridge.server.websocket_handshake import check_handshake, read_handshake
 
 __all__ = ["BridgeProtocol", "make_protocol"]
@@ -38,9 +38,6 @@ logger = logging.getLogger("bridge")
 # Seconds that a connection of a server that stops is kept since its last answer, for one last request: it may
 # be on its way already, and whether it has been served its client could not tell (RFC 9112, 9.5).
 _LAST_CHANCE = 1.0
-
-# Bytes that are kept of what a client sends after its handshake, while an answer before it is being sent.
-_MOST_EARLY = 65536
 
 _BUSY = Refusal(503, "The server is busy with other requests.")
 _FIRST_BYTE_TIMEOUT = Refusal(408, "The connection was open, and no request came.")
@@ -155,7 +152,7 @@ class BridgeProtocol(FramedProtocol):
     def _keep_for_websocket(self, data: bytes) -> None:
         """Keep what a client has sent that should have waited for its 101 (RFC 6455, 4.1)."""
         self._early += data
-        if len(self._early) > _MOST_EARLY:
+        if len(self._early) > MOST_EARLY:
             self.flow.pause_reading()
 
     def _become_websocket(self) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 else:
     _Base = asyncio.Protocol
 
-__all__ = ["SansIOProtocol", "WebSocketAnswers"]
+__all__ = ["MOST_EARLY", "SansIOProtocol", "WebSocketAnswers"]
 
 logger = logging.getLogger("bridge")
 
@@ -32,7 +32,7 @@ _Header = tuple[bytes, bytes]
 _WITHOUT_BODY = (204, 304)
 
 # Bytes that are kept of what a client sends before its 101.
-_MOST_EARLY = 65536
+MOST_EARLY = 65536
 
 _PLAIN = b"content-type: text/plain; charset=utf-8\r\n"
 _FAILED = STATUS_LINE[500] + _PLAIN + b"content-length: 21\r\nconnection: close\r\n\r\nInternal Server Error"
@@ -83,7 +83,7 @@ class WebSocketAnswers(_Base):
             self._begin(data)
         elif not self._has_answered:
             self._early += data
-            if len(self._early) > _MOST_EARLY and not self.read_paused:
+            if len(self._early) > MOST_EARLY and not self.read_paused:
                 self.read_paused = True
                 self.transport.pause_reading()
         # else the client has had a response, and there is no websocket

@@ -22,12 +22,12 @@ import pyperf  # type: ignore[import-untyped]  # it has no annotations
 from flask import Flask, request
 
 from bridge import WSGIToASGI
+from bridge.asgi.environ import build_environ
+from bridge.core.body import RequestBody
+from bridge.core.call import run_call
+from bridge.core.files import FileWrapper
+from bridge.core.response import Response, State
 from bridge.types import HTTPRequestSideEvent, HTTPResponseEvent, HTTPScope
-from bridge.wsgi_to_asgi.body import RequestBody
-from bridge.wsgi_to_asgi.call import run_call
-from bridge.wsgi_to_asgi.environ import build_environ
-from bridge.wsgi_to_asgi.file_wrapper import FileWrapper
-from bridge.wsgi_to_asgi.response import Response, State
 
 __all__ = ["CASES"]
 

@@ -3,10 +3,10 @@
 `application = WSGIToASGI(flask_app)` is an ASGI application; `bridge serve app:app` serves it.
 """
 
+from bridge.asgi.adapter import WSGIToASGI
 from bridge.errors import ApplicationError, BridgeError, ClientDisconnected, WebSocketDisconnect
+from bridge.runners.loop_access import run_on_loop
 from bridge.version import __version__
-from bridge.wsgi_to_asgi.adapter import WSGIToASGI
-from bridge.wsgi_to_asgi.loop_access import run_on_loop
 
 __all__ = [
     "ApplicationError",

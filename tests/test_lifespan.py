@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from bridge import BridgeError, WSGIToASGI
-from bridge.lifespan import running
+from bridge.asgi.lifespan import running
 from bridge.testing import Client
-from tests.asgi import ScriptedHost, http_scope
+from tests.asgi_host import ScriptedHost, http_scope
 
 
 def app(environ: Any, start_response: Any) -> list[bytes]:

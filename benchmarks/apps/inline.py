@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
 from benchmarks.apps import load
+from bridge.core.call import run_call
 from bridge.types import HTTPReceive, HTTPRequestSideEvent, HTTPResponseEvent, HTTPSend, Scope
-from bridge.wsgi_to_asgi.call import run_call
 
 __all__: list[str] = []
 

@@ -15,8 +15,8 @@ websocket is answered by an error that says what it needs.
 
 from bridge.flask.events import EventSource, ServerSentEvent
 from bridge.flask.extension import Bridge, State
+from bridge.flask.functions import any_thread
 from bridge.flask.streams import stream
 from bridge.flask.websockets import WebSocket
-from bridge.wsgi_to_asgi.flask_functions import any_thread
 
 __all__ = ["Bridge", "EventSource", "ServerSentEvent", "State", "WebSocket", "any_thread", "stream"]

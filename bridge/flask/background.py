@@ -11,7 +11,7 @@ from typing import Any, cast
 from flask import Flask
 
 from bridge.interfaces import is_async_callable
-from bridge.wsgi_to_asgi.loop_access import CURRENT_LOOP, LoopAccess
+from bridge.runners.loop_access import CURRENT_LOOP, LoopAccess
 
 __all__ = ["Background"]
 

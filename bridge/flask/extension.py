@@ -17,13 +17,13 @@ from flask import (
     has_request_context,
 )
 
+from bridge.asgi.lifespan import entered
 from bridge.errors import BridgeError
 from bridge.flask.background import Background
+from bridge.flask.placement import kept_in_threads
 from bridge.flask.websockets import Handler, WebSocketView, ask_for_upgrade
 from bridge.interfaces import is_async_callable
-from bridge.lifespan import entered
 from bridge.types import AsyncViews
-from bridge.wsgi_to_asgi.flask_placement import kept_in_threads
 
 __all__ = ["Bridge", "State"]
 

@@ -8,13 +8,13 @@ from typing import Any, Protocol, TypeVar, cast
 
 from flask import has_request_context, stream_with_context
 
+from bridge.core.call import LoopLink
 from bridge.errors import ClientDisconnected
-from bridge.wsgi_to_asgi import reasons
-from bridge.wsgi_to_asgi.call import LoopLink
-from bridge.wsgi_to_asgi.call_context import CallContext
-from bridge.wsgi_to_asgi.flask_views import FlaskLoopIterable
-from bridge.wsgi_to_asgi.greenlet_link import current_greenlet_link
-from bridge.wsgi_to_asgi.loop_access import CURRENT_LOOP, LoopAccess
+from bridge.flask.views import FlaskLoopIterable
+from bridge.runners import reasons
+from bridge.runners.context import CallContext
+from bridge.runners.greenlet_link import current_greenlet_link
+from bridge.runners.loop_access import CURRENT_LOOP, LoopAccess
 
 __all__ = ["stream"]
 

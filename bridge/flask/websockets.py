@@ -12,14 +12,14 @@ from flask import Flask, Request, current_app, has_request_context, request, ses
 from werkzeug.exceptions import Forbidden, HTTPException
 from werkzeug.routing import RequestRedirect, WebsocketMismatch
 
+from bridge.asgi.websocket import INTERNAL_ERROR, NORMAL
+from bridge.core.call import comes_from_disconnect
+from bridge.core.response import encode_header
 from bridge.errors import BridgeError, ClientDisconnected, WebSocketDisconnect
-from bridge.wsgi_to_asgi.call import comes_from_disconnect
-from bridge.wsgi_to_asgi.flask_placement import LoopView
-from bridge.wsgi_to_asgi.greenlet_link import current_greenlet_link
-from bridge.wsgi_to_asgi.loop_access import CURRENT_LOOP
-from bridge.wsgi_to_asgi.response import encode_header
-from bridge.wsgi_to_asgi.websocket import INTERNAL_ERROR, NORMAL
-from bridge.wsgi_to_asgi.websocket_link import WebSocketLink
+from bridge.flask.placement import LoopView
+from bridge.runners.greenlet_link import current_greenlet_link
+from bridge.runners.loop_access import CURRENT_LOOP
+from bridge.websockets.link import WebSocketLink
 
 __all__ = ["Handler", "Headers", "WebSocket", "WebSocketView", "ask_for_upgrade"]
 

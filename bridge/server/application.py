@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from asgiref.compatibility import double_to_single_callable
 
+from bridge.asgi.adapter import WSGIToASGI
 from bridge.errors import BridgeError
 from bridge.interfaces import Interface, is_flask
 from bridge.server.access_log import AccessLog, LogLines
@@ -19,7 +20,6 @@ from bridge.server.request_id import RequestIds
 from bridge.server.request_timeout import RequestTimeout
 from bridge.server.server_timing import ServerTiming
 from bridge.types import ASGI3Application, AsyncViews, WSGIApplication
-from bridge.wsgi_to_asgi.adapter import WSGIToASGI
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -192,7 +192,7 @@ def _describe_app(loaded: LoadedApp, settings: ServeSettings) -> str:
 
 def _describe_routes(app: "Flask", settings: ServeSettings) -> str:
     # It imports Flask, which is there by now.
-    from bridge.wsgi_to_asgi.flask_placement import is_async_view, place
+    from bridge.flask.placement import is_async_view, place
 
     rules = list(app.url_map.iter_rules())
     on_loop = kept = 0

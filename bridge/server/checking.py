@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 from urllib.parse import quote
 
+from bridge.asgi.adapter import WSGIToASGI
+from bridge.asgi.lifespan import running
 from bridge.errors import ApplicationError, BridgeError
 from bridge.interfaces import is_flask
-from bridge.lifespan import running
 from bridge.server.inspecting import Route, list_routes, with_article
 from bridge.server.loading import LoadedApp
 from bridge.server.validating import Recorder, validated, validated_flask
 from bridge.types import ASGIReceiveEvent, ASGISendEvent, HTTPScope, WSGIApplication
-from bridge.wsgi_to_asgi.adapter import WSGIToASGI
 
 if TYPE_CHECKING:
     from flask import Flask

@@ -49,7 +49,7 @@ def check_names(folder: str) -> None:
             raise _clash(file, name)
     package = here / "bridge"
     # A clone of this repository has the package itself.
-    if (package / "__init__.py").is_file() and not (package / "wsgi_to_asgi").is_dir():
+    if (package / "__init__.py").is_file() and not (package / "runners").is_dir():
         raise _clash(package, "bridge")
 
 

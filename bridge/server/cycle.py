@@ -20,7 +20,7 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 from uvicorn.protocols.utils import get_client_addr, get_path_with_query_string
 
-from bridge.wsgi_to_asgi.response import plain_answer
+from bridge.core.response import plain_answer
 
 __all__ = ["Cycle"]
 

@@ -18,9 +18,9 @@ from werkzeug.debug import DebuggedApplication
 from werkzeug.debug.tbtools import DebugTraceback
 from werkzeug.wrappers import Request, Response
 
+from bridge.core.call import LoopIterable, LoopLink, comes_from_disconnect
+from bridge.core.files import FileWrapper
 from bridge.types import ExcInfo, StartResponse, WSGIApplication, WSGIEnvironment
-from bridge.wsgi_to_asgi.call import LoopIterable, LoopLink, comes_from_disconnect
-from bridge.wsgi_to_asgi.file_wrapper import FileWrapper
 
 __all__ = ["Debugger"]
 

@@ -23,7 +23,7 @@ from typing import Any, Self
 
 import uvicorn
 
-from bridge.wsgi_to_asgi.abandoned import describe
+from bridge.runners.abandoned import describe
 
 __all__ = ["LEAST", "Ending"]
 

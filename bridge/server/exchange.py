@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, Protocol, cast
 
+from bridge.asgi.call_facts import CallFacts
 from bridge.server.request_id import REQUEST_ID
 from bridge.types import (
     ASGI3Application,
@@ -24,7 +25,6 @@ from bridge.types import (
     Scope,
     WebSocketScope,
 )
-from bridge.wsgi_to_asgi.call_facts import CallFacts
 
 __all__ = ["Exchange", "Exchanges", "Observer"]
 

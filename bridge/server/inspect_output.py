@@ -10,7 +10,7 @@ from bridge.server.checking import Report
 from bridge.server.inspecting import Placement, Route
 
 if TYPE_CHECKING:
-    from bridge.wsgi_to_asgi.flask_placement import Hook
+    from bridge.flask.placement import Hook
 
 __all__ = ["print_report", "print_routes"]
 

@@ -6,17 +6,17 @@ The app is only looked at, not called; what it does is for `checking`.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bridge.asgi.adapter import WSGIToASGI
 from bridge.errors import BridgeError
 from bridge.interfaces import is_flask
 from bridge.server.loading import LoadedApp
 from bridge.types import AsyncViews
-from bridge.wsgi_to_asgi.adapter import WSGIToASGI
 
 if TYPE_CHECKING:
     from flask import Flask
     from werkzeug.routing import Rule
 
-    from bridge.wsgi_to_asgi.flask_placement import Hook, Runner
+    from bridge.flask.placement import Hook, Runner
 
 __all__ = ["Placement", "Route", "list_routes", "with_article"]
 
@@ -94,7 +94,7 @@ def with_article(kind: str) -> str:
 
 def _route(app: "Flask", rule: "Rule", async_views: AsyncViews) -> Route:
     # It imports Flask, which is there by now. The adapter decides by the same function.
-    from bridge.wsgi_to_asgi.flask_placement import error_hooks_of, hooks_of, place
+    from bridge.flask.placement import error_hooks_of, hooks_of, place
 
     methods = sorted(rule.methods or ())
     implied = {"HEAD"} if "GET" in methods else set()

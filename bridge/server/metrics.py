@@ -37,8 +37,8 @@ from collections.abc import Callable, Sequence
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
+from bridge.asgi.adapter import WSGIToASGI
 from bridge.server.exchange import Exchange, Observer
-from bridge.wsgi_to_asgi.adapter import WSGIToASGI
 
 __all__ = ["Metrics"]
 

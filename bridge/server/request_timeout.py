@@ -5,10 +5,10 @@ import logging
 from collections.abc import Callable
 from typing import Any, cast
 
+from bridge.core.call import request_name
+from bridge.core.response import plain_answer
 from bridge.errors import ApplicationError
 from bridge.types import AnyReceive, AnyScope, AnySend, ASGI3Application, HTTPSend, Scope
-from bridge.wsgi_to_asgi.call import request_name
-from bridge.wsgi_to_asgi.response import plain_answer
 
 __all__ = ["RequestTimeout"]
 

@@ -17,16 +17,16 @@ from weakref import WeakSet
 
 import uvicorn
 
+from bridge.asgi.environ import MULTIPROCESS
 from bridge.server.default_headers import DefaultHeaders
 from bridge.server.ending import LEAST, Ending
 from bridge.server.own_loggers import enable_own_loggers
 from bridge.server.protocol import BridgeProtocol
 from bridge.server.systemd import Notifier
-from bridge.wsgi_to_asgi.environ import MULTIPROCESS
 
 if TYPE_CHECKING:
+    from bridge.asgi.adapter import WSGIToASGI
     from bridge.server.serving import ServeConfig
-    from bridge.wsgi_to_asgi.adapter import WSGIToASGI
 
 __all__ = ["TERMINATED", "Server", "State"]
 

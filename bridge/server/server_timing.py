@@ -4,6 +4,7 @@ import time
 from functools import partial
 from typing import Any, cast
 
+from bridge.asgi.call_facts import CallFacts
 from bridge.types import (
     ASGI3Application,
     ASGIReceiveCallable,
@@ -12,7 +13,6 @@ from bridge.types import (
     HTTPScope,
     Scope,
 )
-from bridge.wsgi_to_asgi.call_facts import CallFacts
 
 __all__ = ["ServerTiming"]
 

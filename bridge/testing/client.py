@@ -6,11 +6,11 @@ from typing import Any, Literal, cast
 import httpx
 from asgiref.compatibility import double_to_single_callable
 
+from bridge.asgi.adapter import WSGIToASGI
 from bridge.interfaces import detect_interface
 from bridge.testing.transport import ASGITransport
 from bridge.testing.websocket import ClientWebSocket
 from bridge.types import ASGI3Application
-from bridge.wsgi_to_asgi.adapter import WSGIToASGI
 
 __all__ = ["Client"]
 

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 import httpx
 
-from bridge.lifespan import running
+from bridge.asgi.lifespan import running
 from bridge.testing.websocket import ClientWebSocket
 from bridge.types import (
     ASGI3Application,

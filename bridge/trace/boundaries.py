@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
+from bridge.asgi.call_facts import CallFacts
+from bridge.core.call import LoopIterable, LoopLink
 from bridge.errors import ClientDisconnected
 from bridge.trace.facts import shown
 from bridge.trace.headers import follow_headers
@@ -25,8 +27,6 @@ from bridge.types import (
     WSGIApplication,
     WSGIEnvironment,
 )
-from bridge.wsgi_to_asgi.call import LoopIterable, LoopLink
-from bridge.wsgi_to_asgi.call_facts import CallFacts
 
 __all__ = ["call_traced", "traced_wsgi"]
 

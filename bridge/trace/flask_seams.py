@@ -33,12 +33,12 @@ from jinja2 import Template
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Rule
 
+from bridge.flask.functions import is_flasks_own
+from bridge.flask.placement import LoopView, is_async_view, place
+from bridge.flask.views import adopt
 from bridge.trace.boundaries import traced_wsgi
 from bridge.trace.facts import shown
 from bridge.trace.recording import Layer, Step, Trace, current_step, describe_error
-from bridge.wsgi_to_asgi.flask_functions import is_flasks_own
-from bridge.wsgi_to_asgi.flask_placement import LoopView, is_async_view, place
-from bridge.wsgi_to_asgi.flask_views import adopt
 
 __all__ = ["traced_flask"]
 

@@ -11,14 +11,14 @@ from contextlib import AsyncExitStack
 from typing import Any, Literal, Self, TypeAlias
 from urllib.parse import quote, unquote
 
+from bridge.asgi.adapter import WSGIToASGI
+from bridge.asgi.lifespan import running
 from bridge.errors import BridgeError
 from bridge.interfaces import Interface, detect_interface, is_flask
-from bridge.lifespan import running
 from bridge.trace.boundaries import call_traced, traced_wsgi
 from bridge.trace.facts import shown, shown_headers
 from bridge.trace.recording import Listener, ResponseRecord, Trace, TraceRecord, describe_error
 from bridge.types import ASGI3Application, ASGIReceiveEvent, ASGISendEvent, HTTPScope, WSGIApplication
-from bridge.wsgi_to_asgi.adapter import WSGIToASGI
 
 __all__ = ["Adapt", "TracedApp", "TracedRequest", "trace_request"]
 

@@ -14,8 +14,8 @@ from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bridge import WSGIToASGI
+from bridge.asgi.lifespan import running
 from bridge.interfaces import detect_interface
-from bridge.lifespan import running
 from demos.gallery.ladder import LADDER, Rung
 from demos.gallery.limits import Limited
 

@@ -11,7 +11,7 @@ from flask import Flask, Response
 
 from bridge import WSGIToASGI
 from bridge.flask import EventSource, stream
-from tests.asgi import ScriptedHost, body_event, http_scope
+from tests.asgi_host import ScriptedHost, body_event, http_scope
 
 # What Werkzeug's routing leaves in a cycle for every match: a function that calls itself, and its variables.
 _WERKZEUGS = {"function", "cell", "tuple", "set"}
@@ -122,7 +122,7 @@ async def test_nothing_is_left_to_the_garbage_collector(request_: Request, path:
 async def test_greenlets_are_kept_up_to_a_number_and_the_others_end() -> None:
     """The stack of a greenlet is not looked into by the garbage collector: it has to end by itself."""
     # Imported here: the adapter does without greenlets where there is no async view.
-    from bridge.wsgi_to_asgi.greenlets import CallGreenlet
+    from bridge.runners.greenlets import CallGreenlet
 
     def count() -> int:
         gc.collect()

@@ -17,8 +17,8 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from bridge import WSGIToASGI, run_on_loop
 from bridge.flask import any_thread
+from bridge.runners.greenlet_link import current_greenlet_link
 from bridge.testing import Client
-from bridge.wsgi_to_asgi.greenlet_link import current_greenlet_link
 from tests.async_flask.places import Place, place
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from bridge import WSGIToASGI
 from bridge.types import WSGIApplication
-from tests.asgi import ScriptedHost, body_event
-from tests.wsgi_to_asgi.links import Reply, http_scope
+from tests.asgi_host import ScriptedHost, body_event
+from tests.core.links import Reply, http_scope
 
 __all__ = ["Exchange", "Signal", "adapted", "ask", "turns", "turns_until"]
 

@@ -12,10 +12,10 @@ import pytest
 from bridge import WSGIToASGI
 from bridge.errors import ApplicationError, ClientDisconnected
 from bridge.types import StartResponse, WSGIEnvironment
-from tests.asgi import ScriptedHost, body_event
+from tests.asgi_host import ScriptedHost, body_event
 from tests.conformance.apps import PLAIN, beside_hello, hello
 from tests.conformance.exchange import Exchange, Signal, adapted, turns, turns_until
-from tests.wsgi_to_asgi.links import http_scope
+from tests.core.links import http_scope
 
 EVENTS = [("Content-Type", "text/event-stream")]
 

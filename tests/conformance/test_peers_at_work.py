@@ -28,13 +28,13 @@ from starlette.routing import Mount
 from uvicorn.lifespan.on import LifespanOn
 
 from bridge import WSGIToASGI
+from bridge.asgi.events import EVENT_COST
 from bridge.errors import BridgeError, ClientDisconnected
 from bridge.testing import Client
 from bridge.types import StartResponse, WSGIEnvironment
-from bridge.wsgi_to_asgi.events import EVENT_COST
 from tests.conformance.apps import PLAIN, answering, beside_hello, echoing, hello
 from tests.conformance.exchange import Exchange, Signal, adapted, ask, turns
-from tests.wsgi_to_asgi.links import Reply, http_scope
+from tests.core.links import Reply, http_scope
 
 KIB = 1024
 MIB = 1024 * KIB

@@ -9,8 +9,8 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from bridge import WSGIToASGI
+from bridge.asgi.lifespan import running
 from bridge.interfaces import detect_interface
-from bridge.lifespan import running
 
 PREFIX = "/below/this"
 

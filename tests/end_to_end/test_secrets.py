@@ -15,9 +15,9 @@ import httpx
 import pytest
 
 from bridge import WSGIToASGI
+from bridge.asgi.call_facts import CallFacts
 from bridge.testing import Client
 from bridge.types import StartResponse, WSGIEnvironment
-from bridge.wsgi_to_asgi.call_facts import CallFacts
 from tests.server.command import APPS, Serving
 
 # Django and Sentry hide the first three by the names of their keys.

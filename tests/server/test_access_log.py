@@ -21,7 +21,7 @@ from bridge.server.protocol import make_protocol
 from bridge.server.request_id import RequestIds
 from bridge.testing import Client
 from bridge.types import ASGI3Application, HTTPRequestSideEvent
-from tests.asgi import DISCONNECT, ScriptedHost, body_event, http_scope
+from tests.asgi_host import DISCONNECT, ScriptedHost, body_event, http_scope
 from tests.hosts import Host
 
 App = Callable[[Any, Any, Any], Awaitable[None]]

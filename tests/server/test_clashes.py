@@ -90,7 +90,7 @@ def test_what_does_no_harm_is_let_be(folder: Path, file: str, typed: list[str], 
 def test_a_copy_of_the_package_itself_is_let_be(folder: Path) -> None:
     """As in a clone of the repository, with the package installed elsewhere."""
     write(folder, "bridge/__init__.py")
-    (folder / "bridge/wsgi_to_asgi").mkdir()
+    (folder / "bridge/runners").mkdir()
     with Serving("app:app", *PORT, "--workers", "2", cwd=folder, python=SCRIPT) as serving:
         assert serving.get("/").text == "served"
 

@@ -8,10 +8,10 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from bridge.runners.streams import Streams
 from bridge.server.ending_connections import ends_alone
 from bridge.server.limits import Limits
 from bridge.server.protocol import make_protocol
-from bridge.wsgi_to_asgi.streams import Streams
 from tests.server.command import Serving
 
 OPTIONS = (

@@ -30,7 +30,7 @@ from bridge.server.exchange import Exchanges
 from bridge.server.metrics import Metrics
 from bridge.server.metrics_endpoint import metrics_endpoint
 from bridge.testing import Client
-from tests.asgi import DISCONNECT, ScriptedHost, body_event, http_scope
+from tests.asgi_host import DISCONNECT, ScriptedHost, body_event, http_scope
 from tests.server.apps.measured import app as measured
 from tests.server.command import APPS, Serving, run, wait_until, without
 

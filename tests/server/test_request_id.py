@@ -15,7 +15,7 @@ from flask import Flask, request
 from bridge import WSGIToASGI
 from bridge.server.request_id import REQUEST_ID, RequestIdFilter, RequestIds, current_request_id
 from bridge.testing import Client
-from tests.asgi import ScriptedHost, http_scope
+from tests.asgi_host import ScriptedHost, http_scope
 from tests.hosts import Host
 
 NEW = re.compile(r"[0-9a-f]{32}")

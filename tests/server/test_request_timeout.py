@@ -12,7 +12,7 @@ from bridge import WSGIToASGI
 from bridge.errors import ApplicationError
 from bridge.flask import stream
 from bridge.server.request_timeout import RequestTimeout
-from tests.asgi import ScriptedHost, body_event, http_scope
+from tests.asgi_host import ScriptedHost, body_event, http_scope
 
 SECONDS = 0.1
 

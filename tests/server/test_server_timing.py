@@ -13,7 +13,7 @@ from flask import Flask
 from bridge import WSGIToASGI
 from bridge.server.server_timing import ServerTiming
 from bridge.testing import Client
-from tests.asgi import ScriptedHost
+from tests.asgi_host import ScriptedHost
 from tests.server.command import Serving
 
 NUMBER = r"dur=\d+\.\d"

@@ -125,7 +125,7 @@ async def test_a_request_that_is_not_traced_passes_untouched(path: str) -> None:
     [
         "from bridge import WSGIToASGI",
         "import bridge.server.cli, bridge.server.worker, bridge.server.serving",
-        "import bridge.flask, bridge.testing, bridge.wsgi_to_asgi.flask_views",
+        "import bridge.flask, bridge.testing, bridge.flask.views",
     ],
 )
 def test_nothing_of_it_is_loaded_where_nobody_traces(statement: str) -> None:

@@ -16,7 +16,7 @@ from wsproto.events import (
 )
 from wsproto.frame_protocol import CloseReason
 
-from bridge.wsgi_to_asgi.websocket_protocol import (
+from bridge.websockets.protocol import (
     Accepted,
     Broken,
     Closed,

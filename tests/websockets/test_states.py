@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from bridge.errors import BridgeError, ClientDisconnected, WebSocketDisconnect
-from bridge.wsgi_to_asgi.websocket_states import (
+from bridge.websockets.states import (
     ApplicationState,
     ClientState,
     WebSocketState,

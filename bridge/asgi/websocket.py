@@ -1,0 +1,370 @@
+"""One websocket of an ASGI host, as a request that a WSGI app answers, and as messages both ways.
+
+The handshake of a websocket is a GET request (RFC 6455, 4.1), and to a WSGI app it is one: it is routed, its
+hooks run, and it may be answered like any other, with a 401 or a 404. Or the websocket is accepted meanwhile;
+then the app's response has nobody left to go to, and its end is the end of the websocket.
+
+The states of both sides are in `websocket_states`.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, cast
+
+from bridge.errors import BridgeError, WebSocketDisconnect
+from bridge.types import (
+    HTTPRequestSideEvent,
+    HTTPResponseEvent,
+    HTTPScope,
+    WebSocketAppEvent,
+    WebSocketReceive,
+    WebSocketScope,
+    WebSocketSend,
+    WebSocketSendEvent,
+)
+from bridge.websockets.states import WebSocketState, WebSocketStates
+
+__all__ = [
+    "ABNORMAL",
+    "GOING_AWAY",
+    "INTERNAL_ERROR",
+    "NORMAL",
+    "NO_STATUS",
+    "WEBSOCKET",
+    "Connection",
+    "HostWebSocket",
+]
+
+WEBSOCKET = "bridge.websocket"
+
+# RFC 6455, 7.4.1
+NORMAL = 1000
+GOING_AWAY = 1001
+NO_STATUS = 1005
+ABNORMAL = 1006
+INTERNAL_ERROR = 1011
+
+# What a WSGI app looks for in the environ; HTTP/2 has none of these (RFC 8441, 5).
+_HANDSHAKE_FIELDS = {
+    b"connection": b"Upgrade",
+    b"upgrade": b"websocket",
+    b"sec-websocket-version": b"13",
+    b"sec-websocket-key": b"YnJpZGdlIG1hZGUgaXQgdQ==",
+}
+
+
+# Bytes of a response that are kept, to be sent as one: granian 2.8 fails with one in parts. Bridge's own
+# server takes each part as it comes.
+_MOST_KEPT = 1 << 20
+
+
+class Connection(Protocol):
+    """A connection that can be given away: the extension `bridge.connection` of a websocket's scope.
+
+    When it is, the app still answers the handshake, with `websocket.accept` or otherwise, and ends the
+    websocket with `websocket.close`. There are no messages.
+    """
+
+    def hand_over(self, handshake: Callable[[bytes], bool]) -> socket.socket:
+        """The socket for the library.
+
+        Args:
+            handshake: called with the head of the library's 101, in its thread; accepts the websocket, and
+                returns whether the client is there to have it.
+        """
+
+    def abort(self) -> None:
+        """End the connection."""
+
+
+class HostWebSocket:
+    """A websocket from the handshake to its end; for one task that receives, and any that send.
+
+    Args:
+        scope: the ASGI `websocket` scope.
+        receive: the host's `receive`.
+        send: the host's `send`.
+    """
+
+    __slots__ = (
+        "_body",
+        "_changed",
+        "_close_sent",
+        "_failure",
+        "_has_body",
+        "_has_failed",
+        "_receive",
+        "_receiver",
+        "_send",
+        "_states",
+        "close_code",
+        "close_reason",
+        "on_disconnect",
+        "scope",
+    )
+
+    def __init__(self, scope: WebSocketScope, receive: WebSocketReceive, send: WebSocketSend) -> None:
+        self.scope = scope
+        self.close_code = NO_STATUS
+        self.close_reason = ""
+        self.on_disconnect: Callable[[], object] | None = None
+        """Called where somebody is about to hear of the end by a `WebSocketDisconnect`."""
+        self._states = WebSocketStates()
+        self._receive = receive
+        self._send = send
+        self._receiver: asyncio.Task[Any] | None = None  # waits for the host's next event
+        self._close_sent: asyncio.Event | None = None  # if it interrupted a `receive`
+        self._failure: Exception | None = None  # of the host, by a close
+        self._changed: asyncio.Event | None = None  # it has ended or is answered; made by who waits for it
+        self._body = b""  # of a response, not yet sent
+        self._has_body = True
+        self._has_failed = False
+
+    @property
+    def state(self) -> WebSocketState:
+        """Where it is, both sides in one word."""
+        return self._states.combined
+
+    @property
+    def is_closed_from_here(self) -> bool:
+        """Whether it was the app, or the server, that has closed or answered it."""
+        return self._states.application == "closed"
+
+    @property
+    def can_be_answered(self) -> bool:
+        """Whether the host can send a response in the place of an accept; else it answers 403 itself."""
+        return "websocket.http.response" in (self.scope.get("extensions") or {})
+
+    @property
+    def _is_of_bridge(self) -> bool:
+        """Whether the host is Bridge's own server."""
+        return "bridge.adapters" in (self.scope.get("state") or {})
+
+    @property
+    def offered_connection(self) -> Connection | None:
+        """The client's connection, if the host would give it away."""
+        return cast("Connection | None", (self.scope.get("extensions") or {}).get("bridge.connection"))
+
+    @property
+    def request(self) -> HTTPScope:
+        """The handshake as the scope of an http request, with the fields that HTTP/1.1 has for it.
+
+        Not those of extensions: compression is between the host and its client. The websocket itself is in it
+        as `bridge.websocket`, and so in the environ's `asgi.scope`.
+        """
+        scope = self.scope
+        headers = [(name, value) for name, value in scope["headers"] if name != b"sec-websocket-extensions"]
+        present = {name for name, _ in headers}
+        headers += [field for field in _HANDSHAKE_FIELDS.items() if field[0] not in present]
+        if b"sec-websocket-protocol" not in present and scope.get("subprotocols"):
+            headers.append((b"sec-websocket-protocol", ", ".join(scope["subprotocols"]).encode("latin-1")))
+        scheme = "https" if scope.get("scheme") == "wss" else "http"
+        request = {**scope, "type": "http", "method": "GET", "scheme": scheme, "headers": headers}
+        del request["subprotocols"]
+        request["extensions"] = {}  # the host's are for websockets
+        request[WEBSOCKET] = self
+        return cast(HTTPScope, request)
+
+    # Messages
+
+    async def connect(self) -> None:
+        """Receive the client's wish for a websocket.
+
+        Raises:
+            WebSocketDisconnect: the client has left already.
+        """
+        event = await self._receive()
+        if event["type"] == "websocket.disconnect":
+            raise self._end_by(ABNORMAL, "")
+        self._states.received(event["type"])
+
+    async def accept(
+        self, subprotocol: str | None = None, headers: Iterable[tuple[bytes, bytes]] = ()
+    ) -> None:
+        """Accept it.
+
+        Args:
+            subprotocol: one of those that the client has offered.
+            headers: fields of the response, such as cookies.
+
+        Raises:
+            WebSocketDisconnect: the client has left already.
+            BridgeError: it was accepted or answered before.
+        """
+        self._begin_to_send("websocket.accept")
+        await self._pass_on({"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers})
+
+    async def receive(self) -> str | bytes:
+        """The next message.
+
+        Raises:
+            WebSocketDisconnect: the client has closed the websocket, or is gone.
+            BridgeError: it was not accepted yet, or the host sent what it may not send.
+        """
+        state = self._states.combined
+        if state == "closed":
+            raise self._disconnect()
+        if state != "open":
+            raise BridgeError(f"a message was to be received, but the websocket is {state}; accept it")
+        task = self._receiver = asyncio.current_task()
+        try:
+            event = await self._receive()
+        except OSError as error:
+            raise self._end_by(ABNORMAL, "") from error
+        except asyncio.CancelledError:
+            if self._close_sent is None or task is None or task.uncancel():
+                raise
+            await self._close_sent.wait()  # it was `close`, which who hears of this may cancel
+            raise self._disconnect() from None
+        finally:
+            self._receiver = None
+        if event["type"] == "websocket.receive":
+            text = event.get("text")
+            return text if text is not None else event.get("bytes") or b""
+        if event["type"] == "websocket.disconnect":
+            code = event.get("code")
+            raise self._end_by(NO_STATUS if code is None else code, event.get("reason") or "")
+        self._states.received(event["type"])
+        raise AssertionError("the states allow no other event here")
+
+    async def send(self, data: str | bytes) -> None:
+        """Send a message; waits while the client is behind.
+
+        Raises:
+            WebSocketDisconnect: it cannot reach the client any more.
+            BridgeError: it was not accepted yet.
+        """
+        self._begin_to_send("websocket.send")
+        is_text = isinstance(data, str)
+        event = {
+            "type": "websocket.send",
+            "bytes": None if is_text else data,
+            "text": data if is_text else None,
+        }
+        try:
+            await self._send(cast(WebSocketSendEvent, event))
+        except (OSError, RuntimeError) as error:
+            # The latter is uvicorn's between a ping that was not answered and the connection's end. That the
+            # order is right has been seen to, so it cannot be the app's fault.
+            raise self._end_by(ABNORMAL, "") from error
+
+    async def close(self, code: int = NORMAL, reason: str = "") -> None:
+        """Close it; before it was accepted, that is a refusal, for which hosts answer 403. Twice is once.
+
+        Who waits for a message hears of it as soon as it is sent.
+
+        Raises:
+            Exception: the host takes no such code; `finish` raises it, too, so that the host closes it.
+        """
+        if self.state not in ("handshake", "open"):
+            return
+        self._states.sending("websocket.close")
+        self.close_code, self.close_reason = code, reason
+        self._tell_changed()
+        self._interrupt_receive()
+        try:
+            await self._send({"type": "websocket.close", "code": code, "reason": reason})
+        except (OSError, RuntimeError):
+            pass  # as in `send`
+        except Exception as error:
+            self._failure = error  # daphne's, for 1001 to 2999
+            raise
+        finally:
+            if self._close_sent is not None:
+                self._close_sent.set()
+
+    # The request: in the place of a host's `receive` and `send`
+
+    async def receive_request(self) -> HTTPRequestSideEvent:
+        """The body, which is empty; then, when the websocket has ended, the disconnect."""
+        if self._has_body:
+            self._has_body = False
+            return {"type": "http.request", "body": b"", "more_body": False}
+        while self.state != "closed":
+            if self.state == "answered" and self._is_of_bridge:
+                await self._wait_for_disconnect()
+            else:
+                self._changed = asyncio.Event()
+                await self._changed.wait()
+        return {"type": "http.disconnect"}
+
+    async def send_response(self, event: HTTPResponseEvent) -> None:
+        """Send what the app answers, if the websocket was not accepted; a host that cannot says 403."""
+        if event["type"] == "http.response.start":
+            self._has_failed = event["status"] >= 500
+            if self.state == "handshake":
+                await self._answer(event["status"], event["headers"])
+        elif event["type"] == "http.response.body" and self.state == "answered":
+            more = event["more_body"]
+            self._states.sending("websocket.http.response.body", more=more)
+            self._body += event["body"]
+            if more and len(self._body) <= (0 if self._is_of_bridge else _MOST_KEPT):
+                return
+            if not more:
+                self._tell_changed()
+            body, self._body = self._body, b""
+            await self._pass_on({"type": "websocket.http.response.body", "body": body, "more_body": more})
+
+    async def finish(self) -> None:
+        """The app's call has ended: close what is still open, by how it went.
+
+        Raises:
+            Exception: a close has failed, so that it is for the host to end the websocket.
+        """
+        await self.close(INTERNAL_ERROR if self._has_failed else NORMAL)
+        if self._failure is not None:
+            try:
+                raise self._failure
+            finally:
+                self._failure = None  # its traceback leads here
+
+    async def _answer(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        if not self.can_be_answered:
+            await self.close()
+            return
+        self._states.sending("websocket.http.response.start")
+        self._tell_changed()
+        await self._pass_on({"type": "websocket.http.response.start", "status": status, "headers": headers})
+
+    async def _wait_for_disconnect(self) -> None:
+        """The client may leave while the app answers. Of other hosts it is not known that they tell."""
+        if (await self._receive())["type"] == "websocket.disconnect" and self.state != "closed":
+            self._end(ABNORMAL, "")
+
+    def _begin_to_send(self, event: str) -> None:
+        if self._states.combined == "closed":
+            raise self._disconnect()
+        self._states.sending(event)
+
+    async def _pass_on(self, event: WebSocketAppEvent) -> None:
+        try:
+            await self._send(event)
+        except OSError as error:
+            raise self._end_by(ABNORMAL, "") from error
+
+    def _end_by(self, code: int, reason: str) -> WebSocketDisconnect:
+        """Take note of the end, if it did not come from here."""
+        if self.state != "closed":
+            self._end(code, reason)
+        return self._disconnect()
+
+    def _end(self, code: int, reason: str) -> None:
+        self.close_code, self.close_reason = code, reason
+        self._states.lost()
+        self._tell_changed()
+
+    def _disconnect(self) -> WebSocketDisconnect:
+        if self.on_disconnect is not None:
+            self.on_disconnect()
+        return WebSocketDisconnect(self.close_code, self.close_reason)
+
+    def _interrupt_receive(self) -> None:
+        """Cancel the host's `receive`: while one waits, granian 2.8 sends no close to the client."""
+        if self._receiver is not None:
+            self._close_sent = asyncio.Event()
+            self._receiver.cancel()
+
+    def _tell_changed(self) -> None:
+        if self._changed is not None:
+            self._changed.set()

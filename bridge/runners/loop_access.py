@@ -1,0 +1,234 @@
+"""`run_on_loop`: the host's event loop, for plain code inside a call."""
+
+import asyncio
+import concurrent.futures
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from contextvars import ContextVar, Token, copy_context
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from bridge.errors import BridgeError, ClientDisconnected
+from bridge.runners.context import CallContext, own_thread_for_plain_code
+
+if TYPE_CHECKING:
+    from asgiref.sync import ThreadSensitiveContext
+
+__all__ = ["CURRENT_LOOP", "AccessTokens", "LoopAccess", "run_on_loop"]
+
+_T = TypeVar("_T")
+
+AccessTokens: TypeAlias = "tuple[Token[LoopAccess], Token[ThreadSensitiveContext]]"
+"""What `LoopAccess.leave_context` undoes `enter` by."""
+
+
+class LoopAccess:
+    """How the code of one call gets at its host's event loop, from threads.
+
+    What it waits for there is cancelled when the client leaves. That is said once: what the app does to clean
+    up may wait undisturbed.
+
+    Args:
+        loop: the host's.
+    """
+
+    __slots__ = ("_left", "_own", "_tasks", "is_told", "loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.is_told = False
+        """Whether the app has heard, by an exception, that the client has left, or need not hear it now."""
+        self._left: str | None = None
+        self._tasks: set[asyncio.Task[Any]] | None = None
+        self._own: asyncio.Task[Any] | None = None  # of a loop that is the call's own
+
+    def enter(self) -> AccessTokens:
+        """Make this the way to the loop for all that runs in the current context, and what has a copy of it.
+
+        On the loop, by the task that serves the call.
+        """
+        return CURRENT_LOOP.set(self), own_thread_for_plain_code()
+
+    def leave_context(self, tokens: AccessTokens) -> None:
+        """Undo `enter`."""
+        current, sensitive = tokens
+        CURRENT_LOOP.reset(current)
+        sensitive.var.reset(sensitive)
+
+    def run(self, awaitable: Awaitable[_T]) -> _T:
+        """Await on the loop, and wait for it here.
+
+        Raises:
+            BridgeError: this is the loop's own thread, or the loop is closed.
+            BaseException: what the awaitable raised.
+        """
+        return self.run_from_thread(awaitable)
+
+    def run_from_thread(self, awaitable: Awaitable[_T]) -> _T:
+        """Await on the loop, in a task with a copy of this context, which is carried back; wait for it here.
+
+        Raises:
+            BridgeError: this is the loop's own thread, or the loop is closed.
+            BaseException: what the awaitable raised.
+        """
+        own = copy_context()
+        own.run(_have_thread_for_plain_code)
+        context = CallContext(own)
+        try:
+            done = self.begin(_awaited(awaitable), context)
+        except BridgeError:
+            _dispose(awaitable)
+            raise
+        try:
+            return done.result()
+        finally:
+            context.carry_back()
+
+    def begin(
+        self, coroutine: Coroutine[Any, Any, _T], context: CallContext
+    ) -> "concurrent.futures.Future[_T]":
+        """Have a task on the loop run a coroutine in a context; called from another thread.
+
+        Raises:
+            BridgeError: this is the loop's own thread, or the loop is closed.
+        """
+        if self.is_here():
+            coroutine.close()
+            raise BridgeError(
+                "run_on_loop() was called on the event loop itself, in a task of its own, which it would "
+                "block; use `await` there"
+            )
+        done: concurrent.futures.Future[_T] = concurrent.futures.Future()
+        try:
+            self.loop.call_soon_threadsafe(self._start, coroutine, context, done)
+        except RuntimeError:
+            coroutine.close()
+            raise BridgeError("run_on_loop() was called after the server's event loop was closed") from None
+        return done
+
+    def run_here(self, runner: asyncio.Runner, awaitable: Awaitable[_T]) -> _T:
+        """Await on a loop of this thread's own.
+
+        Raises:
+            BaseException: what the awaitable raised.
+        """
+        try:
+            return runner.run(self._watched(awaitable))
+        except asyncio.CancelledError as error:
+            self.explain(error)
+            raise
+        finally:
+            self._own = None
+
+    async def _watched(self, awaitable: Awaitable[_T]) -> _T:
+        task = self._own = asyncio.current_task()
+        if self._left is not None and not self.is_told and task is not None:
+            self.is_told = True
+            task.cancel()
+        return await awaitable
+
+    def leave(self, reason: str) -> None:
+        """Cancel what the app waits for, or will wait for next, as its client has left; on the loop."""
+        self._left = reason
+        own = self._own
+        if self.is_told or not (self._tasks or own):
+            return
+        self.is_told = True
+        for task in list(self._tasks or ()):
+            task.cancel()
+        if own is not None:
+            with suppress(RuntimeError):  # it is over, and its loop closed
+                own.get_loop().call_soon_threadsafe(own.cancel)
+
+    def explain(self, error: asyncio.CancelledError) -> None:
+        """Give a cancellation its cause, if it is that the client has left."""
+        if self._left is not None:
+            error.__cause__ = ClientDisconnected(self._left)
+
+    def shielded(self, function: Callable[[], _T]) -> _T:
+        """Call a function of the app that cleans up, without telling it that the client has left."""
+        outer, self.is_told = self.is_told, True
+        try:
+            return function()
+        finally:
+            self.is_told = outer
+
+    def _start(
+        self,
+        coroutine: Coroutine[Any, Any, _T],
+        context: CallContext,
+        done: "concurrent.futures.Future[_T]",
+    ) -> None:
+        task = context.create_task(self.loop, coroutine)
+        if self._tasks is None:
+            self._tasks = set()
+        self._tasks.add(task)
+        task.add_done_callback(lambda task: self._hand_over(task, done))
+        if self._left is not None:
+            self.leave(self._left)
+
+    def _hand_over(self, task: asyncio.Task[_T], done: "concurrent.futures.Future[_T]") -> None:
+        """Tell the thread how the task has ended."""
+        if self._tasks is not None:
+            self._tasks.discard(task)
+        if task.cancelled():
+            error = asyncio.CancelledError()
+            self.explain(error)
+            done.set_exception(error)
+        elif (failure := task.exception()) is not None:
+            done.set_exception(failure)
+        else:
+            done.set_result(task.result())
+
+    def is_here(self) -> bool:
+        """Whether the code that asks runs on the loop."""
+        try:
+            return asyncio.get_running_loop() is self.loop
+        except RuntimeError:
+            return False
+
+
+CURRENT_LOOP: ContextVar[LoopAccess] = ContextVar("bridge.loop")
+"""Set within a call, in all that has its context."""
+
+
+def run_on_loop(awaitable: Awaitable[_T]) -> _T:
+    """Await something on the server's event loop from plain code in a request, and return its result.
+
+    For a view that is not `async`, a `before_request`, a template or a library: what belongs to the loop,
+    such as an httpx client or a database pool made in the app's lifespan, can be used there, too. In a
+    worker thread it holds that thread meanwhile. Context variables go there and back.
+
+    Args:
+        awaitable: a coroutine, or anything else that can be awaited.
+
+    Raises:
+        BridgeError: the code does not run inside a call by Bridge, or it is a task on the loop.
+        BaseException: what the awaitable raised.
+    """
+    access = CURRENT_LOOP.get(None)
+    if access is None:
+        _dispose(awaitable)
+        raise BridgeError(
+            "run_on_loop() was called outside a request that Bridge serves, so there is no server's event "
+            "loop to run on; in a thread of your own, start it with contextvars.copy_context().run, and in "
+            "a script or a test use asyncio.run()"
+        )
+    return access.run(awaitable)
+
+
+def _have_thread_for_plain_code() -> None:
+    """See `own_thread_for_plain_code`; a call on the loop has one already."""
+    from asgiref.sync import SyncToAsync
+
+    if SyncToAsync.thread_sensitive_context.get(None) is None:
+        own_thread_for_plain_code()
+
+
+def _dispose(awaitable: object) -> None:
+    """Close a coroutine that will not be awaited, which Python would warn of."""
+    if asyncio.iscoroutine(awaitable):
+        awaitable.close()
+
+
+async def _awaited(awaitable: Awaitable[_T]) -> _T:
+    return await awaitable

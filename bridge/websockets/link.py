@@ -1,0 +1,96 @@
+"""The link of a call that answers a websocket's handshake in a greenlet, and may talk to it meanwhile."""
+
+import asyncio
+from typing import Any, cast
+
+from bridge.asgi.websocket import GOING_AWAY, WEBSOCKET, HostWebSocket
+from bridge.runners import reasons
+from bridge.runners.errands import OneThread
+from bridge.runners.greenlet_link import GreenletLink
+from bridge.runners.loop_access import AccessTokens
+from bridge.runners.threads import WorkerPool
+from bridge.websockets.reader import WebSocketReader
+
+__all__ = ["WebSocketLink"]
+
+
+class WebSocketLink(GreenletLink):
+    """A `GreenletLink` that hears of the client's end from the websocket, without a task that listens for it.
+
+    The arguments are those of `GreenletLink`; the websocket is in the scope.
+
+    Who receives or sends hears of the end by a `WebSocketDisconnect`. If that is the handler itself, it has
+    been told, and cleans up undisturbed. If it waits for something else, that is cancelled: at once if nobody
+    else has heard of it and no message is left to read, else after a moment.
+    """
+
+    __slots__ = ("_closing", "_is_stopping", "_timer", "reader", "websocket")
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.websocket: HostWebSocket = cast(Any, self.scope)[WEBSOCKET]
+        self.reader = WebSocketReader(self.websocket, self._buffer_size, self._mailbox.loop)
+        self._timer: asyncio.TimerHandle | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._is_stopping = False
+
+    async def serve(self) -> None:
+        """See `GreenletLink`."""
+        self._streams.links.add(self)
+        self.websocket.on_disconnect = self._hear
+        await super().serve()
+
+    async def serve_with_one_thread(self, pool: WorkerPool) -> None:
+        """The same, with one thread for all plain code of the call, for as long as that goes on.
+
+        Raises:
+            Overloaded: the pool has no thread to spare.
+        """
+        self.thread = OneThread()
+        pool.submit(self.thread, 0)
+        try:
+            await self.serve()
+        finally:
+            self.thread.end()
+
+    def end(self) -> None:
+        """The server stops: tell the client, and then the handler, as if the client had left."""
+        if self._is_stopping:
+            return
+        self._is_stopping = True
+        self._closing = self._mailbox.loop.create_task(self.websocket.close(GOING_AWAY))
+        if self.reader.is_receiving:
+            self._leave_later()  # the host answers a close with the end, and who receives will hear of it
+        else:
+            self._mailbox.loop.call_soon(self._leave, reasons.STOPPING)
+
+    def _listen_later(self) -> None:
+        self.reader.watch()
+
+    def _hear(self) -> None:
+        """The websocket has ended, and the task that this runs in is about to hear of it."""
+        if self.websocket.is_closed_from_here and not self._is_stopping:
+            return  # the handler's doing
+        if self._greenlet.is_current or self.reader.is_awaited_by(self._task):
+            self.access.is_told = True
+            self._leave(reasons.LEFT)
+        elif self.reader.is_current and not self.reader.is_receiving and not self.reader.has_unread:
+            self._leave(reasons.LEFT)
+        else:
+            self._leave_later()
+
+    def _leave_later(self) -> None:
+        if self._timer is None:
+            self._timer = self._mailbox.loop.call_later(reasons.LAST_MOMENT, self._leave, reasons.LEFT)
+
+    async def _end(self, tokens: AccessTokens) -> None:
+        self._streams.links.discard(self)
+        self.websocket.on_disconnect = None  # it holds this
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        await super()._end(tokens)
+        await self.reader.stop()
+        if self._closing is not None:
+            await asyncio.wait([self._closing], timeout=reasons.LAST_MOMENT)
+            self._closing.cancel()

@@ -1,0 +1,148 @@
+"""The messages of a websocket, for who receives them now and then, and its end while nobody does."""
+
+import asyncio
+
+from bridge.asgi.events import EVENT_COST
+from bridge.asgi.websocket import HostWebSocket
+from bridge.errors import BridgeError, WebSocketDisconnect
+from bridge.runners import reasons
+
+__all__ = ["WebSocketReader"]
+
+# Seconds for which nobody may receive before a task of ours does, so that the client's end is noticed. Most
+# handlers receive again sooner, or all the time: to them, and to idle websockets, this costs nothing.
+_DEAF = 0.1
+
+# Messages that may be ahead of who receives them; the bytes are limited by `buffer_size`. Whatever is beyond
+# stays with the host, and makes the client wait.
+_MAX_AHEAD = 32
+
+
+class WebSocketReader:
+    """Receives from a websocket; ahead, in a task of its own, when nobody else has received for a while.
+
+    Args:
+        websocket: what to receive from, once it is open.
+        buffer_size: how many bytes, or one message where that is larger, it may be ahead.
+        loop: the running loop.
+    """
+
+    __slots__ = (
+        "_ahead",
+        "_buffer_size",
+        "_failure",
+        "_loop",
+        "_receiver",
+        "_size",
+        "_task",
+        "_timer",
+        "_waiter",
+        "_websocket",
+        "is_receiving",
+    )
+
+    def __init__(self, websocket: HostWebSocket, buffer_size: int, loop: asyncio.AbstractEventLoop) -> None:
+        self._websocket = websocket
+        self._buffer_size = buffer_size
+        self._loop = loop
+        self._ahead: list[str | bytes] = []
+        self._size = 0
+        self._failure: Exception | None = None  # of the host's `receive`
+        self._receiver: object = None  # the task that waits for a message that is received ahead
+        self._task: asyncio.Task[None] | None = None  # receives ahead
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self.is_receiving = False
+        """Whether somebody waits for a message."""
+
+    async def receive(self) -> str | bytes:
+        """The next message.
+
+        Raises:
+            WebSocketDisconnect: there is none, as the websocket has ended.
+            BridgeError: another task is waiting for a message.
+        """
+        if self.is_receiving:
+            raise BridgeError(
+                "receive() was called while another task waits for a message of this websocket; have one "
+                "task receive, and tell the others by a queue"
+            )
+        self.is_receiving = True
+        try:
+            while not self._ahead:
+                if self._failure is not None:
+                    raise self._failure
+                if self._task is None:
+                    return await self._websocket.receive()
+                await self._arrival()
+            message = self._ahead.pop(0)
+            self._size -= len(message) + EVENT_COST
+            return message
+        finally:
+            self.is_receiving = False
+            self.watch()
+
+    def watch(self) -> None:
+        """See to it that the end is noticed even if nobody receives from here on."""
+        if self._timer is None and self._task is None and self._websocket.state != "closed":
+            self._timer = self._loop.call_later(_DEAF, self._look)
+
+    async def stop(self) -> None:
+        """Receive no more; wait for a `receive` of the host's that is deaf to this, but not for long."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        task = self._task
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task], timeout=reasons.LAST_MOMENT)
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether there are messages that nobody has taken yet."""
+        return bool(self._ahead)
+
+    def is_awaited_by(self, task: object) -> bool:
+        """Whether it is this task that waits for a message, and that will hear of the end by itself."""
+        return self._receiver is task
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the code that asks runs in the task that receives ahead."""
+        return self._task is not None and asyncio.current_task() is self._task
+
+    def _look(self) -> None:
+        """Begin to receive ahead, if nobody receives."""
+        self._timer = None
+        if not self.is_receiving and self._websocket.state == "open" and self._has_room():
+            self._task = self._loop.create_task(self._receive_ahead())
+        elif self._websocket.state == "handshake":
+            self.watch()  # there is nothing to receive before the accept
+
+    def _has_room(self) -> bool:
+        return len(self._ahead) < _MAX_AHEAD and self._size < self._buffer_size
+
+    async def _receive_ahead(self) -> None:
+        """Receive until somebody wants to do so by himself, or there is no room."""
+        try:
+            while self._waiter is None and self._has_room():
+                message = await self._websocket.receive()
+                self._ahead.append(message)
+                self._size += len(message) + EVENT_COST
+        except WebSocketDisconnect:
+            pass  # the websocket has told who wants to know
+        except Exception as error:  # noqa: BLE001  # raised to who receives next
+            self._failure = error
+        finally:
+            self._task = None
+            if self._waiter is not None and not self._waiter.done():
+                self._waiter.set_result(None)
+
+    async def _arrival(self) -> None:
+        """Wait for what the task receives. Who gives up, as by a timeout, leaves it for the next."""
+        self._waiter = self._loop.create_future()
+        self._receiver = asyncio.current_task()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = self._receiver = None

@@ -1,1 +1,0 @@
-"""WSGI applications as ASGI applications: the adapter and its parts."""

@@ -1,0 +1,90 @@
+"""No request leaves work for the garbage collector: what it used is freed when it ends."""
+
+import asyncio
+import gc
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from bridge import WSGIToASGI
+from tests.asgi_host import ScriptedHost, body_event, http_scope
+
+REQUESTS = 50
+
+
+def hello(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [])
+    return [b"Hello"]
+
+
+def fails(environ: Any, start_response: Any) -> list[bytes]:
+    raise ValueError
+
+
+def reads(environ: Any, start_response: Any) -> list[bytes]:
+    environ["wsgi.input"].read()
+    return hello(environ, start_response)
+
+
+def is_cut(environ: Any, start_response: Any) -> Iterator[bytes]:
+    start_response("200 OK", [])
+    yield b"first"
+    raise ValueError
+
+
+def endless(environ: Any, start_response: Any) -> Iterator[bytes]:
+    start_response("200 OK", [])
+    while True:
+        yield b"x" * 1000
+
+
+class Host(ScriptedHost):
+    leaves = False
+
+    async def send(self, event: Any) -> None:
+        await asyncio.sleep(0)
+        await super().send(event)
+        if self.leaves:
+            self.disconnect()
+
+
+@pytest.mark.parametrize(
+    ("app", "ends"),
+    [
+        (app, ends)
+        for app in (hello, fails, reads, is_cut, endless)
+        for ends in ("by itself", "by a disconnect", "by being cancelled")
+        if not (app is endless and ends == "by itself")
+    ],
+)
+async def test_no_cycles(app: Any, ends: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL, logger="bridge")  # a kept log record would keep its traceback
+    adapter = WSGIToASGI(app)
+
+    async def request() -> None:
+        host = Host([body_event(b"a", more=True), body_event(b"b", more=True), body_event(b"c")])
+        host.leaves = ends == "by a disconnect"
+        call = asyncio.create_task(adapter(http_scope(method="POST"), host.receive, host.send))
+        if ends == "by being cancelled":
+            if app is endless:
+                await host.until_sent()
+            call.cancel()
+        await asyncio.wait([call])
+        if not call.cancelled():
+            call.exception()
+
+    async with adapter.lifespan_context():
+        for _ in range(5):
+            await request()
+    async with adapter.lifespan_context():
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(REQUESTS):
+                await request()
+            found = gc.collect()
+        finally:
+            gc.enable()
+    assert found < REQUESTS, f"{found / REQUESTS} objects of garbage a request"

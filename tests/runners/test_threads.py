@@ -1,0 +1,305 @@
+"""The worker threads: when they are started, whom they wait for, and how they end."""
+
+import gc
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bridge import WSGIToASGI
+from bridge.runners.threads import Worker, WorkerPool
+from tests.asgi_host import ScriptedHost, http_scope
+
+
+class Job:
+    """Work that ends when it is told to, or at once."""
+
+    def __init__(self, go_on: threading.Event | None = None) -> None:
+        self.started = threading.Event()
+        self.ended = threading.Event()
+        self.go_on = go_on
+        self.worker: Worker | None = None
+
+    def run(self, worker: Worker) -> None:
+        self.worker = worker
+        self.started.set()
+        if self.go_on is not None:
+            self.go_on.wait()
+        self.ended.set()
+
+
+class Pool:
+    """A pool that is closed at the end of a block, with the jobs it was given let go."""
+
+    def __init__(self, threads: int, streams: int = 0) -> None:
+        self.pool = WorkerPool(threads, streams)
+        self.go_on = threading.Event()
+        self.empty = threading.Event()
+
+    def __enter__(self) -> "Pool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.go_on.set()
+        self.pool.close(self.empty.set)
+        assert self.empty.wait(10)
+
+    def submit(self, *, waits: bool = False) -> Job:
+        job = Job(self.go_on if waits else None)
+        self.pool.submit(job)
+        return job
+
+
+def worker_threads() -> int:
+    return sum(thread.name.startswith("bridge-") for thread in threading.enumerate())
+
+
+def test_nothing_is_started_before_there_is_work() -> None:
+    with Pool(4) as pool:
+        assert worker_threads() == 0
+        assert pool.submit().ended.wait(10)
+        assert worker_threads() == 1
+
+
+def test_a_thread_is_started_only_when_none_is_idle() -> None:
+    with Pool(4) as pool:
+        for _ in range(50):
+            assert pool.submit().ended.wait(10)
+        # One, or two if a job came in the moment between the end of the last and the thread's rest.
+        assert worker_threads() <= 2
+
+
+def test_as_many_run_at_once_as_there_are_threads_and_the_rest_in_turn() -> None:
+    with Pool(3) as pool:
+        running = [pool.submit(waits=True) for _ in range(3)]
+        assert all(job.started.wait(10) for job in running)
+        queued = [pool.submit() for _ in range(5)]
+        assert worker_threads() == 3
+        assert not any(job.started.is_set() for job in queued)
+        pool.go_on.set()
+        assert all(job.ended.wait(10) for job in queued)
+
+
+def test_a_burst_of_work_wakes_every_thread_it_needs() -> None:
+    with Pool(20) as pool:
+        for _ in range(3):
+            pool.go_on.clear()
+            jobs = [pool.submit(waits=True) for _ in range(20)]
+            assert all(job.started.wait(10) for job in jobs)
+            pool.go_on.set()
+            assert all(job.ended.wait(10) for job in jobs)
+        assert worker_threads() == 20
+
+
+def test_a_stream_that_is_moved_off_makes_room_for_a_queued_job() -> None:
+    with Pool(1, streams=1) as pool:
+        stream = pool.submit(waits=True)
+        assert stream.started.wait(10)
+        queued = pool.submit()
+        assert stream.worker is not None
+        assert pool.pool.move_off(stream.worker, stream)
+        assert queued.ended.wait(10)
+        assert not pool.pool.move_off(stream.worker, stream), "it is moved off already"
+
+
+def test_no_more_streams_are_moved_off_than_allowed() -> None:
+    with Pool(2, streams=1) as pool:
+        first, second = pool.submit(waits=True), pool.submit(waits=True)
+        assert first.started.wait(10)
+        assert second.started.wait(10)
+        assert first.worker is not None
+        assert second.worker is not None
+        assert pool.pool.move_off(first.worker, first)
+        assert not pool.pool.move_off(second.worker, second)
+
+
+def test_a_job_that_has_ended_is_not_moved_off() -> None:
+    with Pool(1, streams=5) as pool:
+        ended = pool.submit()
+        assert ended.ended.wait(10)
+        other = pool.submit(waits=True)
+        assert other.started.wait(10)
+        assert ended.worker is not None
+        assert not pool.pool.move_off(ended.worker, ended)
+
+
+def test_the_thread_of_an_ended_stream_ends_when_its_place_is_taken() -> None:
+    with Pool(1, streams=1) as pool:
+        stream = Job(threading.Event())
+        pool.pool.submit(stream)
+        assert stream.started.wait(10)
+        assert stream.worker is not None
+        assert stream.go_on is not None
+        assert pool.pool.move_off(stream.worker, stream)
+        assert pool.submit(waits=True).started.wait(10)
+        stream.go_on.set()
+        stream.worker.thread.join(10)
+        assert not stream.worker.thread.is_alive()
+        assert worker_threads() == 1
+
+
+def test_a_pool_whose_only_thread_has_been_moved_off_serves_after_the_stream() -> None:
+    with Pool(1, streams=20) as pool:
+        for _ in range(20):
+            stream = Job(threading.Event())
+            pool.pool.submit(stream)
+            assert stream.started.wait(10)
+            assert stream.worker is not None
+            assert stream.go_on is not None
+            assert pool.pool.move_off(stream.worker, stream)
+            stream.go_on.set()
+            assert pool.submit().ended.wait(10)
+
+
+def test_closing_lets_busy_threads_finish_and_the_queue_run_empty() -> None:
+    pool = Pool(1)
+    with pool:
+        busy = pool.submit(waits=True)
+        assert busy.started.wait(10)
+        queued = pool.submit()
+        threads = pool.pool.close(pool.empty.set)
+        assert not pool.pool.is_usable
+        assert len(threads) == 1
+        assert not pool.empty.is_set()
+        pool.go_on.set()
+        assert pool.empty.wait(10)
+        assert queued.ended.is_set()
+
+
+def test_an_empty_pool_closes_at_once() -> None:
+    closed = threading.Event()
+    assert WorkerPool(1, 0).close(closed.set) == frozenset()
+    assert closed.is_set()
+
+
+def hello(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"Hello"]
+
+
+async def get(adapter: WSGIToASGI) -> bytes:
+    host = ScriptedHost()
+    await adapter(http_scope(), host.receive, host.send)
+    return host.body
+
+
+async def test_the_threads_end_with_the_lifespan_and_come_again_with_the_next() -> None:
+    adapter = WSGIToASGI(hello)
+    for _ in range(2):
+        async with adapter.lifespan_context():
+            assert await get(adapter) == b"Hello"
+            assert worker_threads() == 1
+        assert worker_threads() == 0
+
+
+async def test_a_thousand_lifespans_leave_nothing_behind() -> None:
+    """A host like Mangum runs one for each request."""
+    adapter = WSGIToASGI(hello)
+    pools: list[weakref.ref[WorkerPool]] = []
+    for _ in range(1000):
+        async with adapter.lifespan_context():
+            assert await get(adapter) == b"Hello"
+            assert adapter._pool is not None
+            pools.append(weakref.ref(adapter._pool))
+    gc.collect()
+    assert not any(pool() for pool in pools)
+
+
+def test_a_pool_that_is_closed_in_the_middle_of_its_own_work() -> None:
+    """As the garbage collector may do, in whichever thread it comes."""
+    with Pool(1) as pool:
+        closed = threading.Event()
+        with pool.pool._lock:
+            pool.pool.close(closed.set)
+        assert closed.is_set()
+
+
+async def test_the_threads_end_when_nobody_holds_the_adapter() -> None:
+    adapter = WSGIToASGI(hello)
+    assert await get(adapter) == b"Hello"
+    gone = weakref.ref(adapter)
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith("bridge-")]
+    del adapter
+    gc.collect()
+    assert gone() is None
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+async def test_an_adapter_is_pickled_without_its_threads() -> None:
+    adapter = WSGIToASGI(hello, threads=3, streams=4, buffer_size=5)
+    async with adapter.lifespan_context():
+        assert await get(adapter) == b"Hello"
+        copy = pickle.loads(pickle.dumps(adapter))
+    assert (copy.app, copy.threads, copy.streams, copy.buffer_size) == (hello, 3, 4, 5)
+    async with copy.lifespan_context():
+        assert await get(copy) == b"Hello"
+
+
+def test_a_forked_child_has_threads_of_its_own() -> None:
+    """In a process of its own: a fork of the test runner would be its twin."""
+    program = """
+import asyncio, os
+from tests.runners.test_threads import WSGIToASGI, get, hello
+adapter = WSGIToASGI(hello)
+assert asyncio.run(get(adapter)) == b"Hello"
+child = os.fork()
+if child == 0:
+    os._exit(0 if asyncio.run(get(adapter)) == b"Hello" else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert asyncio.run(get(adapter)) == b"Hello"
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=15, cwd=os.getcwd())
+
+
+def test_a_thread_that_cannot_be_started() -> None:
+    """In a process of its own, where a limit on memory leaves no room for a thread's stack."""
+    program = """
+import resource, threading
+from bridge.runners.threads import WorkerPool
+from tests.runners.test_threads import Job
+pool = WorkerPool(2, 0)
+go_on = threading.Event()
+first = Job(go_on)
+pool.submit(first)
+first.started.wait()
+threading.stack_size(512 * 2**20)
+size = int(open("/proc/self/statm").read().split()[0]) * 4096
+resource.setrlimit(resource.RLIMIT_AS, (size + 64 * 2**20,) * 2)
+second = Job()
+pool.submit(second)     # does without a second thread
+go_on.set()
+second.ended.wait()
+alone = WorkerPool(1, 0)
+try:
+    alone.submit(Job())
+except RuntimeError as error:
+    print("refused:", error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], timeout=15, capture_output=True, text=True)
+    assert done.stdout.startswith("refused: can't start new thread"), done.stderr
+    assert "cannot start one more worker thread" in done.stderr
+
+
+BAD_ARGUMENTS: list[tuple[Callable[[], WSGIToASGI], type[Exception], str]] = [
+    (lambda: WSGIToASGI(hello, threads=0), ValueError, "threads must be at least 1, got 0"),
+    (lambda: WSGIToASGI(hello, streams=-1), ValueError, "streams must be at least 0, got -1"),
+    (lambda: WSGIToASGI(hello, buffer_size=0), ValueError, "buffer_size must be at least 1, got 0"),
+    (lambda: WSGIToASGI("app"), TypeError, "'app' is not callable"),  # type: ignore[arg-type]  # the point
+    (lambda: WSGIToASGI(WSGIToASGI(hello)), TypeError, "an ASGI application"),  # type: ignore[arg-type]  # too
+]
+
+
+@pytest.mark.parametrize(("make", "error", "message"), BAD_ARGUMENTS, ids=[row[2] for row in BAD_ARGUMENTS])
+def test_arguments_that_make_no_sense(
+    make: Callable[[], WSGIToASGI], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        make()

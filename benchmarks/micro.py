@@ -12,9 +12,9 @@ A new measurement is one entry in `CASES`. What it gives is checked before its t
 import asyncio
 import io
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from time import perf_counter
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, BinaryIO, TypeAlias, TypeVar, cast
 from wsgiref.handlers import BaseCGIHandler
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -24,8 +24,8 @@ from flask import Flask, request
 from bridge import WSGIToASGI
 from bridge.asgi.environ import build_environ
 from bridge.core.body import RequestBody
-from bridge.core.call import run_call
-from bridge.core.files import FileWrapper
+from bridge.core.call import Call
+from bridge.core.link import Head, Part
 from bridge.core.response import Response, State
 from bridge.types import HTTPRequestSideEvent, HTTPResponseEvent, HTTPScope
 
@@ -33,6 +33,7 @@ __all__ = ["CASES"]
 
 _T = TypeVar("_T")
 Events: TypeAlias = list[HTTPResponseEvent]
+Parts: TypeAlias = list[Part]
 Measure: TypeAlias = Callable[[int], float]  # does something so many times; the seconds it took
 
 HELLO = b"Hello, World!"
@@ -91,74 +92,75 @@ def bare_app(environ: WSGIEnvironment, start_response: StartResponse) -> list[by
     return [HELLO]
 
 
-def body_events(body: bytes, size: int = 65536) -> list[HTTPRequestSideEvent]:
-    """A request body that comes in parts of `size` bytes."""
-    starts = range(0, max(len(body), 1), size)
-    parts = [(body[start : start + size], start + size < len(body)) for start in starts]
-    return [{"type": "http.request", "body": part, "more_body": more} for part, more in parts]
+def pieces_of(body: bytes, size: int = 65536) -> list[bytes]:
+    """A request body that comes in pieces of `size` bytes."""
+    return [body[start : start + size] for start in range(0, len(body), size)]
+
+
+def body_event(body: bytes) -> HTTPRequestSideEvent:
+    """A request body that comes to the adapter in one event."""
+    return {"type": "http.request", "body": body, "more_body": False}
 
 
 class ListLink:
-    """A link that has a request's events ready, and keeps the response's."""
+    """A link that has a request's body ready, and keeps the response's parts."""
 
-    on_loop = None
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self.read = iter((*pieces, b"")).__next__
+        self.sent: Parts = []
 
-    def __init__(self, events: Iterable[HTTPRequestSideEvent]) -> None:
-        self.receive = iter(events).__next__
-        self.sent: Events = []
+    def send(self, head: Head | None, data: bytes, more: bool) -> None:
+        """Keep the part."""
+        self.sent.append((head, data, more))
 
-    def send(self, events: Sequence[HTTPResponseEvent]) -> None:
-        """Keep the events."""
-        self.sent.extend(events)
-
-    def answer(self, produce: Callable[["ListLink"], None]) -> None:
-        """Have the response produced at once."""
-        produce(self)
+    def send_file(self, head: Head, file: BinaryIO, size: int) -> bool:
+        """Have it sent in blocks."""
+        return False
 
 
-NO_BODY, FORM_BODY = body_events(b""), body_events(FORM)
-UNREAD = RequestBody(ListLink(NO_BODY).receive)
+NO_BODY, FORM_BODY = body_event(b""), body_event(FORM)
 
 
 def environ_of(scope: HTTPScope) -> WSGIEnvironment:
-    """The environ of a request, made as `run_call` does."""
-    return build_environ(scope, body=UNREAD, file_wrapper=FileWrapper, state={})
+    """The environ of a request, made as for a call."""
+    return build_environ(scope, {})
 
 
-ENVIRON = environ_of(SMALL_GET)
+ENVIRON = {**environ_of(SMALL_GET), "wsgi.input": RequestBody(ListLink([]).read)}
 
 
-def respond(headers: list[tuple[str, str]], chunks: Iterable[bytes]) -> Events:
-    """The events of a response, made as `run_call` does."""
+def respond(headers: list[tuple[str, str]], chunks: Iterable[bytes]) -> Parts:
+    """The parts of a response, made as in a call."""
     response = Response("GET")
     response.start("200 OK", headers)
-    sent: Events = []
-    for chunk in chunks:
-        sent.extend(response.chunk(chunk))
+    sent = [part for chunk in chunks if (part := response.chunk(chunk)) is not None]
     if response.state is not State.COMPLETE:
-        sent.extend(response.end())
+        end = response.end()
+        assert end is not None
+        sent.append(end)
     return sent
 
 
-def call(app: WSGIApplication, scope: HTTPScope, events: list[HTTPRequestSideEvent] = NO_BODY) -> Events:
+def call(app: WSGIApplication, scope: HTTPScope, body: bytes = b"") -> Parts:
     """What one call sends, without a thread."""
-    link = ListLink(events)
-    run_call(app, scope, {}, link)
+    link = ListLink(pieces_of(body))
+    Call(app, environ_of(scope)).run(link)
     return link.sent
 
 
-async def serve(adapter: WSGIToASGI, scope: HTTPScope, events: list[HTTPRequestSideEvent]) -> Events:
+async def serve(adapter: WSGIToASGI, scope: HTTPScope, event: HTTPRequestSideEvent) -> Events:
     """What one request gives, from a host's call of the adapter to the end of it."""
-    link = ListLink(events)
+    sent: Events = []
+    to_come = iter([event])
 
     async def receive() -> HTTPRequestSideEvent:
-        return link.receive()
+        return next(to_come)
 
     async def send(event: Any) -> None:
-        link.sent.append(event)
+        sent.append(event)
 
     await adapter(scope, receive, send)
-    return link.sent
+    return sent
 
 
 def without_bridge(environ: WSGIEnvironment) -> list[bytes]:
@@ -170,7 +172,7 @@ def without_bridge(environ: WSGIEnvironment) -> list[bytes]:
 
 
 def in_wsgiref(environ: WSGIEnvironment) -> bytes:
-    """What the standard library makes of the bare app: bytes for CGI, where Bridge makes events."""
+    """What the standard library makes of the bare app: bytes for CGI, where Bridge makes parts."""
     output = io.BytesIO()
     handler = BaseCGIHandler(io.BytesIO(), output, io.StringIO(), environ)
     handler.os_environ = {}  # else it copies the variables of the process, however many there are
@@ -178,8 +180,20 @@ def in_wsgiref(environ: WSGIEnvironment) -> bytes:
     return output.getvalue()
 
 
-def is_hello(sent: Events) -> bool:
+def is_hello(sent: Parts) -> bool:
     """Whether it is a whole response that says hello, and no error."""
+    head = sent[0][0]
+    is_complete = not sent[-1][2]
+    return (
+        is_complete
+        and head is not None
+        and head.status == 200
+        and b"".join(part[1] for part in sent) == HELLO
+    )
+
+
+def is_hello_by_events(sent: Events) -> bool:
+    """The same of a response in events."""
     start, *parts = cast(list[dict[str, Any]], sent)
     is_complete = not parts[-1]["more_body"]
     return is_complete and start["status"] == 200 and b"".join(part["body"] for part in parts) == HELLO
@@ -201,28 +215,28 @@ def timed(operation: Callable[[], _T], is_right: Callable[[_T], bool]) -> Measur
 
 
 def timed_reading(body: bytes, size: int, method: Callable[..., bytes], *arguments: int) -> Measure:
-    """How long a method of RequestBody takes to the end of a body in events of that size; nothing is kept."""
-    events = body_events(body, size)
+    """How long a method of RequestBody takes to the end of a body in pieces of that size; nothing is kept."""
+    pieces = pieces_of(body, size)
 
     def operation() -> int:
-        file = RequestBody(ListLink(events).receive)
+        file = RequestBody(ListLink(pieces).read)
         return sum(map(len, iter(lambda: method(file, *arguments), b"")))
 
     return timed(operation, lambda total: total == len(body))
 
 
-def timed_adapter(scope: HTTPScope, events: list[HTTPRequestSideEvent]) -> Measure:
+def timed_adapter(scope: HTTPScope, event: HTTPRequestSideEvent) -> Measure:
     """How long the Flask app takes in an adapter, with its threads, one request after the other."""
 
     async def measure(loops: int) -> float:
         adapter = WSGIToASGI(flask_app)
         async with adapter.lifespan_context():
             for _ in range(50):  # until it has started the threads that it takes
-                sent = await serve(adapter, scope, events)
-                assert is_hello(sent), sent
+                sent = await serve(adapter, scope, event)
+                assert is_hello_by_events(sent), sent
             start = perf_counter()
             for _ in range(loops):
-                await serve(adapter, scope, events)
+                await serve(adapter, scope, event)
             return perf_counter() - start
 
     return lambda loops: asyncio.run(measure(loops))
@@ -233,15 +247,15 @@ CASES: dict[str, Measure] = {
     "environ: browser's GET": timed(lambda: environ_of(BROWSER_GET), lambda it: "\xc3" in it["PATH_INFO"]),
     "environ: unknown headers": timed(lambda: environ_of(next(strange_gets)), lambda it: len(it) > 30),
     "response: 1 chunk": timed(lambda: respond(HELLO_HEADERS, [HELLO]), is_hello),
-    "response: 100 chunks": timed(lambda: respond(HTML, CHUNKS), lambda it: len(it) == 102),
+    "response: 100 chunks": timed(lambda: respond(HTML, CHUNKS), lambda it: len(it) == 101),
     "response: 12 headers": timed(lambda: respond(TWELVE_HEADERS, [HELLO]), is_hello),
-    "body: read() of 1 event": timed_reading(FORM, 65536, RequestBody.read),
-    "body: 1 MiB, a read takes 1 event": timed_reading(bytes(1 << 20), 65536, RequestBody.read, 65536),
-    "body: 1 MiB, a read takes 2 events": timed_reading(bytes(1 << 20), 50000, RequestBody.read, 65536),
+    "body: read() of 1 piece": timed_reading(FORM, 65536, RequestBody.read),
+    "body: 1 MiB, a read takes 1 piece": timed_reading(bytes(1 << 20), 65536, RequestBody.read, 65536),
+    "body: 1 MiB, a read takes 2 pieces": timed_reading(bytes(1 << 20), 50000, RequestBody.read, 65536),
     "body: 1,000 lines": timed_reading(LINES, 65536, RequestBody.readline),
     "call: bare app": timed(lambda: call(bare_app, SMALL_GET), is_hello),
     "call: Flask hello": timed(lambda: call(flask_app, SMALL_GET), is_hello),
-    "call: Flask form": timed(lambda: call(flask_app, FORM_POST, FORM_BODY), is_hello),
+    "call: Flask form": timed(lambda: call(flask_app, FORM_POST, FORM), is_hello),
     "adapter: Flask hello": timed_adapter(SMALL_GET, NO_BODY),
     "adapter: Flask form": timed_adapter(FORM_POST, FORM_BODY),
     "limit: Flask hello, no Bridge": timed(lambda: without_bridge(ENVIRON), lambda it: it == [HELLO]),

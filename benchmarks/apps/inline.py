@@ -1,11 +1,13 @@
 """Each app called on the event loop itself, as Bridge does but for the threads: `…apps.inline:flask`."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable
+from typing import BinaryIO, TypeAlias
 
 from benchmarks.apps import load
-from bridge.core.call import run_call
-from bridge.types import HTTPReceive, HTTPRequestSideEvent, HTTPResponseEvent, HTTPSend, Scope
+from bridge.asgi.environ import build_environ
+from bridge.core.call import Call
+from bridge.core.link import Head, Part
+from bridge.types import HTTPReceive, HTTPSend, Scope
 
 __all__: list[str] = []
 
@@ -13,21 +15,20 @@ _HTTPApplication: TypeAlias = Callable[[Scope, HTTPReceive, HTTPSend], Awaitable
 
 
 class _ListLink:
-    """Keeps the events of a call; the request has no body."""
-
-    on_loop = None
+    """Keeps the parts of a response; the request has no body."""
 
     def __init__(self) -> None:
-        self.events: list[HTTPResponseEvent] = []
+        self.parts: list[Part] = []
 
-    def receive(self) -> HTTPRequestSideEvent:
-        return {"type": "http.request", "body": b"", "more_body": False}
+    def read(self) -> bytes:
+        return b""
 
-    def send(self, events: Sequence[HTTPResponseEvent]) -> None:
-        self.events.extend(events)
+    def send(self, head: Head | None, data: bytes, more: bool) -> None:
+        if head is not None or data or not more:
+            self.parts.append((head, data, more))
 
-    def answer(self, produce: Callable[["_ListLink"], None]) -> None:
-        produce(self)
+    def send_file(self, head: Head, file: BinaryIO, size: int) -> bool:
+        return False
 
 
 def __getattr__(name: str) -> _HTTPApplication:
@@ -38,8 +39,17 @@ def __getattr__(name: str) -> _HTTPApplication:
             # The host takes it as "no lifespan" (ASGI spec, "Lifespan").
             raise ValueError(f"serves http only, not {scope['type']!r}")
         link = _ListLink()
-        run_call(app, scope, {}, link)
-        for event in link.events:
-            await send(event)
+        Call(app, build_environ(scope, {})).run(link)
+        for head, data, more in link.parts:
+            if head is not None:
+                await send(
+                    {
+                        "type": "http.response.start",
+                        "status": head.status,
+                        "headers": head.headers,
+                        "trailers": False,
+                    }
+                )
+            await send({"type": "http.response.body", "body": data, "more_body": more})
 
     return inline

@@ -14,18 +14,22 @@ from contextlib import (
 )
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from bridge.asgi.call_facts import call_of
+from bridge.asgi.call_facts import TimedCall
+from bridge.asgi.environ import build_environ
+from bridge.asgi.host import ASGIHost
 from bridge.asgi.lifespan import entered, serve_lifespan
-from bridge.asgi.websocket import GOING_AWAY, HostWebSocket
+from bridge.asgi.websocket import HandshakeHost, HostWebSocket
 from bridge.blocking import BlockingWatch
-from bridge.core.response import plain_answer
+from bridge.core.call import Call
+from bridge.core.link import plain_answer
 from bridge.errors import BridgeError, Overloaded, WebSocketDisconnect
 from bridge.interfaces import is_async_callable, is_flask, why_not_callable_as
 from bridge.monkey_patching import describe_monkey_patching
 from bridge.runners.abandoned import describe
+from bridge.runners.carry import serve_in_thread
+from bridge.runners.engine import Engine
 from bridge.runners.mailbox import Mailbox
 from bridge.runners.streams import Streams
-from bridge.runners.thread_link import ThreadLink
 from bridge.runners.thread_queue import ThreadQueue
 from bridge.runners.threads import WorkerPool
 from bridge.types import (
@@ -35,15 +39,14 @@ from bridge.types import (
     ASGIReceiveCallable,
     ASGISendCallable,
     AsyncViews,
-    HTTPReceive,
     HTTPScope,
-    HTTPSend,
     LifespanFactory,
-    Scope,
     WebSocketReceive,
     WebSocketSend,
     WSGIApplication,
+    WSGIEnvironment,
 )
+from bridge.websockets.websocket import GOING_AWAY, WEBSOCKET
 
 if TYPE_CHECKING:
     from bridge.flask.extension import Bridge
@@ -137,13 +140,10 @@ class WSGIToASGI:
     def _set_up(self) -> None:
         self._state: dict[str, Any] = {}
         self._entered = False
-        self._pool: WorkerPool | None = None
-        self._websocket_pool: WorkerPool | None = None
-        self._mailbox: Mailbox | None = None
+        self._engine: Engine | None = None
+        self._websocket_engine: Engine | None = None
         self._finalizer: weakref.finalize[..., WSGIToASGI] | None = None
         self._streams = Streams()
-        self._queue = ThreadQueue(self.queue_length, self.queue_timeout)
-        self._websocket_queue = ThreadQueue(0, None, "`websockets` is how many there may be at once")
         self._views: FlaskViews | Literal[False] | None = None  # None: not looked for yet
         self._watch: BlockingWatch | None = None
         self._watch_finalizer: weakref.finalize[..., WSGIToASGI] | None = None
@@ -162,37 +162,19 @@ class WSGIToASGI:
             ApplicationError: a response was cut short; the host must close the connection.
             ValueError: a scope of a type this adapter does not know (ASGI spec, "Applications").
         """
-        known = cast(Scope, scope)
+        known: Any = scope
         if known["type"] == "http":
-            pool = self._pool
-            if pool is None or not pool.is_usable:
-                pool = self._new_pool()
-                self._tell_server(known)
-            mailbox = self._mailbox_of_running_loop()
+            engine = self._engine_of_running_loop(known)
+            environ = build_environ(known, self._state)
+            host = ASGIHost(known, receive, send)
             views = self._find_views() if self._views is None else self._views
-            if views and views.runs_on_loop(known):
-                self._watch_loop(mailbox.loop, views)
-                await views.new_link(
-                    known,
-                    self._state,
-                    cast(HTTPReceive, receive),
-                    cast(HTTPSend, send),
-                    mailbox=mailbox,
-                    pool=pool,
-                    streams=self._streams,
-                    buffer_size=self.buffer_size,
-                ).serve()
-                return
-            link = ThreadLink(
-                call_of(self.app, known, self._state),
-                cast(HTTPReceive, receive),
-                cast(HTTPSend, send),
-                mailbox=mailbox,
-                pool=pool,
-                streams=self._streams,
-                buffer_size=self.buffer_size,
-            )
-            await self._queue.serve(link, pool, cast(HTTPSend, send), known["method"])
+            request = views.request_on_loop(environ) if views else None
+            call = _call(self.app, environ, known, is_queued=request is None)
+            if views and request is not None:
+                self._watch_loop(engine.mailbox.loop, views)
+                await views.new_link(call, host, engine, request).serve()
+            else:
+                await serve_in_thread(call, host, engine, known["method"])
         elif known["type"] == "lifespan":
             await serve_lifespan(
                 known,
@@ -204,14 +186,15 @@ class WSGIToASGI:
             websocket = HostWebSocket(known, cast(WebSocketReceive, receive), cast(WebSocketSend, send))
             with suppress(WebSocketDisconnect):
                 await websocket.connect()
-                await self._serve_websocket(websocket)
-                await websocket.finish()
+                handshake = HandshakeHost(websocket)
+                await self._serve_websocket(websocket, handshake)
+                await handshake.finish()
         else:
             raise ValueError(
                 f"WSGIToASGI serves http, websocket and lifespan, not scopes of type {scope['type']!r}"
             )
 
-    async def _serve_websocket(self, websocket: HostWebSocket) -> None:
+    async def _serve_websocket(self, websocket: HostWebSocket, host: HandshakeHost) -> None:
         """Have the app answer the handshake, or do with the websocket what it likes meanwhile.
 
         When the server has begun to stop, the websocket is refused.
@@ -219,37 +202,31 @@ class WSGIToASGI:
         if self._streams.are_ending:
             await websocket.close(GOING_AWAY)
             return
-        request = websocket.request
-        pool = self._pool
-        if pool is None or not pool.is_usable:
-            pool = self._new_pool()
-            self._tell_server(request)
+        scope = websocket.request
+        engine = self._engine_of_running_loop(scope)
+        environ = build_environ(scope, self._state)
+        environ[WEBSOCKET] = websocket
         views = self._find_views() if self._views is None else self._views
-        if views and views.runs_on_loop(request):
-            mailbox = self._mailbox_of_running_loop()
-            self._watch_loop(mailbox.loop, views)
-            link = views.new_link(
-                request,
-                self._state,
-                websocket.receive_request,
-                websocket.send_response,
-                mailbox=mailbox,
-                pool=pool,
-                streams=self._streams,
-                buffer_size=self.buffer_size,
-            )
-            if not views.needs_one_thread(request):
-                await link.serve()
-                return
-            assert self._websocket_pool is not None
-            try:
-                await cast("WebSocketLink", link).serve_with_one_thread(self._websocket_pool)
-            except Overloaded:
-                await self._websocket_queue.refuse(websocket.send_response, request["method"])
-        else:
-            await self._serve_library(websocket, request)
+        request = views.request_on_loop(environ) if views else None
+        if not views or request is None:
+            await self._serve_library(websocket, host, environ)
+            return
+        self._watch_loop(engine.mailbox.loop, views)
+        call = _call(self.app, environ, scope, is_queued=False)
+        link = views.new_link(call, host, engine, request)
+        if not views.needs_one_thread(request):
+            await link.serve()
+            return
+        assert self._websocket_engine is not None
+        queue = self._websocket_engine.queue
+        try:
+            await cast("WebSocketLink", link).serve_with_one_thread(queue.pool)
+        except Overloaded:
+            await host.send(*queue.refusal("GET"))
 
-    async def _serve_library(self, websocket: HostWebSocket, request: HTTPScope) -> None:
+    async def _serve_library(
+        self, websocket: HostWebSocket, host: HandshakeHost, environ: WSGIEnvironment
+    ) -> None:
         """Have a thread call the app, with a socket for a library that looks for one."""
         try:
             # Not before: an app without websockets needs no wsproto.
@@ -257,29 +234,22 @@ class WSGIToASGI:
         except ModuleNotFoundError as error:
             if error.name != "wsproto":
                 raise
-            await _refuse(
-                websocket, "a websocket needs the package wsproto: pip install 'bridge[websockets]'"
-            )
+            await _refuse(host, "a websocket needs the package wsproto: pip install 'bridge[websockets]'")
             return
         mode = foreign_async_mode(self.app)
         if mode is not None:
             await _refuse(
-                websocket,
+                host,
                 f'Socket.IO in async_mode="{mode}" needs a server of {mode}\'s own; '
                 'here it is SocketIO(app, async_mode="threading")',
             )
             return
-        assert self._websocket_pool is not None
-        mailbox = self._mailbox_of_running_loop()
-        await WebSocketCall(self.app, websocket, mailbox.loop).serve(
-            request,
-            self._state,
-            mailbox=mailbox,
-            pool=self._websocket_pool,
-            queue=self._websocket_queue,
-            streams=self._streams,
-            buffer_size=self.buffer_size,
-        )
+        engine = self._websocket_engine
+        assert engine is not None
+        library = WebSocketCall(self.app, websocket, engine.mailbox.loop)
+        host.before_head = library.settle
+        call = _call(library, environ, websocket.request, is_queued=True)
+        await library.serve(call, host, engine)
 
     @asynccontextmanager
     async def lifespan_context(self) -> AsyncIterator[dict[str, Any]]:
@@ -321,12 +291,12 @@ class WSGIToASGI:
     @property
     def busy_threads(self) -> int:
         """How many threads are at work, for requests or for what has outlived them."""
-        return 0 if self._pool is None else self._pool.busy
+        return 0 if self._engine is None else self._engine.pool.busy
 
     @property
     def waiting_calls(self) -> int:
         """How many calls wait for a thread."""
-        return 0 if self._pool is None else self._pool.waiting
+        return 0 if self._engine is None else self._engine.pool.waiting
 
     def end_streams(self) -> None:
         """End what has no end of its own, open or to come: streams of server-sent events, and websockets.
@@ -390,7 +360,7 @@ class WSGIToASGI:
             self._views = FlaskViews(self.app, self.async_views)
         return self._views
 
-    def _mailbox_of_running_loop(self) -> Mailbox:
+    def _engine_of_running_loop(self, scope: HTTPScope) -> Engine:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -398,20 +368,30 @@ class WSGIToASGI:
                 "WSGIToASGI needs an asyncio event loop, and the host runs on another, such as trio's; "
                 "choose its asyncio or uvloop worker"
             ) from None
-        mailbox = self._mailbox
-        if mailbox is None or mailbox.loop is not loop:
-            self._mailbox = mailbox = Mailbox(loop)
+        engine = self._engine
+        if engine is None or engine.mailbox.loop is not loop or not engine.pool.is_usable:
+            engine = self._new_engine(loop, scope)
+        return engine
+
+    def _new_engine(self, loop: asyncio.AbstractEventLoop, scope: HTTPScope) -> Engine:
+        """Make one for this loop; with new threads, if there are none, or a fork has left them behind."""
+        engine, websockets = self._engine, self._websocket_engine
+        if engine is not None and websockets is not None and engine.pool.is_usable:
+            pools = engine.pool, websockets.pool
             if self._watch is not None and self._watch.loop is not loop:
                 self._end_watch()
-        return mailbox
-
-    def _new_pool(self) -> WorkerPool:
-        self._forget_pools()
-        self._pool = pool = WorkerPool(self.threads, self.streams)
-        self._websocket_pool = WorkerPool(self.websockets, 0, idle=0)
-        self._finalizer = weakref.finalize(self, _close_all, (pool, self._websocket_pool))
-        self._finalizer.atexit = False  # the threads are daemons, and end with the process
-        return pool
+        else:
+            self._forget_engines()
+            pools = WorkerPool(self.threads, self.streams), WorkerPool(self.websockets, 0, idle=0)
+            self._finalizer = weakref.finalize(self, _close_all, pools)
+            self._finalizer.atexit = False  # the threads are daemons, and end with the process
+            self._tell_server(scope)
+        mailbox = Mailbox(loop)
+        queue = ThreadQueue(pools[0], self.queue_length, self.queue_timeout)
+        self._engine = engine = Engine(queue, mailbox, self._streams, self.buffer_size)
+        queue = ThreadQueue(pools[1], 0, None, "`websockets` is how many there may be at once")
+        self._websocket_engine = Engine(queue, mailbox, self._streams, self.buffer_size)
+        return engine
 
     def _tell_server(self, scope: HTTPScope) -> None:
         """Let a server know that wants to, as Bridge's does: it could not see an adapter within another app.
@@ -425,18 +405,18 @@ class WSGIToASGI:
         elif (patching := describe_monkey_patching()) is not None:
             logger.warning("%s", patching)
 
-    def _forget_pools(self) -> list[WorkerPool]:
-        pools = [pool for pool in (self._pool, self._websocket_pool) if pool is not None]
-        self._pool = self._websocket_pool = None
+    def _forget_engines(self) -> list[WorkerPool]:
+        engines = self._engine, self._websocket_engine
+        self._engine = self._websocket_engine = None
         if self._finalizer is not None:
             self._finalizer.detach()
-        return pools
+        return [engine.pool for engine in engines if engine is not None]
 
     async def _close_pools(self, patience: float) -> None:
         """End the worker threads; wait for those that are busy, at most `patience` seconds in all."""
         loop = asyncio.get_running_loop()
         end = loop.time() + patience
-        for pool in self._forget_pools():
+        for pool in self._forget_engines():
             if pool.is_usable:
                 await _close_pool(pool, end - loop.time())
 
@@ -472,11 +452,16 @@ def _do_nothing() -> None:
     pass
 
 
-async def _refuse(websocket: HostWebSocket, why: str) -> None:
+def _call(app: WSGIApplication, environ: WSGIEnvironment, scope: HTTPScope, *, is_queued: bool) -> Call:
+    """The call, timed if somebody has asked for that in the scope."""
+    facts: Any = scope.get("bridge.call")
+    return Call(app, environ) if facts is None else TimedCall(app, environ, facts, is_queued=is_queued)
+
+
+async def _refuse(host: HandshakeHost, why: str) -> None:
     """Answer 501, and say why in the log."""
     logger.error("%s", why)
-    for event in plain_answer(501, b"Not Implemented: see the server's log.", "GET"):
-        await websocket.send_response(event)
+    await host.send(*plain_answer(501, b"Not Implemented: see the server's log.", "GET"))
 
 
 def _check_app(app: object) -> None:

@@ -1,19 +1,19 @@
 """What becomes known of a WSGI call, for whoever has asked for it in the scope."""
 
-# As in call.py, which says why.
+# As in core/call.py, which says why.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from bridge.asgi.scope_view import ScopeView
-from bridge.core.call import Link, run_call
-from bridge.types import HTTPScope, StartResponse, WSGIApplication, WSGIEnvironment
+from bridge.core.call import Call
+from bridge.core.link import Link
+from bridge.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-__all__ = ["CallFacts", "call_of"]
+__all__ = ["CallFacts", "TimedCall"]
 
 
 @dataclass(slots=True)
@@ -38,31 +38,39 @@ class CallFacts:
     route: str = ""
 
 
-def call_of(app: WSGIApplication, scope: HTTPScope, state: Mapping[str, Any]) -> Callable[[Link], None]:
-    """How a link makes the call. What becomes known is written into `scope["bridge.call"]`, if that is there.
+class TimedCall(Call):
+    """A call that notes what becomes known of it.
 
     Args:
         app: the WSGI application.
-        scope: the ASGI scope of the request.
-        state: the lifespan state.
+        environ: the request.
+        facts: where that is noted.
+        is_queued: whether the call is about to wait for a thread.
     """
-    # In its place from here on: a `partial` shows what it holds, and a frame what it closes over.
-    view = ScopeView(scope)
-    facts: CallFacts | None = view.scope.get("bridge.call")
-    if facts is None:
-        return partial(run_call, app, view, state)
-    asked = time.perf_counter()
 
-    def run(link: Link) -> None:
+    __slots__ = ("_asked", "_facts")
+
+    def __init__(
+        self, app: WSGIApplication, environ: WSGIEnvironment, facts: CallFacts, *, is_queued: bool
+    ) -> None:
+        super().__init__(app, environ)
+        self._facts = facts
+        self._asked = time.perf_counter() if is_queued else None
+
+    def start(self, link: Link) -> Iterable[bytes]:
+        """See `Call.start`."""
+        facts = self._facts
         facts.begun = begun = time.perf_counter()
-        if link.on_loop is None:
-            facts.waited = begun - asked
-        try:
-            run_call(partial(_call_for_route, facts, app), view, state, link)
-        finally:
-            facts.ran = time.perf_counter() - begun
+        if self._asked is not None:
+            facts.waited = begun - self._asked
+        self.app = partial(_call_for_route, facts, self.app)
+        return super().start(link)
 
-    return run
+    def report(self) -> None:
+        """See `Call.report`."""
+        if self._facts.begun is not None:
+            self._facts.ran = time.perf_counter() - self._facts.begun
+        super().report()
 
 
 def _call_for_route(

@@ -8,14 +8,12 @@ The states of both sides are in `websocket_states`.
 """
 
 import asyncio
-import socket
-from collections.abc import Callable, Iterable
-from typing import Any, Protocol, cast
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, BinaryIO, cast
 
+from bridge.core.link import Head
 from bridge.errors import BridgeError, WebSocketDisconnect
 from bridge.types import (
-    HTTPRequestSideEvent,
-    HTTPResponseEvent,
     HTTPScope,
     WebSocketAppEvent,
     WebSocketReceive,
@@ -24,26 +22,9 @@ from bridge.types import (
     WebSocketSendEvent,
 )
 from bridge.websockets.states import WebSocketState, WebSocketStates
+from bridge.websockets.websocket import ABNORMAL, INTERNAL_ERROR, NO_STATUS, NORMAL, Connection
 
-__all__ = [
-    "ABNORMAL",
-    "GOING_AWAY",
-    "INTERNAL_ERROR",
-    "NORMAL",
-    "NO_STATUS",
-    "WEBSOCKET",
-    "Connection",
-    "HostWebSocket",
-]
-
-WEBSOCKET = "bridge.websocket"
-
-# RFC 6455, 7.4.1
-NORMAL = 1000
-GOING_AWAY = 1001
-NO_STATUS = 1005
-ABNORMAL = 1006
-INTERNAL_ERROR = 1011
+__all__ = ["HandshakeHost", "HostWebSocket"]
 
 # What a WSGI app looks for in the environ; HTTP/2 has none of these (RFC 8441, 5).
 _HANDSHAKE_FIELDS = {
@@ -59,25 +40,6 @@ _HANDSHAKE_FIELDS = {
 _MOST_KEPT = 1 << 20
 
 
-class Connection(Protocol):
-    """A connection that can be given away: the extension `bridge.connection` of a websocket's scope.
-
-    When it is, the app still answers the handshake, with `websocket.accept` or otherwise, and ends the
-    websocket with `websocket.close`. There are no messages.
-    """
-
-    def hand_over(self, handshake: Callable[[bytes], bool]) -> socket.socket:
-        """The socket for the library.
-
-        Args:
-            handshake: called with the head of the library's 101, in its thread; accepts the websocket, and
-                returns whether the client is there to have it.
-        """
-
-    def abort(self) -> None:
-        """End the connection."""
-
-
 class HostWebSocket:
     """A websocket from the handshake to its end; for one task that receives, and any that send.
 
@@ -88,12 +50,9 @@ class HostWebSocket:
     """
 
     __slots__ = (
-        "_body",
         "_changed",
         "_close_sent",
         "_failure",
-        "_has_body",
-        "_has_failed",
         "_receive",
         "_receiver",
         "_send",
@@ -117,18 +76,25 @@ class HostWebSocket:
         self._close_sent: asyncio.Event | None = None  # if it interrupted a `receive`
         self._failure: Exception | None = None  # of the host, by a close
         self._changed: asyncio.Event | None = None  # it has ended or is answered; made by who waits for it
-        self._body = b""  # of a response, not yet sent
-        self._has_body = True
-        self._has_failed = False
+
+    @property
+    def path(self) -> str:
+        """See `WebSocket.path`."""
+        return self.scope["path"]
+
+    @property
+    def subprotocols(self) -> Sequence[str]:
+        """See `WebSocket.subprotocols`."""
+        return list(self.scope.get("subprotocols") or ())
 
     @property
     def state(self) -> WebSocketState:
-        """Where it is, both sides in one word."""
+        """See `WebSocket.state`."""
         return self._states.combined
 
     @property
     def is_closed_from_here(self) -> bool:
-        """Whether it was the app, or the server, that has closed or answered it."""
+        """See `WebSocket.is_closed_from_here`."""
         return self._states.application == "closed"
 
     @property
@@ -137,21 +103,20 @@ class HostWebSocket:
         return "websocket.http.response" in (self.scope.get("extensions") or {})
 
     @property
-    def _is_of_bridge(self) -> bool:
+    def is_of_bridge(self) -> bool:
         """Whether the host is Bridge's own server."""
         return "bridge.adapters" in (self.scope.get("state") or {})
 
     @property
     def offered_connection(self) -> Connection | None:
-        """The client's connection, if the host would give it away."""
+        """See `WebSocket.offered_connection`."""
         return cast("Connection | None", (self.scope.get("extensions") or {}).get("bridge.connection"))
 
     @property
     def request(self) -> HTTPScope:
         """The handshake as the scope of an http request, with the fields that HTTP/1.1 has for it.
 
-        Not those of extensions: compression is between the host and its client. The websocket itself is in it
-        as `bridge.websocket`, and so in the environ's `asgi.scope`.
+        Not those of extensions: compression is between the host and its client.
         """
         scope = self.scope
         headers = [(name, value) for name, value in scope["headers"] if name != b"sec-websocket-extensions"]
@@ -163,7 +128,6 @@ class HostWebSocket:
         request = {**scope, "type": "http", "method": "GET", "scheme": scheme, "headers": headers}
         del request["subprotocols"]
         request["extensions"] = {}  # the host's are for websockets
-        request[WEBSOCKET] = self
         return cast(HTTPScope, request)
 
     # Messages
@@ -182,26 +146,12 @@ class HostWebSocket:
     async def accept(
         self, subprotocol: str | None = None, headers: Iterable[tuple[bytes, bytes]] = ()
     ) -> None:
-        """Accept it.
-
-        Args:
-            subprotocol: one of those that the client has offered.
-            headers: fields of the response, such as cookies.
-
-        Raises:
-            WebSocketDisconnect: the client has left already.
-            BridgeError: it was accepted or answered before.
-        """
+        """See `WebSocket.accept`."""
         self._begin_to_send("websocket.accept")
         await self._pass_on({"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers})
 
     async def receive(self) -> str | bytes:
-        """The next message.
-
-        Raises:
-            WebSocketDisconnect: the client has closed the websocket, or is gone.
-            BridgeError: it was not accepted yet, or the host sent what it may not send.
-        """
+        """See `WebSocket.receive`."""
         state = self._states.combined
         if state == "closed":
             raise self._disconnect()
@@ -229,12 +179,7 @@ class HostWebSocket:
         raise AssertionError("the states allow no other event here")
 
     async def send(self, data: str | bytes) -> None:
-        """Send a message; waits while the client is behind.
-
-        Raises:
-            WebSocketDisconnect: it cannot reach the client any more.
-            BridgeError: it was not accepted yet.
-        """
+        """See `WebSocket.send`."""
         self._begin_to_send("websocket.send")
         is_text = isinstance(data, str)
         event = {
@@ -255,7 +200,8 @@ class HostWebSocket:
         Who waits for a message hears of it as soon as it is sent.
 
         Raises:
-            Exception: the host takes no such code; `finish` raises it, too, so that the host closes it.
+            Exception: the host takes no such code; `HandshakeHost.finish` raises it, too, so that the host
+                closes it.
         """
         if self.state not in ("handshake", "open"):
             return
@@ -274,52 +220,15 @@ class HostWebSocket:
             if self._close_sent is not None:
                 self._close_sent.set()
 
-    # The request: in the place of a host's `receive` and `send`
+    def _begin_to_send(self, event: str) -> None:
+        if self._states.combined == "closed":
+            raise self._disconnect()
+        self._states.sending(event)
 
-    async def receive_request(self) -> HTTPRequestSideEvent:
-        """The body, which is empty; then, when the websocket has ended, the disconnect."""
-        if self._has_body:
-            self._has_body = False
-            return {"type": "http.request", "body": b"", "more_body": False}
-        while self.state != "closed":
-            if self.state == "answered" and self._is_of_bridge:
-                await self._wait_for_disconnect()
-            else:
-                self._changed = asyncio.Event()
-                await self._changed.wait()
-        return {"type": "http.disconnect"}
+    # For the answer to the handshake
 
-    async def send_response(self, event: HTTPResponseEvent) -> None:
-        """Send what the app answers, if the websocket was not accepted; a host that cannot says 403."""
-        if event["type"] == "http.response.start":
-            self._has_failed = event["status"] >= 500
-            if self.state == "handshake":
-                await self._answer(event["status"], event["headers"])
-        elif event["type"] == "http.response.body" and self.state == "answered":
-            more = event["more_body"]
-            self._states.sending("websocket.http.response.body", more=more)
-            self._body += event["body"]
-            if more and len(self._body) <= (0 if self._is_of_bridge else _MOST_KEPT):
-                return
-            if not more:
-                self._tell_changed()
-            body, self._body = self._body, b""
-            await self._pass_on({"type": "websocket.http.response.body", "body": body, "more_body": more})
-
-    async def finish(self) -> None:
-        """The app's call has ended: close what is still open, by how it went.
-
-        Raises:
-            Exception: a close has failed, so that it is for the host to end the websocket.
-        """
-        await self.close(INTERNAL_ERROR if self._has_failed else NORMAL)
-        if self._failure is not None:
-            try:
-                raise self._failure
-            finally:
-                self._failure = None  # its traceback leads here
-
-    async def _answer(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    async def answer(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Begin a response in the place of an accept; a host that cannot send one says 403."""
         if not self.can_be_answered:
             await self.close()
             return
@@ -327,15 +236,33 @@ class HostWebSocket:
         self._tell_changed()
         await self._pass_on({"type": "websocket.http.response.start", "status": status, "headers": headers})
 
-    async def _wait_for_disconnect(self) -> None:
-        """The client may leave while the app answers. Of other hosts it is not known that they tell."""
-        if (await self._receive())["type"] == "websocket.disconnect" and self.state != "closed":
-            self._end(ABNORMAL, "")
+    def note_body(self, more: bool) -> None:
+        """Take note that a part of the body is there, whether or not it is sent at once."""
+        self._states.sending("websocket.http.response.body", more=more)
+        if not more:
+            self._tell_changed()
 
-    def _begin_to_send(self, event: str) -> None:
-        if self._states.combined == "closed":
-            raise self._disconnect()
-        self._states.sending(event)
+    async def send_body(self, body: bytes, more: bool) -> None:
+        """Send a part of that response."""
+        await self._pass_on({"type": "websocket.http.response.body", "body": body, "more_body": more})
+
+    async def wait_for_end(self) -> None:
+        """Wait until it is closed, by whomever."""
+        while self.state != "closed":
+            if self.state == "answered" and self.is_of_bridge:
+                # The client may leave while the app answers. Of other hosts it is not known that they tell.
+                if (await self._receive())["type"] == "websocket.disconnect":
+                    self._end_by(ABNORMAL, "")
+            else:
+                self._changed = asyncio.Event()
+                await self._changed.wait()
+
+    def take_failure(self) -> Exception | None:
+        """The failure of the host to close it, once."""
+        failure, self._failure = self._failure, None  # its traceback leads here
+        return failure
+
+    # Inside
 
     async def _pass_on(self, event: WebSocketAppEvent) -> None:
         try:
@@ -368,3 +295,81 @@ class HostWebSocket:
     def _tell_changed(self) -> None:
         if self._changed is not None:
             self._changed.set()
+
+
+class HandshakeHost:
+    """The handshake of a websocket as a request that can be answered; see `runners.host.Host`.
+
+    It has no body. The app's answer is sent if the websocket was not accepted meanwhile.
+
+    Args:
+        websocket: the websocket, whose `websocket.connect` has been received.
+    """
+
+    __slots__ = (
+        "_body",
+        "_has_failed",
+        "_websocket",
+        "before_head",
+        "body_is_over",
+        "head",
+        "is_complete",
+        "is_open",
+    )
+
+    def __init__(self, websocket: HostWebSocket) -> None:
+        self._websocket = websocket
+        self._body = b""  # of the response, not yet sent
+        self._has_failed = False
+        self.before_head: Callable[[], Awaitable[None]] | None = None
+        """Awaited before the app's answer is begun."""
+        self.body_is_over = True
+        self.head: Head | None = None
+        self.is_open = False
+        self.is_complete = False
+
+    async def next(self) -> bytes:
+        """The end of the body, which is empty."""
+        return b""
+
+    async def left(self) -> bool:
+        """Wait for the end of the websocket."""
+        await self._websocket.wait_for_end()
+        return True
+
+    async def send(self, head: Head | None, data: bytes, more: bool) -> None:
+        """Send a part of the app's answer, if the websocket was not accepted; a host that cannot says 403."""
+        websocket = self._websocket
+        if head is not None:
+            if self.before_head is not None:
+                await self.before_head()
+            self.head = head
+            self._has_failed = head.status >= 500
+            if websocket.state == "handshake":
+                await websocket.answer(head.status, head.headers)
+        self.is_open = more
+        self.is_complete = not more
+        if websocket.state == "answered":
+            websocket.note_body(more)
+            self._body += data
+            if not more or len(self._body) > (0 if websocket.is_of_bridge else _MOST_KEPT):
+                body, self._body = self._body, b""
+                await websocket.send_body(body, more)
+
+    def prepare_file(self, file: BinaryIO, size: int) -> None:
+        """A host takes no file here."""
+
+    async def send_file(self, head: Head, file: object) -> None:
+        """Never called, as no file is prepared."""
+        raise AssertionError("a websocket's handshake is not answered by a file")
+
+    async def finish(self) -> None:
+        """The app's call has ended: close what is still open, by how it went.
+
+        Raises:
+            Exception: a close has failed, so that it is for the host to end the websocket.
+        """
+        await self._websocket.close(INTERNAL_ERROR if self._has_failed else NORMAL)
+        failure = self._websocket.take_failure()
+        if failure is not None:
+            raise failure

@@ -4,10 +4,7 @@ import io
 import os
 import stat
 from collections.abc import Iterator
-from typing import Protocol, TypeGuard, cast
-
-from bridge.core.response import Response
-from bridge.types import HTTPScope
+from typing import BinaryIO, Protocol, cast
 
 __all__ = ["FileWrapper"]
 
@@ -69,32 +66,23 @@ class FileWrapper:
         if close is not None:
             close()
 
-    def sendable_path(self, scope: HTTPScope, response: Response) -> str | None:
-        """The path by which the host can send this file itself, or None if that would not be the same.
+    @property
+    def sendable(self) -> tuple[BinaryIO, int] | None:
+        """The file and how many bytes are left in it, if a host could read the same bytes by its descriptor.
 
-        It would be the same if the host offers the ASGI extension `http.response.pathsend`, the file is
-        a regular one, at its beginning, still known by the name it was opened with, and as long as the
-        response says.
+        It could if the file is a regular one and open. A GzipFile, or a class of the app's, has a descriptor,
+        too, but gives other bytes than are on the disk.
         """
-        extensions = scope.get("extensions") or {}
-        if "http.response.pathsend" not in extensions or not response.has_plain_body:
-            return None
         file = self.file
-        if not _reads_as_stored(file):
+        raw = file.raw if type(file) is io.BufferedReader else file
+        if type(raw) is not io.FileIO:
             return None
+        opened = cast(BinaryIO, file)
         try:
-            opened = os.fstat(file.fileno())
-            path = os.path.abspath(os.fsdecode(file.name))
-            named = os.stat(path)
-            if not stat.S_ISREG(opened.st_mode) or file.tell() != 0:
+            status = os.fstat(opened.fileno())
+            if not stat.S_ISREG(status.st_mode):
                 return None
-        except (OSError, TypeError, ValueError):
-            return None  # closed, deleted, or opened by a descriptor: no name the host could use
-        same = (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino)
-        return path if same and response.bytes_left in (None, opened.st_size) else None
-
-
-def _reads_as_stored(file: object) -> TypeGuard[io.FileIO | io.BufferedReader]:
-    """Whether it gives the bytes on the disk: a GzipFile, or a class of the app's, has a name as well."""
-    raw = file.raw if type(file) is io.BufferedReader else file
-    return type(raw) is io.FileIO
+            size = status.st_size - opened.tell()
+        except (OSError, ValueError):
+            return None  # closed, or not made for seeking
+        return (opened, size) if size > 0 else None  # the kernel's own files have no size, and yet bytes

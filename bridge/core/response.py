@@ -1,4 +1,4 @@
-"""`start_response` and body chunks → ASGI events: the state machine of one response. Pure.
+"""`start_response` and body chunks → parts `(head, data, more)`: the state machine of one response. Pure.
 
     IDLE ── start() ──► READY ── first bytes ──► BODY ── last bytes, or end() ──► COMPLETE
                         │   ▲                                                        ▲
@@ -22,10 +22,11 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from bridge.core.link import Head, Part
 from bridge.errors import ApplicationError
-from bridge.types import ExcInfo, HTTPResponseBodyEvent, HTTPResponseEvent, HTTPResponseStartEvent
+from bridge.types import ExcInfo
 
-__all__ = ["Response", "State", "encode_header", "internal_server_error", "plain_answer"]
+__all__ = ["Response", "State", "encode_header"]
 
 State = enum.Enum("State", "IDLE READY BODY COMPLETE")
 
@@ -36,7 +37,7 @@ _START_RESPONSE = 'PEP 3333, "The start_response() Callable"'
 _CONTENT_LENGTH = 'PEP 3333, "Handling the Content-Length Header"'
 _BYTESTRINGS = 'PEP 3333, "A Note on String Types"'
 
-_STATUS = re.compile(r"([2-5][0-9][0-9])(?: [^\x00-\x1f\x7f]*)?")
+_STATUS = re.compile(r"([2-5][0-9][0-9])(?: ([^\x00-\x1f\x7f]*))?")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.6.2
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # all but the tab; RFC 9110, 5.5
 _LENGTH = re.compile(r"[0-9]{1,19}")
@@ -56,31 +57,34 @@ _HOP_BY_HOP = frozenset(
 )
 
 # What has passed the checks once: apps say the same few things again and again. Bounded, as some don't.
-_STATUSES: dict[str, int] = {}
+_STATUSES: dict[str, tuple[int, bytes]] = {}
 _NAMES: dict[str, bytes] = {}
+_PLAIN_NAMES: dict[str, bytes] = {}  # those of them that ask for nothing: not hop-by-hop, not Content-Length
 _MAX_REMEMBERED = 1024
 
 
 class Response:
-    """One response, from the app's first word to the last event.
+    """One response, from the app's first word to its last part.
 
     Args:
         method: the request's method; a HEAD gets no body.
     """
 
-    __slots__ = ("_bodiless", "_headers", "_left", "_method", "_status", "state", "superfluous", "warnings")
+    __slots__ = ("bytes_left", "head", "is_bodiless", "method", "state", "superfluous", "warnings")
 
     def __init__(self, method: str) -> None:
         self.state = _IDLE
+        self.head: Head | None = None
+        """What the app has passed to `start_response`, once it has."""
+        self.bytes_left: int | None = None
+        """How many bytes the app still owes by its Content-Length; None if it declared none."""
+        self.is_bodiless = False
+        """Whether the client gets no body, whatever the app yields: HEAD, 204, 304."""
         self.warnings: list[str] | None = None
-        """What the app did that could be mended on the way; for the log."""
+        """The app's mistakes that were mended on the way; for the log."""
         self.superfluous: list[str] | None = None
         """Headers that were removed, and asked for what the server does anyway."""
-        self._method = method
-        self._status = 0
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._left: int | None = None
-        self._bodiless = False
+        self.method = method
 
     def start(self, status: str, headers: Iterable[tuple[str, str]], exc_info: ExcInfo | None = None) -> None:
         """Take what the app passed to `start_response`.
@@ -94,36 +98,35 @@ class Response:
                 self._restart(exc_info)
             finally:
                 exc_info = None  # as in _restart
-        code = _STATUSES.get(status) if type(status) is str else None
-        if code is None:
-            code = _parse_status(status)
+        known = _STATUSES.get(status) if type(status) is str else None
+        code, reason = _parse_status(status) if known is None else known
         encoded, length = self._parse_headers(headers, code)
-        self._bodiless = self._method == "HEAD" or code == 204 or code == 304
+        self.is_bodiless = self.method == "HEAD" or code == 204 or code == 304
         if length is not None and (code == 204 or code == 304):
             # Forbidden with 204 (RFC 9110, 8.6). With 304 it is allowed, but hosts count bytes against it.
             encoded = [header for header in encoded if header[0] != b"content-length"]
-        self._status = code
-        self._headers = encoded
-        self._left = length
+        self.head = Head(code, reason, encoded)
+        self.bytes_left = length
         self.state = _READY
 
     def declare(self, chunks: Sequence[bytes]) -> None:
         """Add the Content-Length of a body that is known whole, if the app gave none."""
-        if self.state is not _READY or self._left is not None:
+        head = self.head
+        if self.state is not _READY or self.bytes_left is not None or head is None:
             return
-        if self._status == 204 or self._status == 304:
+        if head.status == 204 or head.status == 304:
             return
         try:
             length = sum(map(len, chunks))
         except TypeError:
             return  # not bytes: the first such chunk is an error of its own
-        if self._bodiless and not length:
+        if self.is_bodiless and not length:
             return  # an app that knows HEAD leaves the body out, and then its size says nothing
-        self._headers.append((b"content-length", b"%d" % length))
-        self._left = length
+        head.headers.append((b"content-length", b"%d" % length))
+        self.bytes_left = length
 
-    def chunk(self, data: bytes) -> tuple[HTTPResponseEvent, ...]:
-        """Take one chunk of the body; return the events to send now, if any.
+    def chunk(self, data: bytes) -> Part | None:
+        """Take one chunk of the body; return the part to send now, if there is one.
 
         Once the response is complete, further bytes are refused: none of them goes out, and the first is
         noted in `warnings`.
@@ -136,80 +139,50 @@ class Response:
                 f"the app's body has a chunk of type {type(data).__name__}; it must be bytes ({_BYTESTRINGS})"
             )
         if not data:
-            return ()
+            return None
         state = self.state
         if state is _COMPLETE:
             self._warn_of_surplus()
-            return ()
+            return None
         if state is _IDLE:
             raise ApplicationError(
                 f"the app sent a part of the body before it called start_response ({_START_RESPONSE})"
             )
-        return self._body_events(data)
+        more = True
+        left = self.bytes_left
+        if self.is_bodiless:
+            data, more = b"", False
+        elif left is not None:
+            if len(data) > left:
+                data = data[:left]
+                self._warn_of_surplus()
+            self.bytes_left = left = left - len(data)
+            more = left > 0
+        self.state = _BODY if more else _COMPLETE
+        return self.head if state is _READY else None, data, more
 
-    def pathsend(self, path: str) -> tuple[HTTPResponseEvent, ...]:
-        """The events that let the host send the file at `path` as the whole body (extension pathsend)."""
-        self.state = _COMPLETE
-        return self._start_event(), {"type": "http.response.pathsend", "path": path}
-
-    def end(self) -> tuple[HTTPResponseEvent, ...]:
-        """Take the end of the app's body; return the events still due.
+    def end(self) -> Part | None:
+        """Take the end of the app's body; return the part still due, if there is one.
 
         Raises:
             ApplicationError: no `start_response` at all, or fewer bytes than Content-Length declared.
         """
         state = self.state
         if state is _COMPLETE:
-            return ()
+            return None
         if state is _IDLE:
             raise ApplicationError(f"the app returned without calling start_response ({_START_RESPONSE})")
-        if self._left and not self._bodiless:
+        if self.bytes_left and not self.is_bodiless:
             raise ApplicationError(
-                f"the app's body is {self._left} bytes shorter than its Content-Length ({_CONTENT_LENGTH})"
+                f"the app's body is {self.bytes_left} bytes shorter than its Content-Length "
+                f"({_CONTENT_LENGTH})"
             )
         self.state = _COMPLETE
-        if state is _READY:
-            return self._start_event(), _body_event(b"", False)
-        return (_body_event(b"", False),)
+        return self.head if state is _READY else None, b"", False
 
-    @property
-    def has_plain_body(self) -> bool:
-        """Whether the headers are known, not yet out, and a body is to follow."""
-        return self.state is _READY and not self._bodiless
-
-    @property
-    def is_bodiless(self) -> bool:
-        """Whether the client gets no body, whatever the app yields: HEAD, 204, 304."""
-        return self._bodiless
-
-    @property
-    def bytes_left(self) -> int | None:
-        """How many bytes the app still owes by its Content-Length; None if it declared none."""
-        return self._left
-
-    def _body_events(self, data: bytes) -> tuple[HTTPResponseEvent, ...]:
-        more = True
-        if self._bodiless:
-            data, more = b"", False
-        elif self._left is not None:
-            if len(data) > self._left:
-                data = data[: self._left]
-                self._warn_of_surplus()
-            self._left -= len(data)
-            more = self._left > 0
-        started = self.state is _BODY
-        self.state = _BODY if more else _COMPLETE
-        if started:
-            return (_body_event(data, more),)
-        return self._start_event(), _body_event(data, more)
-
-    def _start_event(self) -> HTTPResponseStartEvent:
-        return {
-            "type": "http.response.start",
-            "status": self._status,
-            "headers": self._headers,
-            "trailers": False,
-        }
+    def complete(self) -> None:
+        """Note that the head and the whole body have been sent in another way, as a file."""
+        self.state = _COMPLETE
 
     def _restart(self, exc_info: ExcInfo | None) -> None:
         """Decide on a second `start_response`: fine with `exc_info` while the headers are not out."""
@@ -229,16 +202,24 @@ class Response:
         encoded = []
         length = None
         for pair in headers:
-            name, value = encode_header(pair)
+            try:  # the short way of most: a name that has been here before, and nothing odd in the value
+                name, value = pair
+                stripped = value.strip(" \t")
+                if stripped.isprintable():
+                    encoded.append((_PLAIN_NAMES[name], stripped.encode("latin-1")))
+                    continue
+            except (KeyError, TypeError, ValueError, AttributeError):
+                pass  # the long way says what is wrong
+            lower, field = encode_header(pair)
             # A 426 has to say to what the client is to upgrade (RFC 9110, 15.5.22).
-            if name in _HOP_BY_HOP and not (code == 426 and name == b"upgrade"):
-                self._remove(name, value)
+            if lower in _HOP_BY_HOP and not (code == 426 and lower == b"upgrade"):
+                self._remove(lower, field)
                 continue
-            if name == b"content-length":
+            if lower == b"content-length":
                 if length is not None:
                     raise ApplicationError("the app set the header Content-Length twice (RFC 9110, 8.6)")
                 length = _parse_length(pair[1])
-            encoded.append((name, value))
+            encoded.append((lower, field))
         return encoded, length
 
     def _remove(self, name: bytes, value: bytes) -> None:
@@ -254,7 +235,7 @@ class Response:
             )
 
     def _warn_of_surplus(self) -> None:
-        if not self._bodiless:
+        if not self.is_bodiless:
             self._warn(f"cut the app's body at its Content-Length: it has more bytes ({_CONTENT_LENGTH})")
 
     def _warn(self, warning: str) -> None:
@@ -264,34 +245,7 @@ class Response:
             self.warnings.append(warning)
 
 
-def internal_server_error(method: str) -> tuple[HTTPResponseEvent, ...]:
-    """The whole answer to a request whose app failed before it had sent anything."""
-    return plain_answer(500, b"Internal Server Error", method)
-
-
-def plain_answer(
-    status: int, body: bytes, method: str, *headers: tuple[bytes, bytes]
-) -> tuple[HTTPResponseEvent, ...]:
-    """A whole answer in the app's place: a line of text, and the headers that go with it.
-
-    Args:
-        status: the status.
-        body: the text, ASCII.
-        method: the request's method; a HEAD gets no body.
-        headers: what is to be said besides the type and the length.
-    """
-    own = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body))]
-    return (
-        {"type": "http.response.start", "status": status, "headers": [*own, *headers], "trailers": False},
-        _body_event(b"" if method == "HEAD" else body, False),
-    )
-
-
-def _body_event(data: bytes, more: bool) -> HTTPResponseBodyEvent:
-    return {"type": "http.response.body", "body": data, "more_body": more}
-
-
-def _parse_status(status: Any) -> int:
+def _parse_status(status: Any) -> tuple[int, bytes]:
     if not isinstance(status, str):
         raise ApplicationError(
             f"the app's status has the type {type(status).__name__}; "
@@ -303,10 +257,11 @@ def _parse_status(status: Any) -> int:
             f'the app\'s status is {status[:64]!r}; it must be a str such as "200 OK", '
             f"from 200 to 599 and without control characters ({_START_RESPONSE})"
         )
-    code = int(match[1])
+    # A character outside latin-1 would break a rule of PEP 3333 that no host has ever held an app to.
+    parsed = int(match[1]), (match[2] or "").strip(" ").encode("latin-1", "replace")
     if len(_STATUSES) < _MAX_REMEMBERED:
-        _STATUSES[status] = code
-    return code
+        _STATUSES[status] = parsed
+    return parsed
 
 
 def encode_header(pair: Any) -> tuple[bytes, bytes]:
@@ -354,6 +309,8 @@ def _parse_name(name: Any) -> bytes:
     encoded = name.lower().encode("latin-1")
     if len(_NAMES) < _MAX_REMEMBERED:
         _NAMES[name] = encoded
+        if encoded not in _HOP_BY_HOP and encoded != b"content-length":
+            _PLAIN_NAMES[name] = encoded
     return encoded
 
 

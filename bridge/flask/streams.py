@@ -8,12 +8,11 @@ from typing import Any, Protocol, TypeVar, cast
 
 from flask import has_request_context, stream_with_context
 
-from bridge.core.call import LoopLink
 from bridge.errors import ClientDisconnected
 from bridge.flask.views import FlaskLoopIterable
 from bridge.runners import reasons
 from bridge.runners.context import CallContext
-from bridge.runners.greenlet_link import current_greenlet_link
+from bridge.runners.greenlet_link import GreenletLink, current_greenlet_link
 from bridge.runners.loop_access import CURRENT_LOOP, LoopAccess
 
 __all__ = ["stream"]
@@ -66,7 +65,7 @@ class _Stream(FlaskLoopIterable, Iterator[bytes]):
             raise StopIteration from None
         return chunk.encode() if isinstance(chunk, str) else chunk
 
-    def begin_on_loop(self, link: LoopLink) -> AsyncIterator[str | bytes]:
+    def begin_on_loop(self, link: GreenletLink) -> AsyncIterator[str | bytes]:
         """See `LoopIterable`."""
         self._way = self._begin(_InGreenlet(link))
         return self._iterator
@@ -137,7 +136,7 @@ async def _close(iterator: AsyncIterator[Any]) -> None:
 class _InGreenlet:
     """Each step is awaited in the host's task."""
 
-    def __init__(self, link: LoopLink) -> None:
+    def __init__(self, link: GreenletLink) -> None:
         self._link = link
 
     def run(self, iterator: AsyncIterator[_Chunk]) -> _Chunk:

@@ -16,38 +16,38 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial, wraps
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 from asgiref.sync import AsyncToSync
 from flask import Flask, Response, has_request_context, request
 from werkzeug.routing import Rule
 
-from bridge.asgi.websocket import WEBSOCKET
 from bridge.core.body import RequestBody
-from bridge.core.call import LoopIterable
+from bridge.core.call import Call
 from bridge.errors import BridgeError
 from bridge.flask.functions import is_flasks_own, is_inline
 from bridge.flask.middleware import middleware_of
 from bridge.flask.placement import LoopView, hooks_of, place, session_methods
 from bridge.flask.routing import Routing
+from bridge.runners.engine import Engine
 from bridge.runners.greenlet_link import (
     GreenletLink,
     GreenletLoopAccess,
     Greenlets,
+    LoopIterable,
     current_greenlet_link,
 )
+from bridge.runners.host import Host
 from bridge.runners.loop_access import CURRENT_LOOP, run_on_loop
-from bridge.runners.mailbox import Mailbox
-from bridge.runners.streams import Streams
-from bridge.runners.threads import WorkerPool
-from bridge.types import AsyncViews, HTTPReceive, HTTPScope, HTTPSend
+from bridge.types import AsyncViews, WSGIEnvironment
 from bridge.websockets.link import WebSocketLink
+from bridge.websockets.websocket import WEBSOCKET
 
-__all__ = ["FlaskLoopIterable", "FlaskViews", "adopt"]
+__all__ = ["FlaskLoopIterable", "FlaskViews", "Request", "adopt"]
 
 logger = logging.getLogger("bridge")
 
-# Requests whose runner is remembered: method, path and host. Clients choose all three, so they are bounded in
+# Requests whose runner is remembered. Clients choose all of it, so they are bounded in
 # number and in length.
 _MAX_KEYS = 4096
 _MAX_KEY_LENGTH = 256
@@ -67,6 +67,8 @@ _OF_LOGIN_MANAGERS = (
 )
 
 _View = Callable[..., Any]
+Request: TypeAlias = tuple[str, str, str]
+"""A request, as far as it decides where it runs: method, PATH_INFO, host."""
 
 
 class FlaskLoopIterable(LoopIterable):
@@ -88,7 +90,7 @@ class FlaskViews:
         adopt(app)
         self._app = app
         self._async_views = async_views
-        self._mailbox: Mailbox | None = None
+        self._engine: Engine | None = None
         self._greenlets = Greenlets()
         self._middleware = middleware_of(app)
         self._may_run_on_loop = any(
@@ -97,44 +99,24 @@ class FlaskViews:
             for method in rule.methods or ("GET",)
         )
         self._routing = Routing(app)
-        self._known: dict[tuple[str, str, str], bool] = {}
+        self._known: dict[Request, bool] = {}
         self._blocked: Counter[str] = Counter()
         self._needs_one_thread: dict[str, bool] = {}
 
-    def new_link(
-        self,
-        scope: HTTPScope,
-        state: Mapping[str, Any],
-        receive: HTTPReceive,
-        send: HTTPSend,
-        *,
-        mailbox: Mailbox,
-        pool: WorkerPool,
-        streams: Streams,
-        buffer_size: int,
-    ) -> GreenletLink:
+    def new_link(self, call: Call, host: Host, engine: Engine, request: Request) -> GreenletLink:
         """The link of a request that runs on the loop; the arguments are those of `GreenletLink`."""
-        if self._mailbox is not mailbox:  # another loop, perhaps in another thread, to which greenlets belong
-            self._mailbox = mailbox
+        if self._engine is not engine:  # another loop, perhaps in another thread, to which greenlets belong
+            self._engine = engine
             self._greenlets = Greenlets()
-        link = WebSocketLink if WEBSOCKET in scope else GreenletLink
-        return link(
-            self._app,
-            self._greenlets,
-            scope,
-            state,
-            receive,
-            send,
-            mailbox=mailbox,
-            pool=pool,
-            streams=streams,
-            buffer_size=buffer_size,
-        )
+        websocket = call.environ.get(WEBSOCKET)
+        if websocket is None:
+            return GreenletLink(call, host, engine, self._greenlets, request)
+        return WebSocketLink(websocket, call, host, engine, self._greenlets, request)
 
     async def close(self, patience: float) -> None:
         """Wait for calls that the host has given up, `patience` seconds at most; let go of what is kept."""
         await self._greenlets.close(patience)
-        self._mailbox = None
+        self._engine = None
 
     @property
     def is_busy(self) -> bool:
@@ -146,24 +128,27 @@ class FlaskViews:
         """How often each endpoint has blocked the loop, until now."""
         return dict(self._blocked)  # a copy, as the thread that watches adds to it
 
-    def runs_on_loop(self, scope: HTTPScope) -> bool:
-        """Whether this request runs on the loop: by Werkzeug's routing, and by what Flask then calls."""
+    def request_on_loop(self, environ: WSGIEnvironment) -> Request | None:
+        """The request, if it runs on the loop: by Werkzeug's routing, and by what Flask then calls."""
         if not self._may_run_on_loop:
-            return False
-        key = self._key_of(scope)
-        found = self._known.get(key)
+            return None
+        # All that decides: method, path, and the host, if that matters to the app.
+        method = _WEBSOCKET if WEBSOCKET in environ else environ["REQUEST_METHOD"]
+        host = environ.get("HTTP_HOST", "") if self._routing.goes_by_host else ""
+        request = method, environ["PATH_INFO"], host
+        found = self._known.get(request)
         if found is None:
-            rule = self._rule_of(*key)
-            found = rule is not None and self._is_on_loop(rule, key[0])
-            if sum(map(len, key)) <= _MAX_KEY_LENGTH:
+            rule = self._rule_of(*request)
+            found = rule is not None and self._is_on_loop(rule, method)
+            if sum(map(len, request)) <= _MAX_KEY_LENGTH:
                 if len(self._known) >= _MAX_KEYS:
                     self._known.clear()
-                self._known[key] = found
-        return found
+                self._known[request] = found
+        return request if found else None
 
-    def needs_one_thread(self, scope: HTTPScope) -> bool:
+    def needs_one_thread(self, request: Request) -> bool:
         """Whether plain hooks are called for this request that may keep something in their thread."""
-        rule = self._rule_of(*self._key_of(scope))
+        rule = self._rule_of(*request)
         if rule is None:
             return False
         found = self._needs_one_thread.get(rule.endpoint)
@@ -186,10 +171,8 @@ class FlaskViews:
         One request counts once. In `auto`, requests of an endpoint that has done so twice go to threads from
         then on.
         """
-        if suspect.has_blocked:
-            return
-        suspect.has_blocked = True
-        rule = self._rule_of(*self._key_of(suspect.scope))
+        request, suspect.request = cast("Request | None", suspect.request), None
+        rule = None if request is None else self._rule_of(*request)
         if rule is None:
             return
         endpoint = rule.endpoint
@@ -222,28 +205,15 @@ class FlaskViews:
             return False
         return place(self._app, rule, method, self._async_views)[0] == "loop"
 
-    def _key_of(self, scope: HTTPScope) -> tuple[str, str, str]:
-        """What decides: method, path, and the host, if that matters to the app."""
-        method = _WEBSOCKET if WEBSOCKET in scope else scope["method"]
-        return method, _path(scope), _host(scope) if self._routing.goes_by_host else ""
-
     def _rule_of(self, method: str, path: str, host: str) -> Rule | None:
         """The rule that Flask will find; None if there is none, or another app is called."""
-        if self._middleware.leads_elsewhere(path.encode("utf-8", "surrogatepass").decode("latin-1")):
+        if self._middleware.leads_elsewhere(path):
             return None
         is_websocket = method == _WEBSOCKET
-        return self._routing.rule_of(path, "GET" if is_websocket else method, host, is_websocket=is_websocket)
-
-
-def _path(scope: HTTPScope) -> str:
-    path, root_path = scope["path"], scope.get("root_path", "").rstrip("/")
-    if root_path and (path == root_path or path.startswith(root_path + "/")):
-        return path[len(root_path) :]
-    return path
-
-
-def _host(scope: HTTPScope) -> str:
-    return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
+        decoded = path.encode("latin-1").decode("utf-8", "replace")  # as Werkzeug decodes it
+        return self._routing.rule_of(
+            decoded, "GET" if is_websocket else method, host, is_websocket=is_websocket
+        )
 
 
 def adopt(app: Flask) -> None:

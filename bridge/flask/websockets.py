@@ -12,7 +12,6 @@ from flask import Flask, Request, current_app, has_request_context, request, ses
 from werkzeug.exceptions import Forbidden, HTTPException
 from werkzeug.routing import RequestRedirect, WebsocketMismatch
 
-from bridge.asgi.websocket import INTERNAL_ERROR, NORMAL
 from bridge.core.call import comes_from_disconnect
 from bridge.core.response import encode_header
 from bridge.errors import BridgeError, ClientDisconnected, WebSocketDisconnect
@@ -20,6 +19,7 @@ from bridge.flask.placement import LoopView
 from bridge.runners.greenlet_link import current_greenlet_link
 from bridge.runners.loop_access import CURRENT_LOOP
 from bridge.websockets.link import WebSocketLink
+from bridge.websockets.websocket import INTERNAL_ERROR, NORMAL
 
 __all__ = ["Handler", "Headers", "WebSocket", "WebSocketView", "ask_for_upgrade"]
 
@@ -61,7 +61,7 @@ class WebSocket:
     @property
     def subprotocols(self) -> list[str]:
         """Those that the client offers, in the order in which it likes them."""
-        return list(self._websocket.scope["subprotocols"])
+        return list(self._websocket.subprotocols)
 
     @property
     def closed(self) -> bool:

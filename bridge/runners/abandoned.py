@@ -1,10 +1,10 @@
-"""What a thread is at that nobody waits for any longer: told from its stack, so that calls pay nothing."""
+"""A description of a thread that nobody waits for any longer, from its stack: free until somebody asks."""
 
 import sys
 import threading
 import traceback
 
-from bridge.core.call import request_name, run_call
+from bridge.runners.threads import WorkerThread
 
 __all__ = ["describe"]
 
@@ -13,12 +13,8 @@ _SHOWN = 6
 
 
 def describe(thread: threading.Thread) -> str:
-    """Its name, the request, and where in the code it is, in several lines."""
+    """Its name, its request, and where in the code it is, in several lines."""
     frame = sys._current_frames().get(thread.ident or 0)
     stack = "".join(traceback.format_stack(frame, limit=_SHOWN)).rstrip() if frame is not None else ""
-    request = ""
-    while frame is not None:
-        if frame.f_code is run_call.__code__:
-            request = f" ({request_name(frame.f_locals['view'])})"
-        frame = frame.f_back
-    return f"{thread.name}{request}\n{stack}"
+    request = thread.request if isinstance(thread, WorkerThread) else ""
+    return f"{thread.name}{f' ({request})' if request else ''}\n{stack}"

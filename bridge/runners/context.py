@@ -4,13 +4,14 @@ import asyncio
 import contextvars
 import gc
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
+from functools import cache
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar, cast
 
 if TYPE_CHECKING:
     from asgiref.sync import ThreadSensitiveContext
 
-__all__ = ["CallContext", "context_of_task", "own_thread_for_plain_code"]
+__all__ = ["CallContext", "context_of_task", "own_thread_for_plain_code", "thread_sensitive_context"]
 
 _UNSET: Any = object()
 _P = ParamSpec("_P")
@@ -29,23 +30,20 @@ class CallContext:
         context: what to run in, in the place of a copy.
     """
 
-    __slots__ = ("_brought", "_carried", "_context", "_seen")
+    __slots__ = ("_brought", "_carried", "_seen", "context")
 
     def __init__(self, context: contextvars.Context | None = None) -> None:
-        self._context = contextvars.copy_context() if context is None else context
-        self._seen = self._context.copy()
-        self._carried: _Tokens = {}
-        self._brought: _Tokens = {}
-
-    def run(self, function: Callable[_P, None], *args: _P.args, **kwargs: _P.kwargs) -> None:
-        """Call the function in the copy."""
-        self._context.run(function, *args, **kwargs)
+        self.context = contextvars.copy_context() if context is None else context
+        """Where the call runs; `context.run(function)` calls a function in it."""
+        self._seen = self.context.copy()
+        self._carried: _Tokens | None = None
+        self._brought: _Tokens | None = None
 
     def create_task(
         self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, _T]
     ) -> asyncio.Task[_T]:
         """Run a coroutine in the copy, on a loop; called in the loop's thread."""
-        return loop.create_task(coroutine, context=self._context)
+        return loop.create_task(coroutine, context=self.context)
 
     def carry_in(self) -> None:
         """Have the same variables set in the copy as here, to run one more function in it.
@@ -53,16 +51,17 @@ class CallContext:
         One `ContextVar.reset` takes only tokens of its own context: functions that run in the same copy, one
         after the other, may undo what the others have set.
         """
-        self._context.run(_carry, contextvars.copy_context(), self._context.copy(), self._brought)
-        self._seen = self._context.copy()
+        wanted = contextvars.copy_context()
+        self._brought = self.context.run(_carry, wanted, self.context.copy(), self._brought)
+        self._seen = self.context.copy()
 
     def carry_back(self) -> None:
         """Set here what the call has set since the last time, and unset what it has unset.
 
         What the host has set meanwhile stays, unless the call has set it, too.
         """
-        now = self._context.copy()
-        _carry(now, self._seen, self._carried)
+        now = self.context.copy()
+        self._carried = _carry(now, self._seen, self._carried)
         self._seen = now
 
 
@@ -87,10 +86,16 @@ def own_thread_for_plain_code() -> "contextvars.Token[ThreadSensitiveContext]":
     Returns:
         what to reset the context variable of asgiref's by, if the context goes on.
     """
+    return thread_sensitive_context().set(cast("ThreadSensitiveContext", _OwnThread()))
+
+
+@cache
+def thread_sensitive_context() -> "contextvars.ContextVar[ThreadSensitiveContext]":
+    """The context variable by which asgiref finds the thread for plain code."""
     # Not before: it makes a pool of threads when it is imported, which monkey-patching has to come before.
     from asgiref.sync import SyncToAsync
 
-    return SyncToAsync.thread_sensitive_context.set(cast("ThreadSensitiveContext", _OwnThread()))
+    return SyncToAsync.thread_sensitive_context
 
 
 def context_of_task(task: "asyncio.Task[Any]") -> contextvars.Context:
@@ -102,21 +107,27 @@ def context_of_task(task: "asyncio.Task[Any]") -> contextvars.Context:
     return next(found, contextvars.Context())
 
 
-def _carry(there: contextvars.Context, known: contextvars.Context, tokens: _Tokens) -> None:
+def _carry(there: contextvars.Context, known: contextvars.Context, tokens: _Tokens | None) -> _Tokens | None:
     """Set in the current context what is not as it was known to be, and unset what is gone.
 
     Args:
         there: a context whose variables are wanted here.
         known: the values that need not be carried.
-        tokens: those of variables that this has set where they were not; it keeps them up.
+        tokens: those of variables that this has set where they were not; None if there are none.
+
+    Returns:
+        the tokens from now on.
     """
     for variable, value in there.items():
         if known.get(variable, _UNSET) is not value:
             token = variable.set(value)
             if token.old_value is contextvars.Token.MISSING:
+                if tokens is None:
+                    tokens = {}
                 tokens[variable] = token
     if tokens:
         for variable in [variable for variable in tokens if variable not in there]:
             token = tokens.pop(variable)
             if variable.get(_UNSET) is not _UNSET:
                 variable.reset(token)
+    return tokens

@@ -1,46 +1,38 @@
-"""The link between a call in a greenlet and its ASGI host, both on the event loop.
+"""The link of a call in a greenlet, which the task that serves the call runs on the event loop.
 
-Where the call has to wait, for the host or for an `async def` view, the host's task awaits, and the loop
-serves others. No thread is held. What might block is done in the worker threads: a function that is not
-async as an `Errand`, and a response that plain code produces by a `ThreadLink`, which takes over from there.
+If the call has to wait, for its host or for an `async def` view, the task awaits, and the loop serves others.
+No thread is held. Code that might block is run by worker threads: a function that is not async through an
+`Offload`, and a response that plain code produces through a `ThreadLink`, which takes over from there.
+
+Everything is on the loop's thread. `read` and `send` may be called by threads that the app has started for
+itself, too: they have the loop do it, and wait.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
-from contextvars import Context
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, BinaryIO, ParamSpec, TypeVar
 
 from greenlet import GreenletExit, getcurrent
 
-from bridge.asgi.call_facts import call_of
-from bridge.asgi.events import has_more, is_event_stream
-from bridge.asgi.pieces import in_good_sizes
-from bridge.asgi.receiver import Receiver
-from bridge.core.call import Link, request_name
+from bridge.core.call import Call
+from bridge.core.link import Head, Link
+from bridge.core.response import State
 from bridge.errors import ClientDisconnected
 from bridge.runners import reasons
-from bridge.runners.context import CallContext, context_of_task
-from bridge.runners.errands import Errand, OneThread
+from bridge.runners.carry import Carrier
+from bridge.runners.context import context_of_task
+from bridge.runners.engine import Engine
 from bridge.runners.greenlets import CallGreenlet
+from bridge.runners.host import Host
 from bridge.runners.loop_access import CURRENT_LOOP, AccessTokens, LoopAccess
-from bridge.runners.mailbox import Mailbox
-from bridge.runners.streams import Streams
-from bridge.runners.thread_link import ThreadLink
-from bridge.runners.threads import WorkerPool
-from bridge.types import (
-    HTTPReceive,
-    HTTPRequestSideEvent,
-    HTTPResponseEvent,
-    HTTPScope,
-    HTTPSend,
-    StartResponse,
-    WSGIApplication,
-    WSGIEnvironment,
-)
+from bridge.runners.offload import Offload
+from bridge.runners.read_ahead import ReadAhead
+from bridge.runners.streams import is_event_stream
 
-__all__ = ["GreenletLink", "GreenletLoopAccess", "Greenlets", "current_greenlet_link"]
+__all__ = ["GreenletLink", "GreenletLoopAccess", "Greenlets", "LoopIterable", "current_greenlet_link"]
 
 logger = logging.getLogger("bridge")
 
@@ -57,6 +49,14 @@ _BREATH = 16
 
 # Idle greenlets that are kept, 17 KB each.
 _MAX_IDLE = 256
+
+
+class LoopIterable(Iterable[bytes]):
+    """A body whose parts come from the event loop, but which plain code can use as well."""
+
+    @abstractmethod
+    def begin_on_loop(self, link: "GreenletLink") -> AsyncIterator[str | bytes]:
+        """The parts, for a coroutine in the call's own context; `close` will be called as ever."""
 
 
 class _LinkGreenlet(CallGreenlet):
@@ -127,98 +127,82 @@ class Greenlets:
         self._idle.clear()
 
 
+class _Rest:
+    """The part of a call that is left when the app has returned its body."""
+
+    __slots__ = ("_call", "_chunks")
+
+    def __init__(self, call: Call, chunks: Iterable[bytes]) -> None:
+        self._call = call
+        self._chunks = chunks
+
+    @property
+    def name(self) -> str:
+        return self._call.name
+
+    def run(self, link: Link) -> None:
+        self._call.finish(self._chunks, link)
+
+
+class _EndOfClient:
+    """The body for such a rest: none, as `wsgi.input` stays with the greenlet's link; only the end comes."""
+
+    body_is_over = True
+
+    def __init__(self, ahead: ReadAhead) -> None:
+        self._ahead = ahead
+
+    async def next(self) -> bytes:
+        return b""
+
+    async def left(self) -> bool:
+        return await self._ahead.left()
+
+
 class GreenletLink:
     """A call of a WSGI app that is made in a greenlet.
 
     Args:
-        app: the WSGI application to call.
+        call: the call.
+        host: its client.
+        engine: what it shares with other calls.
         greenlets: those of the running loop.
-        scope: the request's ASGI scope.
-        state: the lifespan state of the app.
-        receive: the host's `receive`.
-        send: the host's `send`.
-        mailbox: that of the running loop.
-        pool: whose workers do what might block.
-        streams: where the link is to be found while it streams.
-        buffer_size: how many bytes of the request's body may be received ahead of the app.
+        request: whatever those who asked for the link know the request by.
     """
 
     __slots__ = (
-        "_app",
-        "_buffer_size",
-        "_complete",
-        "_errands",
+        "_ahead",
+        "_call",
+        "_engine",
+        "_failure",
         "_gone",
         "_greenlet",
         "_greenlets",
-        "_handle",
-        "_headers",
-        "_host_failure",
-        "_is_cancelled",
-        "_is_streaming",
-        "_mailbox",
-        "_open",
-        "_pool",
-        "_receiver",
-        "_send",
-        "_sent_since",
-        "_state",
-        "_streams",
+        "_host",
         "_task",
-        "_waits",
         "_waits_for_app",
         "access",
         "answers_on_loop",
-        "has_blocked",
-        "scope",
-        "thread",
+        "offload",
+        "request",
     )
 
-    def __init__(
-        self,
-        app: WSGIApplication,
-        greenlets: Greenlets,
-        scope: HTTPScope,
-        state: Mapping[str, Any],
-        receive: HTTPReceive,
-        send: HTTPSend,
-        *,
-        mailbox: Mailbox,
-        pool: WorkerPool,
-        streams: Streams,
-        buffer_size: int,
-    ) -> None:
-        self._app = app
+    def __init__(self, call: Call, host: Host, engine: Engine, greenlets: Greenlets, request: object) -> None:
+        self._call = call
+        self._host = host
+        self._engine = engine
         self._greenlets = greenlets
-        self.scope = scope
-        self._state = state
-        self._send = send
-        self.access = GreenletLoopAccess(mailbox.loop)
-        self._mailbox = mailbox
-        self._pool = pool
-        self._streams = streams
-        self._buffer_size = buffer_size
-        self._receiver = Receiver(receive, buffer_size, self._on_end)
+        self.request = request
+        self.access = GreenletLoopAccess(engine.mailbox.loop)
         self.answers_on_loop = False
         """Whether iterating over the app's response does not block the loop; else a thread does it."""
-        self.has_blocked = False
-        """Whether the loop was held by it, and somebody has said so."""
-        self.thread: OneThread | None = None
-        """The thread for plain code, if that has to be one; else it is any of the pool's."""
-
-        self._errands: CallContext | None = None  # for the next of them, if there was one before
+        self.offload = Offload(engine.pool, engine.mailbox)
+        """Calls plain functions for the app."""
+        self._ahead: ReadAhead | None = None  # of the host, once somebody reads or listens
         self._task: asyncio.Task[Any] | None = None
-        self._gone: str | None = None  # why there is nobody left to talk to
+        self._gone: str | None = None  # the reason why there is nobody left to talk to
         self._waits_for_app = False  # the task waits for something of the app's, which may be cancelled
-        self._is_cancelled = False  # the task, by the host
-        self._open = False  # the response has begun, and has not ended
-        self._sent_since = 0  # parts of it, without having waited
-        self._waits = 0
-        self._is_streaming = False  # it has been open for an event at least
-        self._complete = False
-        self._headers: Iterable[tuple[bytes, bytes]] = ()
-        self._host_failure: Exception | None = None
-        self._handle: asyncio.Handle | None = None
+        self._failure: BaseException | None = None  # of the host, or the task's cancellation
 
     # For the host
 
@@ -227,33 +211,33 @@ class GreenletLink:
 
         Raises:
             ApplicationError: the response was cut short.
-            Exception: what the host's `send` or `receive` raised.
+            Exception: what the host has raised.
         """
         self._task = asyncio.current_task()
         tokens = self.access.enter()
         self._greenlet = self._greenlets.take(self)
         try:
-            await self._greenlet.drive(self._make_call, self._listen_later)
+            await self._greenlet.drive(self._run, self._listen_later)
         except GeneratorExit:  # the loop is closed, and nothing can be awaited any more
             raise
         except BaseException:
             await self._end(tokens)
             raise
         await self._end(tokens)
-        if self._is_cancelled:
-            raise asyncio.CancelledError(reasons.CANCELLED)
-        if self._gone is reasons.STOPPING and self._open:
-            await self._send_end()
-        failure, self._host_failure = self._host_failure, None
+        failure, self._failure = self._failure, None
         try:
-            if failure is not None and not self._complete:
+            if isinstance(failure, asyncio.CancelledError):
+                raise failure
+            if self._gone is reasons.STOPPING and self._host.is_open:
+                await self._send_end()
+            if failure is not None and not self._host.is_complete:
                 raise failure
         finally:
             del failure  # or it would hold this frame, which holds it, until the garbage collector comes
 
     def end(self) -> None:
         """Bring the response to its end, if it is an open stream of server-sent events, which has none."""
-        if self._open and self._gone is None and is_event_stream(self._headers):
+        if self._host.is_open and self._gone is None and is_event_stream(self._host.head):
             self._leave(reasons.STOPPING)
 
     def is_served_by(self, task: "asyncio.Task[Any]") -> bool:
@@ -265,7 +249,7 @@ class GreenletLink:
         logger.error(
             "%s: the async view goes on after it was cancelled; the server stops without it. "
             "Let CancelledError pass, after `finally` or `except` has cleaned up",
-            request_name(self.scope),
+            self._call.name,
         )
         if self._task is not None:
             self._greenlet.abandon()
@@ -273,74 +257,68 @@ class GreenletLink:
 
     async def _end(self, tokens: AccessTokens) -> None:
         self.access.leave_context(tokens)
-        if self._is_streaming:
-            self._streams.links.discard(self)
-        if self._handle is not None:
-            self._handle.cancel()
-            # It holds this, and all of the request with it: left to the garbage collector, they took a
-            # quarter of the processor at 1,000 connections.
-            self._handle = None
+        self._engine.streams.links.discard(self)
         self._task = None
-        if self._errands is not None:
-            self._errands.carry_in()  # the app has unset what holds the request, which holds this
-            self._errands = None
+        self.offload.close()
         self._greenlets.give_back(self._greenlet)
-        if not self._receiver.stop():
-            await self._receiver.stopped(reasons.LAST_MOMENT)
+        self._gone = self._gone or reasons.OVER
+        # It has the environ, whose wsgi.input has this: left to the garbage collector, such took a quarter of
+        # the processor at 1,000 connections.
+        del self._call
+        if self._ahead is not None:
+            await self._ahead.stop(reasons.LAST_MOMENT)
 
     # For the call
 
-    def send(self, events: Sequence[HTTPResponseEvent]) -> None:
-        """Send events; wait while the host does.
-
-        Raises:
-            ClientDisconnected: the client has left, or the host has given the request up.
-        """
-        self._await_for_link(self.send_from_loop(events))
-
-    async def send_from_loop(self, events: Sequence[HTTPResponseEvent]) -> None:
-        """See `send`."""
-        self._raise_if_gone()
-        if events:
-            await self._send_events(events)
-            self._raise_if_gone()
-
-    @property
-    def on_loop(self) -> "GreenletLink":
-        """This link: see `Link`."""
-        return self
-
-    def receive(self) -> HTTPRequestSideEvent:
-        """Wait for the host's next event.
+    def read(self) -> bytes:
+        """Wait for more of the body; b"" at its end.
 
         Raises:
             ClientDisconnected: there is none to come.
         """
         try:
-            return self._await_for_link(self._receiver.next_event())
+            return self._await_for_link(self._read_ahead().next())
         except ClientDisconnected:
             self.access.is_told = True
             raise
 
-    def answer(self, produce: Callable[[Link], None]) -> None:
-        """Have the response produced: here, if that does not block, and else in a worker thread."""
-        if self.answers_on_loop:
-            self._within_app(produce, self)
-            return
-        link = ThreadLink(
-            produce,
-            self._receiver.next_event,
-            self._send,
-            mailbox=self._mailbox,
-            pool=self._pool,
-            streams=self._streams,
-            buffer_size=self._buffer_size,
-        )
-        self._pool.submit(link)
+    def send(self, head: Head | None, data: bytes, more: bool) -> None:
+        """Send a part; wait while the host does.
+
+        Raises:
+            ClientDisconnected: the client has left, or the host has given the request up.
+        """
+        self._await_for_link(self.send_from_loop(head, data, more))
+
+    async def send_from_loop(self, head: Head | None, data: bytes, more: bool) -> None:
+        """See `send`."""
+        self._raise_if_gone()
+        if data or head is not None or not more:
+            try:
+                await self._host.send(head, data, more)
+            except ClientDisconnected:
+                self._leave(reasons.LEFT)
+            except Exception as error:  # noqa: BLE001  # raised to the host, which has failed
+                self._fail(error)
+            else:
+                if more and self._is_to_breathe():
+                    await asyncio.sleep(0)
+            self._raise_if_gone()
+
+    def send_file(self, head: Head, file: BinaryIO, size: int) -> bool:
+        """Have the host send a file, if it can."""
+        prepared = self._host.prepare_file(file, size)
+        if prepared is None:
+            return False
+        self._raise_if_gone()
         try:
-            self._within_app(self._greenlet.wait, link.serve())
-        finally:
-            self._complete = link.is_complete
+            self._await_for_link(self._host.send_file(head, prepared))
+        except ClientDisconnected:
+            self._leave(reasons.LEFT)
+        except Exception as error:  # noqa: BLE001  # as in `send_from_loop`
+            self._fail(error)
+        self._raise_if_gone()
+        return True
 
     # For the app
 
@@ -361,21 +339,55 @@ class GreenletLink:
 
     def run_in_thread(self, function: Callable[[], _T]) -> _T:
         """Call a function that might block in a worker thread, and wait for it."""
-        outer, self._waits_for_app = self._waits_for_app, False
-        context, self._errands = self._errands or CallContext(Context()), None
-        errand = Errand(function, self._mailbox, context)
+        return self._wait_undisturbed(self.offload.call(function))
+
+    # Inside
+
+    def _run(self) -> None:
+        """Make the call, in the greenlet."""
+        call = self._call
         try:
-            return cast(_T, self._greenlet.wait(errand.done_by(self.thread or self._pool)))
+            self._answer(self._within_app(call.start, self))
+        except BaseException as error:  # noqa: BLE001  # as in Call.run
+            call.fail(error, self)
         finally:
-            self._waits_for_app = outer
-            if errand.is_done:  # else the host has given the call up, and a thread is still in that context
-                self._errands = context
+            call.report()
 
-    def _make_call(self) -> None:
-        call_of(self._call_app, self.scope, self._state)(self)
+    def _answer(self, chunks: Iterable[bytes]) -> None:
+        """Have the response produced: here, if that does not block, and else in a worker thread."""
+        call = self._call
+        if not self.answers_on_loop:
+            engine = self._engine
+            carrier = Carrier(_Rest(call, chunks), self._host, engine, _EndOfClient(self._read_ahead()))
+            engine.pool.submit(carrier.link)
+            self._within_app(self._greenlet.wait, carrier.serve())
+        elif isinstance(chunks, LoopIterable):
+            self._within_app(self._finish_on_loop, chunks)
+        else:
+            self._within_app(call.finish, chunks, self)
 
-    def _call_app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        return self._within_app(self._app, environ, start_response)
+    def _finish_on_loop(self, chunks: LoopIterable) -> None:
+        """See `Call.finish`."""
+        call = self._call
+        try:
+            self.await_for_app(self._send_each(chunks.begin_on_loop(self)))
+            if call.response.state is not State.COMPLETE:
+                call.end(self)
+        finally:
+            call.close(chunks)
+
+    async def _send_each(self, parts: AsyncIterator[str | bytes]) -> None:
+        """Send parts that come from the loop, in one coroutine: that costs a third less than steps do."""
+        response = self._call.response
+        async for chunk in parts:
+            data = chunk.encode() if isinstance(chunk, str) else chunk
+            part = response.chunk(data)
+            if part is not None:
+                await self.send_from_loop(*part)
+            elif data:
+                return
+            else:
+                self._raise_if_gone()
 
     def _within_app(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Call the app; mark a cancellation by the host that leaves it as no failure of the app's."""
@@ -384,79 +396,52 @@ class GreenletLink:
         except (asyncio.CancelledError, GeneratorExit, GreenletExit) as error:
             task = self._task
             if not isinstance(error, asyncio.CancelledError) or task is None or task.cancelling():
-                self._is_cancelled = isinstance(error, asyncio.CancelledError)
+                if isinstance(error, asyncio.CancelledError):
+                    self._failure = asyncio.CancelledError(reasons.CANCELLED)
                 self._gone = self._gone or reasons.CANCELLED
                 error.__cause__ = ClientDisconnected(self._gone)
             raise
 
-    # Inside
-
     def _await_for_link(self, awaitable: Awaitable[_T]) -> _T:
         """Await something of the host's, from wherever the app wants it."""
         if self._greenlet.is_current:
-            outer, self._waits_for_app = self._waits_for_app, False
-            try:
-                return self._greenlet.wait(awaitable)
-            finally:
-                self._waits_for_app = outer
+            return self._wait_undisturbed(awaitable)
         return self.access.run_from_thread(awaitable)
 
-    async def _send_events(self, events: Sequence[HTTPResponseEvent]) -> None:
-        for event in in_good_sizes(events, copied=self._mailbox.transports_copy):
-            try:
-                await self._send(event)
-            except OSError as error:
-                if isinstance(error, TimeoutError) or event["type"] == "http.response.pathsend":
-                    self._fail(error)  # not the client's doing: a middleware's, or a file's that is not there
-                else:
-                    self._leave(reasons.LEFT)  # the ASGI spec lets `send` say so
-                return
-            except Exception as error:  # noqa: BLE001  # raised to the host, whose `send` has failed
-                self._fail(error)
-                return
-            self._note_sent(event)
-            if self._open and self._is_out_of_breath():
-                await asyncio.sleep(0)
+    def _wait_undisturbed(self, awaitable: Awaitable[_T]) -> _T:
+        """Await something that is not cancelled when the client leaves."""
+        outer, self._waits_for_app = self._waits_for_app, False
+        try:
+            return self._greenlet.wait(awaitable)
+        finally:
+            self._waits_for_app = outer
+
+    def _read_ahead(self) -> ReadAhead:
+        if self._ahead is None:
+            engine = self._engine
+            self._ahead = ReadAhead(self._host, engine.buffer_size, engine.mailbox.loop, self._on_end)
+        return self._ahead
+
+    def _is_to_breathe(self) -> bool:
+        """Note that the response goes on; say whether the loop is due a turn.
+
+        It is after many parts if the call has waited for nothing in between.
+        """
+        streams = self._engine.streams
+        if self not in streams.links:
+            self._read_ahead().start_soon()
+            streams.links.add(self)
+            if streams.are_ending:
+                self.end()
+        self._greenlet.steps += 1
+        return self._greenlet.steps >= _BREATH
 
     async def _send_end(self) -> None:
-        self._open = False
         with suppress(OSError):
-            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    def _note_sent(self, event: HTTPResponseEvent) -> None:
-        if event["type"] == "http.response.start":
-            self._headers = event["headers"]
-            self._open = True
-            return
-        self._open = has_more(event)
-        self._complete = not self._open
-        if self._open and not self._is_streaming:
-            self._is_streaming = True
-            self._listen()
-            self._streams.links.add(self)
-            if self._streams.are_ending:
-                self.end()
-
-    def _is_out_of_breath(self) -> bool:
-        """Whether many parts have been sent, and the call has waited for nothing in between."""
-        if self._waits != self._greenlet.waits:
-            self._waits = self._greenlet.waits
-            self._sent_since = 0
-        self._sent_since += 1
-        return self._sent_since >= _BREATH
+            await self._host.send(None, b"", False)
 
     def _listen_later(self) -> None:
-        if self._handle is None:
-            self._handle = self._mailbox.loop.call_later(_DEAF, self._listen)
-
-    def _listen(self) -> None:
-        """Have the receiver started, after all that can go on now has done so, and may need it no more.
-
-        On a loop that is behind, most views are ready to go on by the time that this is called.
-        """
-        if self._handle is not None:
-            self._handle.cancel()
-        self._handle = self._mailbox.loop.call_soon(self._receiver.start)
+        self._read_ahead().start_later(_DEAF)
 
     def _on_end(self, error: Exception | None) -> None:
         if error is None:
@@ -465,8 +450,8 @@ class GreenletLink:
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:
-        if self._host_failure is None:
-            self._host_failure = error
+        if self._failure is None:
+            self._failure = error
         self._leave(reasons.HOST_FAILED)
 
     def _leave(self, reason: str) -> None:

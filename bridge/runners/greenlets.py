@@ -45,16 +45,16 @@ class CallGreenlet(greenlet):
         "_interrupts_next",
         "_is_abandoned",
         "resumed_at",
-        "waits",
+        "steps",
     )
 
     def __init__(self) -> None:
         super().__init__(_run_all)
-        self.waits = 0
-        """How often its functions have waited so far."""
+        self.steps = 0
+        """Steps of the function since it last waited, as counted by whoever takes them."""
         self.resumed_at = 0.0
         """When it last went on, by `time.monotonic()`."""
-        self._function: Callable[[], None] | None = None
+        self._function: Callable[[], None] = _do_nothing
         self._failure: BaseException | None = None
         self._awaited: object = None  # what the task waits for on behalf of the function
         self._interrupts_next = False
@@ -94,7 +94,7 @@ class CallGreenlet(greenlet):
         if on_wait is not None and self._awaited is not _FINISHED:
             on_wait()
         while self._awaited is not _FINISHED:
-            self.waits += 1
+            self.steps = 0
             try:
                 if self._interrupts_next:
                     self._raise_interrupt()
@@ -122,9 +122,9 @@ class CallGreenlet(greenlet):
                 del failure  # or it would hold this frame, which holds it, until the garbage collector comes
 
     def _run(self) -> None:
-        function, self._function = self._function, None
+        function, self._function = self._function, _do_nothing
         try:
-            cast(Callable[[], None], function)()
+            function()
         except GreenletExit:  # nobody holds this any more
             raise
         except BaseException as error:  # noqa: BLE001  # raised by drive()
@@ -167,13 +167,17 @@ class CallGreenlet(greenlet):
             yielded = resume(None)
             while True:
                 try:
-                    value = cast(greenlet, self.parent).switch(yielded)
+                    value = self.parent.switch(yielded)  # type: ignore[union-attr]  # it is driven
                 except BaseException as error:  # noqa: BLE001  # thrown by drive(), for the awaitable
                     yielded = _throw(steps, error)
                 else:
                     yielded = resume(value)
         except StopIteration as end:
             return cast(_T, end.value)
+
+
+def _do_nothing() -> None:
+    pass
 
 
 def _run_all() -> None:

@@ -8,7 +8,7 @@ from contextvars import ContextVar, Token, copy_context
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from bridge.errors import BridgeError, ClientDisconnected
-from bridge.runners.context import CallContext, own_thread_for_plain_code
+from bridge.runners.context import CallContext, own_thread_for_plain_code, thread_sensitive_context
 
 if TYPE_CHECKING:
     from asgiref.sync import ThreadSensitiveContext
@@ -218,9 +218,7 @@ def run_on_loop(awaitable: Awaitable[_T]) -> _T:
 
 def _have_thread_for_plain_code() -> None:
     """See `own_thread_for_plain_code`; a call on the loop has one already."""
-    from asgiref.sync import SyncToAsync
-
-    if SyncToAsync.thread_sensitive_context.get(None) is None:
+    if thread_sensitive_context().get(None) is None:
         own_thread_for_plain_code()
 
 

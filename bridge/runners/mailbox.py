@@ -1,7 +1,6 @@
 """How worker threads wake the event loop: all together, not one by one."""
 
 import asyncio
-import sys
 from collections import deque
 from typing import Protocol
 
@@ -24,8 +23,6 @@ class Mailbox:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        # asyncio's own transports do so up to Python 3.11; later ones, and uvloop's, hold on to the bytes.
-        self.transports_copy = sys.version_info < (3, 12) and isinstance(loop, asyncio.BaseEventLoop)
         self._links: deque[Wakeable] = deque()
         self._woken = False
 

@@ -1,14 +1,16 @@
-"""What an adapter has open for long, responses and websockets, and how they are ended when a server stops."""
+"""The long responses and websockets that are open, and how they are ended when a server stops."""
 
 import logging
 from typing import Protocol
 
-__all__ = ["Streams"]
+from bridge.core.link import Head
+
+__all__ = ["Streams", "is_event_stream"]
 
 logger = logging.getLogger("bridge")
 
 
-class _Link(Protocol):
+class _Stream(Protocol):
     def end(self) -> None: ...
 
 
@@ -16,11 +18,11 @@ class Streams:
     """The long responses that are open, and the websockets."""
 
     def __init__(self) -> None:
-        self.links: set[_Link] = set()
+        self.links: set[_Stream] = set()
         self.are_ending = False
 
     def end(self) -> None:
-        """End those that have no end of their own; such as open from here on see `are_ending`.
+        """End those that have no end of their own; later ones look at `are_ending`.
 
         One that cannot be ended does not keep the others, and the server behind, from their end.
         """
@@ -31,3 +33,12 @@ class Streams:
                     link.end()
                 except Exception:
                     logger.exception("a stream could not be ended")
+
+
+def is_event_stream(head: Head | None) -> bool:
+    """Whether a response with this head is a stream of server-sent events without an end."""
+    if head is None:
+        return False
+    fields = dict(head.headers)
+    is_events = fields.get(b"content-type", b"").lower().startswith(b"text/event-stream")
+    return is_events and b"content-length" not in fields

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from bridge.errors import Overloaded
 
-__all__ = ["Job", "Worker", "WorkerPool"]
+__all__ = ["Job", "Worker", "WorkerPool", "WorkerThread"]
 
 logger = logging.getLogger("bridge")
 
@@ -40,8 +40,37 @@ os.register_at_fork(after_in_child=_Process.after_fork)
 class Job(Protocol):
     """Something a worker runs once."""
 
+    @property
+    def name(self) -> str:
+        """The request that it is a part of, for a log line; empty if it is not known."""
+
     def run(self, worker: "Worker") -> None:
         """Do the work; must not raise."""
+
+
+class WorkerThread(threading.Thread):
+    """A thread that can say what it is busy with.
+
+    Args:
+        worker: the worker that runs in it.
+        name: its name.
+    """
+
+    def __init__(self, worker: "Worker", name: str) -> None:
+        super().__init__(name=name, daemon=True)
+        self._worker: Worker | None = worker
+
+    def run(self) -> None:
+        """Have the worker work until it has to end."""
+        if self._worker is not None:
+            self._worker.work()
+        self._worker = None  # it holds this
+
+    @property
+    def request(self) -> str:
+        """The request that the thread is busy with, for a log line; empty if there is none."""
+        job = None if self._worker is None else self._worker.job
+        return "" if job is None else job.name
 
 
 class Worker:
@@ -54,13 +83,14 @@ class Worker:
         # Held while there is nothing to do; whoever releases it wakes the thread.
         self._sleep = threading.Lock()
         self._sleep.acquire()
-        self.thread = threading.Thread(target=self._run, name=f"bridge-{number}", daemon=True)
+        self.thread = WorkerThread(self, f"bridge-{number}")
 
     def wake(self) -> None:
         """Let the thread look for work."""
         self._sleep.release()
 
-    def _run(self) -> None:
+    def work(self) -> None:
+        """Run the pool's jobs, in the thread, until there are enough threads without this one."""
         pool = self._pool
         arriving = True
         while True:
@@ -168,7 +198,8 @@ class WorkerPool:
                 self._arriving = False
             if self._jobs and worker.counted:
                 worker.job = job = self._jobs.popleft()
-                following = self._next_worker()
+                if self._jobs and not self._arriving:
+                    following = self._next_worker()
             else:
                 worker.job = job = None
                 if not self._closing and worker.counted:

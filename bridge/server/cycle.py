@@ -20,7 +20,8 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 from uvicorn.protocols.utils import get_client_addr, get_path_with_query_string
 
-from bridge.core.response import plain_answer
+from bridge.asgi.host import events_of
+from bridge.core.link import plain_answer
 
 __all__ = ["Cycle"]
 
@@ -92,7 +93,7 @@ class Cycle(RequestResponseCycle):
     async def _cut(self) -> None:
         """End the response: by a 503, if it has not begun, or else by the end of the connection."""
         if not self.response_started:
-            for event in plain_answer(503, _STOPPED, self.scope["method"]):
+            for event in events_of(plain_answer(503, _STOPPED, self.scope["method"])):
                 await self.send(event)
         elif not self.response_complete:
             self.transport.close()

@@ -18,8 +18,9 @@ from werkzeug.debug import DebuggedApplication
 from werkzeug.debug.tbtools import DebugTraceback
 from werkzeug.wrappers import Request, Response
 
-from bridge.core.call import LoopIterable, LoopLink, comes_from_disconnect
+from bridge.core.call import comes_from_disconnect
 from bridge.core.files import FileWrapper
+from bridge.runners.greenlet_link import GreenletLink, LoopIterable
 from bridge.types import ExcInfo, StartResponse, WSGIApplication, WSGIEnvironment
 
 __all__ = ["Debugger"]
@@ -175,7 +176,7 @@ class _WatchedStream(_Watched, LoopIterable, AsyncIterator[str | bytes]):
 
     _chunks: LoopIterable
 
-    def begin_on_loop(self, link: LoopLink) -> AsyncIterator[str | bytes]:
+    def begin_on_loop(self, link: GreenletLink) -> AsyncIterator[str | bytes]:
         """See `LoopIterable`."""
         self._parts = self._chunks.begin_on_loop(link)
         return self

@@ -5,8 +5,9 @@ import logging
 from collections.abc import Callable
 from typing import Any, cast
 
+from bridge.asgi.host import events_of
 from bridge.core.call import request_name
-from bridge.core.response import plain_answer
+from bridge.core.link import plain_answer
 from bridge.errors import ApplicationError
 from bridge.types import AnyReceive, AnyScope, AnySend, ASGI3Application, HTTPSend, Scope
 
@@ -56,7 +57,7 @@ class RequestTimeout:
         except TimeoutError:
             if not limit.expired():
                 raise  # somebody else's
-            name = request_name(known)
+            name = request_name(known["method"], known["path"])
             outcome = "cutting the connection" if has_begun else "answering 504"
             logger.error(
                 "%s: it took more than %g s; %s. %d thread(s) are at work still",
@@ -67,5 +68,5 @@ class RequestTimeout:
             )
             if has_begun:
                 raise ApplicationError(f"{name}: response cut short, as it took too long") from None
-            for event in plain_answer(504, _BODY, known["method"]):
+            for event in events_of(plain_answer(504, _BODY, known["method"])):
                 await cast(HTTPSend, send)(event)

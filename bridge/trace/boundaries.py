@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from bridge.asgi.call_facts import CallFacts
-from bridge.core.call import LoopIterable, LoopLink
 from bridge.errors import ClientDisconnected
+from bridge.runners.greenlet_link import GreenletLink, LoopIterable
 from bridge.trace.facts import shown
 from bridge.trace.headers import follow_headers
 from bridge.trace.recording import Step, Trace, current_step
@@ -276,7 +276,7 @@ class _LoopBody(_Body, LoopIterable):
 
     _chunks: LoopIterable
 
-    def begin_on_loop(self, link: LoopLink) -> AsyncIterator[str | bytes]:
+    def begin_on_loop(self, link: GreenletLink) -> AsyncIterator[str | bytes]:
         """See `LoopIterable`."""
         return self._recorded_parts(self._chunks.begin_on_loop(link))
 

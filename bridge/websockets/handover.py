@@ -1,6 +1,6 @@
 """The wire of a host that gives a library the client's own connection, as `bridge serve` does.
 
-    library ──► the connection ──► client        the handshake and the end go through HostWebSocket, and so
+    library ──► the connection ──► client        the handshake and the end go through WebSocket, and so
             ◄──                ◄──               through the host and the middleware; messages do not
 
 The endings, and who hears what:
@@ -18,9 +18,9 @@ import asyncio
 import logging
 from concurrent.futures import CancelledError
 
-from bridge.asgi.websocket import GOING_AWAY, Connection, HostWebSocket
 from bridge.errors import WebSocketDisconnect
 from bridge.websockets.protocol import Accepted, Broken, LibraryConnection
+from bridge.websockets.websocket import GOING_AWAY, Connection, WebSocket
 
 __all__ = ["ClientWire"]
 
@@ -36,13 +36,11 @@ class ClientWire:
         connection: its connection.
     """
 
-    def __init__(
-        self, websocket: HostWebSocket, loop: asyncio.AbstractEventLoop, connection: Connection
-    ) -> None:
+    def __init__(self, websocket: WebSocket, loop: asyncio.AbstractEventLoop, connection: Connection) -> None:
         self._websocket = websocket
         self._loop = loop
         self._connection = connection
-        self._library = LibraryConnection(websocket.scope.get("subprotocols") or ())
+        self._library = LibraryConnection(websocket.subprotocols)
         self.socket = connection.hand_over(self._shake_hands)
         self._is_stopping = False
         self._is_finished = False
@@ -95,5 +93,5 @@ class ClientWire:
                     self.end()
                 return
             if isinstance(event, Broken):
-                logger.error("%s", event.describe(self._websocket.scope["path"]))
+                logger.error("%s", event.describe(self._websocket.path))
         raise ConnectionAbortedError("the websocket library has not accepted the websocket")

@@ -2,27 +2,25 @@
 
 Such a library takes the socket of the request out of the environ, where Werkzeug's server has put it, and
 writes its 101 and its frames there. So it gets a socket, blocking as it expects, and a *wire* joins that to
-the websocket: a pair of sockets on any host (`websocket_pair`), or the client's own connection where the host
-offers it (`websocket_handover`).
+the websocket: a pair of sockets on any host (`pair`), or the client's own connection where the host
+offers it (`handover`).
 """
 
 import asyncio
 import socket
-from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from collections.abc import Iterable
+from typing import Protocol
 
-from bridge.asgi.call_facts import call_of
-from bridge.asgi.websocket import NORMAL, HostWebSocket
 from bridge.errors import WebSocketDisconnect
 from bridge.interfaces import is_flask
-from bridge.runners.mailbox import Mailbox
-from bridge.runners.streams import Streams
-from bridge.runners.thread_link import ThreadLink
-from bridge.runners.thread_queue import ThreadQueue
-from bridge.runners.threads import WorkerPool
-from bridge.types import HTTPResponseEvent, HTTPScope, StartResponse, WSGIApplication, WSGIEnvironment
+from bridge.runners.carry import serve_in_thread
+from bridge.runners.engine import Engine
+from bridge.runners.host import Host
+from bridge.runners.thread_link import Work
+from bridge.types import StartResponse, WSGIApplication, WSGIEnvironment
 from bridge.websockets.handover import ClientWire
 from bridge.websockets.pair import PairWire
+from bridge.websockets.websocket import NORMAL, WebSocket
 
 __all__ = ["WebSocketCall", "foreign_async_mode"]
 
@@ -54,7 +52,7 @@ class _Wire(Protocol):
 
 
 class WebSocketCall:
-    """One call of the app, in a thread, for one websocket.
+    """The app as it is called for one websocket, in a thread, and what goes on around that.
 
     Args:
         app: the WSGI application.
@@ -62,9 +60,7 @@ class WebSocketCall:
         loop: the running loop.
     """
 
-    def __init__(
-        self, app: WSGIApplication, websocket: HostWebSocket, loop: asyncio.AbstractEventLoop
-    ) -> None:
+    def __init__(self, app: WSGIApplication, websocket: WebSocket, loop: asyncio.AbstractEventLoop) -> None:
         self._app = app
         self._websocket = websocket
         offered = websocket.offered_connection
@@ -72,42 +68,8 @@ class WebSocketCall:
             PairWire(websocket, loop) if offered is None else ClientWire(websocket, loop, offered)
         )
 
-    async def serve(
-        self,
-        request: HTTPScope,
-        state: Mapping[str, Any],
-        *,
-        mailbox: Mailbox,
-        pool: WorkerPool,
-        queue: ThreadQueue,
-        streams: Streams,
-        buffer_size: int,
-    ) -> None:
-        """Make the call; returns when it has ended, and what the library has sent is with the host.
-
-        Raises:
-            ApplicationError: the app's response, in place of a 101, was cut short.
-            Exception: what the host's `send` or `receive` raised.
-        """
-        link = ThreadLink(
-            call_of(self._call, request, state),
-            self._websocket.receive_request,
-            self._send_response,
-            mailbox=mailbox,
-            pool=pool,
-            streams=streams,
-            buffer_size=buffer_size,
-        )
-        streams.links.add(self._wire)
-        self._wire.start()
-        try:
-            await queue.serve(link, pool, self._send_response, request["method"])
-            await self._wire.finish()
-        finally:
-            streams.links.discard(self._wire)
-            await self._wire.close()
-
-    def _call(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Call the app with a socket for its library."""
         environ["werkzeug.socket"] = self._wire.socket
         environ["HTTP_SEC_WEBSOCKET_KEY"] = self._wire.key
         try:
@@ -118,11 +80,30 @@ class WebSocketCall:
                 raise
             raise WebSocketDisconnect(NORMAL) from None
 
-    async def _send_response(self, event: HTTPResponseEvent) -> None:
-        """As `HostWebSocket.send_response`; but what came before, such as a 101, is taken first."""
-        if event["type"] == "http.response.start":
-            await self._wire.settle()
-        await self._websocket.send_response(event)
+    async def serve(self, work: Work, host: Host, engine: Engine) -> None:
+        """Have the call made; returns when it has ended, and what the library has sent is with the host.
+
+        Args:
+            work: the call of this.
+            host: the handshake.
+            engine: the threads for it.
+
+        Raises:
+            ApplicationError: the app's response, in place of a 101, was cut short.
+            Exception: what the host has raised.
+        """
+        engine.streams.links.add(self._wire)
+        self._wire.start()
+        try:
+            await serve_in_thread(work, host, engine, "GET")
+            await self._wire.finish()
+        finally:
+            engine.streams.links.discard(self._wire)
+            await self._wire.close()
+
+    async def settle(self) -> None:
+        """Have all that the library has written, such as a 101, reach the websocket."""
+        await self._wire.settle()
 
 
 def foreign_async_mode(app: WSGIApplication) -> str | None:

@@ -1,15 +1,15 @@
 """The link of a call that answers a websocket's handshake in a greenlet, and may talk to it meanwhile."""
 
 import asyncio
-from typing import Any, cast
+from typing import Any
 
-from bridge.asgi.websocket import GOING_AWAY, WEBSOCKET, HostWebSocket
 from bridge.runners import reasons
-from bridge.runners.errands import OneThread
 from bridge.runners.greenlet_link import GreenletLink
 from bridge.runners.loop_access import AccessTokens
+from bridge.runners.offload import OneThread
 from bridge.runners.threads import WorkerPool
 from bridge.websockets.reader import WebSocketReader
+from bridge.websockets.websocket import GOING_AWAY, WebSocket
 
 __all__ = ["WebSocketLink"]
 
@@ -17,7 +17,8 @@ __all__ = ["WebSocketLink"]
 class WebSocketLink(GreenletLink):
     """A `GreenletLink` that hears of the client's end from the websocket, without a task that listens for it.
 
-    The arguments are those of `GreenletLink`; the websocket is in the scope.
+    Args:
+        websocket: the websocket; the other arguments are those of `GreenletLink`.
 
     Who receives or sends hears of the end by a `WebSocketDisconnect`. If that is the handler itself, it has
     been told, and cleans up undisturbed. If it waits for something else, that is cancelled: at once if nobody
@@ -26,17 +27,17 @@ class WebSocketLink(GreenletLink):
 
     __slots__ = ("_closing", "_is_stopping", "_timer", "reader", "websocket")
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, websocket: WebSocket, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.websocket: HostWebSocket = cast(Any, self.scope)[WEBSOCKET]
-        self.reader = WebSocketReader(self.websocket, self._buffer_size, self._mailbox.loop)
+        self.websocket = websocket
+        self.reader = WebSocketReader(websocket, self._engine.buffer_size, self.access.loop)
         self._timer: asyncio.TimerHandle | None = None
         self._closing: asyncio.Task[None] | None = None
         self._is_stopping = False
 
     async def serve(self) -> None:
         """See `GreenletLink`."""
-        self._streams.links.add(self)
+        self._engine.streams.links.add(self)
         self.websocket.on_disconnect = self._hear
         await super().serve()
 
@@ -46,23 +47,24 @@ class WebSocketLink(GreenletLink):
         Raises:
             Overloaded: the pool has no thread to spare.
         """
-        self.thread = OneThread()
-        pool.submit(self.thread, 0)
+        thread = OneThread()
+        pool.submit(thread, 0)
+        self.offload.pool = thread
         try:
             await self.serve()
         finally:
-            self.thread.end()
+            thread.end()
 
     def end(self) -> None:
         """The server stops: tell the client, and then the handler, as if the client had left."""
         if self._is_stopping:
             return
         self._is_stopping = True
-        self._closing = self._mailbox.loop.create_task(self.websocket.close(GOING_AWAY))
+        self._closing = self.access.loop.create_task(self.websocket.close(GOING_AWAY))
         if self.reader.is_receiving:
             self._leave_later()  # the host answers a close with the end, and who receives will hear of it
         else:
-            self._mailbox.loop.call_soon(self._leave, reasons.STOPPING)
+            self.access.loop.call_soon(self._leave, reasons.STOPPING)
 
     def _listen_later(self) -> None:
         self.reader.watch()
@@ -81,10 +83,10 @@ class WebSocketLink(GreenletLink):
 
     def _leave_later(self) -> None:
         if self._timer is None:
-            self._timer = self._mailbox.loop.call_later(reasons.LAST_MOMENT, self._leave, reasons.LEFT)
+            self._timer = self.access.loop.call_later(reasons.LAST_MOMENT, self._leave, reasons.LEFT)
 
     async def _end(self, tokens: AccessTokens) -> None:
-        self._streams.links.discard(self)
+        self._engine.streams.links.discard(self)
         self.websocket.on_disconnect = None  # it holds this
         if self._timer is not None:
             self._timer.cancel()

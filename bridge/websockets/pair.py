@@ -1,7 +1,7 @@
 """The wire that works on any host: a pair of sockets, of which the library has one end.
 
     the app's thread(s)                  the event loop
-    library ──► theirs ═══ socket pair ═══ ours ──► LibraryConnection ──► HostWebSocket ──► client
+    library ──► theirs ═══ socket pair ═══ ours ──► LibraryConnection ──► WebSocket ──► client
             ◄──                                 ◄──                   ◄──               ◄──
 
 Each way has a task, which takes a message only when the one before it has been taken from it. Behind a client
@@ -25,14 +25,6 @@ import logging
 import socket
 from contextlib import suppress
 
-from bridge.asgi.websocket import (
-    ABNORMAL,
-    GOING_AWAY,
-    INTERNAL_ERROR,
-    NO_STATUS,
-    NORMAL,
-    HostWebSocket,
-)
 from bridge.errors import WebSocketDisconnect
 from bridge.websockets.protocol import (
     Accepted,
@@ -42,6 +34,14 @@ from bridge.websockets.protocol import (
     LibraryEvent,
     Received,
     Reply,
+)
+from bridge.websockets.websocket import (
+    ABNORMAL,
+    GOING_AWAY,
+    INTERNAL_ERROR,
+    NO_STATUS,
+    NORMAL,
+    WebSocket,
 )
 
 __all__ = ["PairWire"]
@@ -59,10 +59,10 @@ class PairWire:
         loop: the running loop.
     """
 
-    def __init__(self, websocket: HostWebSocket, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, websocket: WebSocket, loop: asyncio.AbstractEventLoop) -> None:
         self._websocket = websocket
         self._loop = loop
-        self._library = LibraryConnection(websocket.scope.get("subprotocols") or ())
+        self._library = LibraryConnection(websocket.subprotocols)
         self._ours, self.socket = _socket_pair()
         self._is_over = False  # what the library has written is read to its end, and no more
         self._readable: asyncio.Future[None] | None = None
@@ -169,7 +169,7 @@ class PairWire:
         elif isinstance(event, Closed):
             await self._end(NORMAL if event.code == NO_STATUS else event.code, event.reason)
         elif isinstance(event, Broken):
-            logger.error("%s", event.describe(self._websocket.scope["path"]))
+            logger.error("%s", event.describe(self._websocket.path))
             await self._end(INTERNAL_ERROR, "")
 
     async def _end(self, code: int, reason: str) -> None:

@@ -2,10 +2,10 @@
 
 import asyncio
 
-from bridge.asgi.events import EVENT_COST
-from bridge.asgi.websocket import HostWebSocket
 from bridge.errors import BridgeError, WebSocketDisconnect
 from bridge.runners import reasons
+from bridge.runners.host import PART_COST
+from bridge.websockets.websocket import WebSocket
 
 __all__ = ["WebSocketReader"]
 
@@ -41,7 +41,7 @@ class WebSocketReader:
         "is_receiving",
     )
 
-    def __init__(self, websocket: HostWebSocket, buffer_size: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, websocket: WebSocket, buffer_size: int, loop: asyncio.AbstractEventLoop) -> None:
         self._websocket = websocket
         self._buffer_size = buffer_size
         self._loop = loop
@@ -76,7 +76,7 @@ class WebSocketReader:
                     return await self._websocket.receive()
                 await self._arrival()
             message = self._ahead.pop(0)
-            self._size -= len(message) + EVENT_COST
+            self._size -= len(message) + PART_COST
             return message
         finally:
             self.is_receiving = False
@@ -128,7 +128,7 @@ class WebSocketReader:
             while self._waiter is None and self._has_room():
                 message = await self._websocket.receive()
                 self._ahead.append(message)
-                self._size += len(message) + EVENT_COST
+                self._size += len(message) + PART_COST
         except WebSocketDisconnect:
             pass  # the websocket has told who wants to know
         except Exception as error:  # noqa: BLE001  # raised to who receives next

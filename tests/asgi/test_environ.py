@@ -1,7 +1,6 @@
 """Scope → environ: one table for paths, one for headers, one for the rest, and what holds for all of them."""
 
 import gc
-import io
 import sys
 import time
 import tracemalloc
@@ -18,6 +17,7 @@ from hypothesis import strategies as st
 
 from bridge import __version__
 from bridge.asgi.environ import build_environ
+from bridge.asgi.scope_view import ScopeView
 from bridge.core.body import RequestBody
 from bridge.core.files import FileWrapper
 from bridge.types import HTTPScope, StartResponse, WebSocketScope, WSGIEnvironment, WWWScope
@@ -33,7 +33,7 @@ NO_STATE: Mapping[str, Any] = MappingProxyType({})
 
 
 def environ_of(scope: WWWScope, state: Mapping[str, Any] = NO_STATE) -> WSGIEnvironment:
-    return build_environ(scope, body=RequestBody(ListLink().receive), file_wrapper=FileWrapper, state=state)
+    return build_environ(scope, state)
 
 
 def without(scope: HTTPScope, *keys: str) -> HTTPScope:
@@ -50,15 +50,17 @@ def with_headers(*headers: tuple[bytes, bytes]) -> HTTPScope:
 
 
 def test_whole_environ() -> None:
-    """Every key, once: nothing is missing (PEP 3333, "environ Variables"), and nothing else is there."""
+    """Every key, once: nothing is missing (PEP 3333, "environ Variables"), and nothing else is there.
+
+    But for `wsgi.input`, which the call sets.
+    """
     scope = http_scope(
         b"/app/caf%C3%A9?q=1",
         root_path="/app",
         headers=[(b"host", b"example.org"), (b"content-type", b"text/plain"), (b"content-length", b"0")],
         state={"pool": 1},
     )
-    body = io.BytesIO()
-    environ = build_environ(scope, body=body, file_wrapper=FileWrapper, state=NO_STATE)
+    environ = build_environ(scope, NO_STATE)
     assert type(environ) is dict  # "must be a builtin Python dictionary (not a subclass ...)"
     assert environ == {
         "REQUEST_METHOD": "GET",
@@ -78,7 +80,6 @@ def test_whole_environ() -> None:
         "CONTENT_LENGTH": "0",
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": "http",
-        "wsgi.input": body,
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,
         "wsgi.multiprocess": True,
@@ -87,6 +88,12 @@ def test_whole_environ() -> None:
         "asgi.scope": scope,
         "asgi.state": {"pool": 1},
     }
+
+
+def test_view_of_the_scope_is_the_one_that_the_app_gets() -> None:
+    """What it sets there is seen by whoever has the scope."""
+    view = ScopeView(http_scope())
+    assert build_environ(view, NO_STATE)["asgi.scope"] is view
 
 
 @pytest.mark.parametrize(
@@ -102,7 +109,7 @@ def test_whole_environ() -> None:
 def test_the_body_says_it_has_an_end_where_no_length_does(
     headers: list[tuple[bytes, bytes]], terminated: bool
 ) -> None:
-    environ = build_environ(http_scope(headers=headers), body=None, file_wrapper=None, state=NO_STATE)
+    environ = environ_of(http_scope(headers=headers))
     assert environ.get("wsgi.input_terminated", False) is terminated
 
 
@@ -481,5 +488,6 @@ def no_content(environ: WSGIEnvironment, start_response: StartResponse) -> Itera
 def test_validator_finds_nothing(scope: WWWScope) -> None:
     """`wsgiref.validate`, the standard library's reading of PEP 3333. Its warnings are errors here."""
     check = validator(no_content)
-    with closing(cast(Closable, check(environ_of(scope), lambda *_: lambda _: None))) as chunks:
+    environ = {**environ_of(scope), "wsgi.input": RequestBody(ListLink().read)}
+    with closing(cast(Closable, check(environ, lambda *_: lambda _: None))) as chunks:
         assert list(chunks) == []

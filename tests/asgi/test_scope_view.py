@@ -18,7 +18,8 @@ from bridge.asgi.call_facts import CallFacts
 from bridge.asgi.environ import build_environ
 from bridge.asgi.scope_view import ScopeView
 from bridge.asgi.websocket import HostWebSocket
-from bridge.types import WebSocketScope
+from bridge.types import WebSocketScope, WSGIEnvironment
+from bridge.websockets.websocket import WEBSOCKET
 from tests.core.links import http_scope
 
 SECRETS = [
@@ -170,11 +171,11 @@ WAYS: dict[str, Callable[[object], str]] = {
 }
 
 
-def _websocket_request() -> Any:
+def _websocket() -> HostWebSocket:
     scope: Any = {**http_scope(b"/chat", headers=SECRETS), "type": "websocket", "subprotocols": ["a"]}
     del scope["method"]
     websocket_scope: WebSocketScope = scope
-    return HostWebSocket(websocket_scope, _no_receive, _no_send).request
+    return HostWebSocket(websocket_scope, _no_receive, _no_send)
 
 
 async def _no_receive() -> Any:
@@ -185,18 +186,26 @@ async def _no_send(event: object) -> None:
     raise AssertionError
 
 
-SCOPES: dict[str, Any] = {
-    "HTTP": http_scope(b"/", headers=SECRETS),
-    "with state": http_scope(b"/", headers=SECRETS, state={"pool": 1}),
-    "with facts of the call": http_scope(b"/", headers=SECRETS, **{"bridge.call": CallFacts()}),
-    "websocket": _websocket_request(),
+def _websocket_environ() -> WSGIEnvironment:
+    websocket = _websocket()
+    return {**build_environ(websocket.request, {}), WEBSOCKET: websocket}
+
+
+ENVIRONS: dict[str, WSGIEnvironment] = {
+    "HTTP": build_environ(http_scope(b"/", headers=SECRETS), {}),
+    "with state": build_environ(http_scope(b"/", headers=SECRETS, state={"pool": 1}), {}),
+    "with facts of the call": build_environ(
+        http_scope(b"/", headers=SECRETS, **{"bridge.call": CallFacts()}), {}
+    ),
+    "websocket": _websocket_environ(),
 }
 
 
-@pytest.mark.parametrize("scope", SCOPES.values(), ids=SCOPES.keys())
+@pytest.mark.parametrize("environ", ENVIRONS.values(), ids=ENVIRONS.keys())
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
-def test_no_value_in_an_environ_shows_a_header_but_its_own(way: Callable[[object], str], scope: Any) -> None:
-    environ = build_environ(scope, body=io.BytesIO(), file_wrapper=None, state={})
+def test_no_value_in_an_environ_shows_a_header_but_its_own(
+    way: Callable[[object], str], environ: WSGIEnvironment
+) -> None:
     shown = {key for key, value in environ.items() if "canary" in way(value)}
     assert shown == {"HTTP_AUTHORIZATION", "HTTP_COOKIE", "HTTP_X_API_KEY"}
     rest = {key: value for key, value in environ.items() if not key.startswith("HTTP_")}
@@ -206,7 +215,7 @@ def test_no_value_in_an_environ_shows_a_header_but_its_own(way: Callable[[object
 
 def test_the_environ_s_scope_is_the_host_s() -> None:
     scope: Any = http_scope(headers=SECRETS)
-    environ = build_environ(scope, body=None, file_wrapper=None, state={})
+    environ = build_environ(scope, {})
     environ["asgi.scope"]["new"] = 1
     assert scope["new"] == 1
     assert environ["asgi.scope"]["headers"] is scope["headers"]

@@ -26,7 +26,8 @@ def serve(answer: Any, mode: str) -> WSGIToASGI:
     async def asynchronous() -> Any:
         return answer()
 
-    app.add_url_rule("/", view_func=answer if mode == "plain view" else asynchronous, endpoint="view")
+    view = answer if mode == "plain view" else asynchronous
+    app.add_url_rule("/", "view", view, methods=["GET", "POST"])
     return WSGIToASGI(app, async_views="thread" if mode == "thread mode" else "loop")
 
 
@@ -339,3 +340,38 @@ def test_a_stream_that_is_left_in_the_middle_without_bridge() -> None:
         assert next(parts) == b"one"
         response.close()
     assert ended == [True]
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_plain_generator_reads_a_body_that_comes_while_it_is_sent(mode: str) -> None:
+    """As one that echoes does; beside an async view on the loop a worker thread runs it."""
+    is_sending = asyncio.Event()
+    lines = [b"line %d\n" % number for number in range(20)]
+
+    def answer() -> Response:
+        body = request.environ["wsgi.input"]
+
+        def chunks() -> Iterator[bytes]:
+            yield b"start\n"
+            yield from body
+
+        return Response(chunks())
+
+    async def receive() -> Any:
+        if len(waiting) < len(lines):  # the first line comes with the head
+            await is_sending.wait()
+            await asyncio.sleep(0)
+        if waiting:
+            return body_event(waiting.pop(0), more=bool(waiting))
+        return await asyncio.Event().wait()
+
+    async def send(event: Any) -> None:
+        sent.append(event.get("body", b""))
+        is_sending.set()
+
+    waiting = list(lines)
+    sent: list[bytes] = []
+    app = serve(answer, mode)
+    async with app.lifespan_context(), asyncio.timeout(10):
+        await app(http_scope(method="POST"), receive, send)
+    assert b"".join(sent) == b"".join([b"start\n", *lines])

@@ -81,7 +81,7 @@ class Exchange(ScriptedHost):
     @property
     def reply(self) -> Reply:
         """What the client has got; a status of 0 if nothing."""
-        return Reply.of(self.sent) if self.sent else Reply(0, [], b"", (), False, None)
+        return Reply.of_events(self.sent) if self.sent else Reply(0, [], b"", (), False, None)
 
     async def leave(self) -> None:
         """Disconnect. As in every host, `send` does nothing from now on."""

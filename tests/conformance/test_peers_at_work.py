@@ -28,8 +28,8 @@ from starlette.routing import Mount
 from uvicorn.lifespan.on import LifespanOn
 
 from bridge import WSGIToASGI
-from bridge.asgi.events import EVENT_COST
 from bridge.errors import BridgeError, ClientDisconnected
+from bridge.runners.host import PART_COST
 from bridge.testing import Client
 from bridge.types import StartResponse, WSGIEnvironment
 from tests.conformance.apps import PLAIN, answering, beside_hello, echoing, hello
@@ -330,7 +330,7 @@ async def test_chunks_do_not_pile_up_for_a_stalled_client(chunk_size: int, buffe
         chunk = bytes(chunk_size)
         while True:
             produced += chunk_size
-            if produced + produced // chunk_size * EVENT_COST > buffer_size:
+            if produced + produced // chunk_size * PART_COST > buffer_size:
                 is_full.set()
             if produced > buffer_size + chunk_size:
                 too_much.set()

@@ -1,34 +1,59 @@
-"""What a call of an app is tested with: a scope, a link made of lists, and a reader of what was sent."""
+"""What a call of an app is tested with: an environ, a link made of lists, and a reader of what was sent."""
 
 import gc
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any, NamedTuple, cast
-from urllib.parse import unquote
+from typing import Any, BinaryIO, NamedTuple, cast
+from urllib.parse import unquote, unquote_to_bytes
 
 from hypothesis import strategies as st
 
+from bridge.core.environ import CONSTANTS, set_addresses, set_headers, split_path
+from bridge.core.link import Head, Part
 from bridge.errors import ClientDisconnected
-from bridge.types import (
-    HTTPDisconnectEvent,
-    HTTPRequestEvent,
-    HTTPRequestSideEvent,
-    HTTPResponseEvent,
-    HTTPScope,
-)
+from bridge.types import HTTPResponseEvent, HTTPScope, WSGIEnvironment
 
 __all__ = [
-    "DISCONNECT",
     "ListLink",
     "Reply",
-    "body_events",
     "http_scope",
     "split_bodies",
     "without_collector",
+    "wsgi_environ",
 ]
 
-DISCONNECT: HTTPDisconnectEvent = {"type": "http.disconnect"}
+
+def wsgi_environ(
+    target: bytes = b"/",
+    *,
+    method: str = "GET",
+    root_path: str = "",
+    headers: Iterable[tuple[bytes, bytes]] = (),
+    **changes: Any,
+) -> WSGIEnvironment:
+    """The environ of a request, without `wsgi.input`, as a host makes it of the core's parts.
+
+    Args:
+        target: the path and the query of the request, as they stood in the request line.
+        method: the request's method.
+        root_path: the prefix that the app is mounted at.
+        headers: the request's header fields.
+        changes: keys to have other values.
+    """
+    raw_path, _, query = target.partition(b"?")
+    environ = CONSTANTS.copy()
+    environ["REQUEST_METHOD"] = method
+    environ["SERVER_PROTOCOL"] = "HTTP/1.1"
+    environ["QUERY_STRING"] = query.decode("latin-1")
+    environ["wsgi.url_scheme"] = "http"
+    environ["wsgi.errors"] = sys.stderr
+    path = unquote_to_bytes(raw_path).decode("latin-1")
+    environ["SCRIPT_NAME"], environ["PATH_INFO"] = split_path(path, root_path)
+    set_addresses(environ, "http", ("203.0.113.1", 8000), ("192.0.2.1", 50000))
+    set_headers(environ, headers)
+    return {**environ, **changes}
 
 
 def http_scope(target: bytes = b"/", **changes: Any) -> HTTPScope:
@@ -57,15 +82,6 @@ def http_scope(target: bytes = b"/", **changes: Any) -> HTTPScope:
     return cast(HTTPScope, {**scope, **changes})
 
 
-def body_events(*chunks: bytes) -> list[HTTPRequestEvent]:
-    """The events of a request body that arrives in these chunks."""
-    last = len(chunks) - 1
-    return [
-        {"type": "http.request", "body": chunk, "more_body": number < last}
-        for number, chunk in enumerate(chunks)
-    ]
-
-
 @st.composite
 def split_bodies(draw: st.DrawFn, bodies: st.SearchStrategy[bytes] | None = None) -> list[bytes]:
     """Any body, split anywhere; two splits in one place make an empty piece."""
@@ -86,64 +102,101 @@ def without_collector() -> Iterator[None]:
 
 
 class ListLink:
-    """A link that is two lists: what the host says, and what the app has answered.
+    """A link that is two lists: what the client sends, and what the app has answered.
 
     Args:
-        events: what `receive` gives, one after another, and then `http.disconnect` for ever.
-        leaves_after: the client leaves after so many calls of `send`.
+        pieces: what `read` gives, one after another, and then the end of the body.
+        leaves_early: the client leaves where its body would end.
+        leaves_after: the client leaves after so many parts of the response.
         failure: what `send` raises from then on, in place of ClientDisconnected.
+        sends_files: whether `send_file` sends a file, or has it sent in blocks.
     """
-
-    on_loop = None
 
     def __init__(
         self,
-        events: Iterable[HTTPRequestSideEvent] = (),
+        pieces: Iterable[bytes] = (),
         *,
+        leaves_early: bool = False,
         leaves_after: int | None = None,
         failure: BaseException | None = None,
+        sends_files: bool = False,
     ) -> None:
-        self.waiting = list(events)
-        self.receives = 0
-        self.sends: list[list[HTTPResponseEvent]] = []
+        self.waiting = list(pieces)
+        assert all(self.waiting), "an empty piece would say that the body has ended"
+        self.reads = 0
+        self.parts: list[Part] = []
+        self.probes = 0
+        """How often it was asked only whether the client is there."""
+        self.offered: list[int] = []
+        """The sizes of the files that it might have sent."""
+        self._leaves_early = leaves_early
         self._leaves_after = leaves_after
         self._failure = failure
+        self._sends_files = sends_files
 
-    @property
-    def sent(self) -> list[HTTPResponseEvent]:
-        """Every event sent so far, in order."""
-        return [event for events in self.sends for event in events]
+    def read(self) -> bytes:
+        self.reads += 1
+        if self.waiting:
+            return self.waiting.pop(0)
+        if self._leaves_early:
+            raise ClientDisconnected("the client left before the end of its body")
+        return b""
 
-    def receive(self) -> HTTPRequestSideEvent:
-        self.receives += 1
-        return self.waiting.pop(0) if self.waiting else DISCONNECT
+    def send(self, head: Head | None, data: bytes, more: bool) -> None:
+        self._raise_if_gone()
+        if head is None and not data and more:
+            self.probes += 1
+        else:
+            self.parts.append((head, data, more))
 
-    def send(self, events: Sequence[HTTPResponseEvent]) -> None:
-        if len(self.sends) == self._leaves_after:
+    def send_file(self, head: Head, file: BinaryIO, size: int) -> bool:
+        self.offered.append(size)
+        if self._sends_files:
+            self._raise_if_gone()
+            self.parts.append((head, file.read(), False))
+        return self._sends_files
+
+    def _raise_if_gone(self) -> None:
+        if len(self.parts) == self._leaves_after:
             raise self._failure or ClientDisconnected("the client left")
-        if events:
-            self.sends.append(list(events))
-
-    def answer(self, produce: Callable[["ListLink"], None]) -> None:
-        produce(self)
 
 
 class Reply(NamedTuple):
-    """A response as the client sees it, read from events that must follow each other as ASGI has it."""
+    """A response as the client sees it, read from parts that must follow each other well."""
 
     status: int
     headers: list[tuple[bytes, bytes]]
     body: bytes
     chunks: tuple[bytes, ...]
     is_complete: bool
-    path: str | None
+    path: str | None = None
+    """The file that an ASGI host was told to send as the body."""
+    reason: bytes = b""
 
     @classmethod
-    def of(cls, events: Sequence[HTTPResponseEvent]) -> "Reply":
-        """Read events, which must be well-formed: one start, first; then bodies, the last of them final.
+    def of(cls, parts: Iterable[Part]) -> "Reply":
+        """Read parts, which must be well-formed: one head, with the first; and an end, with the last.
 
-        A response without a final event is one that was cut short.
+        A response without an end is one that was cut short.
         """
+        head = None
+        chunks = []
+        is_complete = False
+        for number, (part_head, data, more) in enumerate(parts):
+            assert not is_complete, f"{data!r} comes after the end"
+            assert (part_head is not None) is (number == 0), "the head comes with the first part"
+            assert type(data) is bytes
+            head = head or part_head
+            chunks.append(data)
+            is_complete = not more
+        assert head is not None, "nothing was sent"
+        assert all(type(name) is bytes and name == name.lower() for name, _ in head.headers)
+        body = b"".join(chunks)
+        return cls(head.status, list(head.headers), body, tuple(chunks), is_complete, None, head.reason)
+
+    @classmethod
+    def of_events(cls, events: Sequence[HTTPResponseEvent]) -> "Reply":
+        """Read ASGI events: one start, first; then bodies, the last of them final."""
         start, *rest = events
         assert start["type"] == "http.response.start"
         chunks = []

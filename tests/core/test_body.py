@@ -1,4 +1,4 @@
-"""`wsgi.input`, against `io.BytesIO`: the same bytes in any number of events must read the same."""
+"""`wsgi.input`, against `io.BytesIO`: the same bytes in any number of pieces must read the same."""
 
 import io
 from collections.abc import Callable, Iterable, Sequence
@@ -10,15 +10,19 @@ from hypothesis import strategies as st
 
 from bridge.core.body import RequestBody
 from bridge.errors import BridgeError, ClientDisconnected
-from bridge.types import HTTPRequestSideEvent
-from tests.core.links import DISCONNECT, ListLink, body_events, split_bodies
+from tests.core.links import ListLink, split_bodies
 
 Reads: TypeAlias = RequestBody | io.BytesIO
 Step: TypeAlias = tuple[str, int | None]
 
 
 def body_of(*chunks: bytes) -> RequestBody:
-    return RequestBody(ListLink(body_events(*chunks)).receive)
+    return RequestBody(link_of(*chunks).read)
+
+
+def link_of(*chunks: bytes, leaves_early: bool = False) -> ListLink:
+    """A link without the empty chunks: to a link, one says that the body has ended."""
+    return ListLink(filter(None, chunks), leaves_early=leaves_early)
 
 
 def readinto(file: Reads, size: int) -> bytes:
@@ -116,26 +120,24 @@ def test_any_program_reads_as_from_bytesio(chunks: list[bytes], program: list[St
     ],
 )
 def test_every_split_reads_as_from_bytesio(body: bytes, program: list[Step]) -> None:
-    """In two events, at every point; in three, the middle one empty; and a byte an event."""
+    """In two pieces, at every point; and a byte a piece."""
     for split in range(len(body) + 1):
         assert_reads_alike([body[:split], body[split:]], program)
-        assert_reads_alike([body[:split], b"", body[split:]], program)
-        assert_reads_alike([body[:split], body[split:], b""], program)
-    assert_reads_alike([*(body[i : i + 1] for i in range(len(body))), b""], program)
+    assert_reads_alike([body[i : i + 1] for i in range(len(body))], program)
 
 
 # PEP 3333, "Input and Error Streams"
 EXAMPLES: list[tuple[str, list[bytes], Callable[[RequestBody], object], object]] = [
-    ("readline(n) across events", [b"ab", b"cd\n"], lambda body: body.readline(3), b"abc"),
+    ("readline(n) across pieces", [b"ab", b"cd\n"], lambda body: body.readline(3), b"abc"),
     (
-        "readline(n) where an event ends",
+        "readline(n) where a piece ends",
         [b"ab", b"cd"],
         lambda body: [body.readline(2), body.read()],
         [b"ab", b"cd"],
     ),
-    ("readline() across events", [b"ab", b"cd\nef"], lambda body: body.readline(), b"abcd\n"),
+    ("readline() across pieces", [b"ab", b"cd\nef"], lambda body: body.readline(), b"abcd\n"),
     ("readline(0) reads nothing", [b"ab"], lambda body: (body.readline(0), body.read()), (b"", b"ab")),
-    ("readlines() on an empty body", [b""], lambda body: body.readlines(), []),
+    ("readlines() on an empty body", [], lambda body: body.readlines(), []),
     (
         "readlines() adds no newline to the last line",
         [b"a\nb"],
@@ -149,10 +151,9 @@ EXAMPLES: list[tuple[str, list[bytes], Callable[[RequestBody], object], object]]
         [b"a\n", b"b\n"],
     ),
     ("iteration", [b"a\n", b"b"], list, [b"a\n", b"b"]),
-    ("iteration of an empty body", [b""], list, []),
+    ("iteration of an empty body", [], list, []),
     ("read past the end", [b"ab"], lambda body: (body.read(9), body.read(9)), (b"ab", b"")),
-    ("read1 takes one event", [b"ab", b"cd"], lambda body: (body.read1(9), body.read1()), (b"ab", b"cd")),
-    ("read1 skips empty events", [b"", b"", b"ab"], lambda body: body.read1(), b"ab"),
+    ("read1 takes one piece", [b"ab", b"cd"], lambda body: (body.read1(9), body.read1()), (b"ab", b"cd")),
     (
         "as a text file",
         ["é\n".encode(), b"b"],
@@ -168,7 +169,7 @@ EXAMPLES: list[tuple[str, list[bytes], Callable[[RequestBody], object], object]]
     ),
     (
         "is readable, and nothing else",
-        [b""],
+        [],
         lambda body: (body.readable(), body.writable(), body.seekable()),
         (True, False, False),
     ),
@@ -182,46 +183,34 @@ def test_example(chunks: list[bytes], read: Callable[[RequestBody], object], exp
     assert read(body_of(*chunks)) == expected
 
 
-@pytest.mark.parametrize(
-    "events",
-    [
-        pytest.param([{"type": "http.request"}], id="neither key"),
-        pytest.param([{"type": "http.request", "more_body": True}, *body_events(b"")], id="no body"),
-        pytest.param([{"type": "http.request", "body": b""}], id="no more_body"),
-    ],
-)
-def test_events_may_leave_out_what_has_a_default(events: list[HTTPRequestSideEvent]) -> None:
-    """ASGI spec, "Request": `body` is b"" without it, `more_body` False."""
-    assert RequestBody(ListLink(events).receive).read() == b""
-
-
-# What the app asks for, and how many events that takes off the host: never one more than it must.
+# What the app asks for, and how many reads of the link that takes: never one more than it must.
 WAITS: list[tuple[str, Callable[[RequestBody], object], int]] = [
     ("nothing", lambda body: None, 0),
     ("read(0)", lambda body: body.read(0), 0),
     ("read1(0)", lambda body: body.read1(0), 0),
     ("readline(0)", lambda body: body.readline(0), 0),
     ("readinto of nothing", lambda body: body.readinto(bytearray()), 0),
-    ("a part of the first event", lambda body: body.read(1), 1),
-    ("the first event", lambda body: body.read(2), 1),
-    ("the first event in two parts", lambda body: body.read(1) + body.read(1), 1),
+    ("a part of the first piece", lambda body: body.read(1), 1),
+    ("the first piece", lambda body: body.read(2), 1),
+    ("the first piece in two parts", lambda body: body.read(1) + body.read(1), 1),
     ("a byte of the second", lambda body: body.read(3), 2),
-    ("one event's line", lambda body: body.readline(), 1),
+    ("one piece's line", lambda body: body.readline(), 1),
     ("the second line's beginning", lambda body: body.read(2) + body.readline(1), 2),
     ("whatever is there", lambda body: body.read1(), 1),
     ("the next, whatever it is", lambda body: body.read1() + body.read1(), 2),
-    ("everything", lambda body: body.read(), 3),
-    ("everything, and more", lambda body: body.read() + body.read() + body.readline() + body.read1(), 3),
     ("exactly everything", lambda body: body.read(6), 3),
+    # The end is a read of its own, b"", and is asked for each time.
+    ("everything", lambda body: body.read(), 4),
+    ("everything, and more", lambda body: body.read() + body.read() + body.readline() + body.read1(), 7),
 ]
 
 
-@pytest.mark.parametrize(("read", "receives"), [pytest.param(*case, id=name) for name, *case in WAITS])
-def test_body_is_not_held_in_memory(read: Callable[[RequestBody], object], receives: int) -> None:
-    """At most one event at a time is asked for, none before the app reads, and none after the end."""
-    link = ListLink(body_events(b"a\n", b"b\n", b"c\n"))
-    read(RequestBody(link.receive))
-    assert link.receives == receives
+@pytest.mark.parametrize(("read", "reads"), [pytest.param(*case, id=name) for name, *case in WAITS])
+def test_body_is_not_held_in_memory(read: Callable[[RequestBody], object], reads: int) -> None:
+    """At most one piece at a time is asked for, and none before the app reads."""
+    link = link_of(b"a\n", b"b\n", b"c\n")
+    read(RequestBody(link.read))
+    assert link.reads == reads
 
 
 READS: list[tuple[str, Callable[[RequestBody], object]]] = [
@@ -242,9 +231,9 @@ READS: list[tuple[str, Callable[[RequestBody], object]]] = [
 @pytest.mark.parametrize("read", [pytest.param(read, id=name) for name, read in READS])
 def test_disconnect_in_the_body_does_not_look_like_its_end(read: Callable[[RequestBody], object]) -> None:
     """Nor does it later: a second attempt fails as the first."""
-    body = RequestBody(ListLink([DISCONNECT]).receive)
+    body = RequestBody(link_of(leaves_early=True).read)
     for _ in range(2):
-        with pytest.raises(ClientDisconnected, match="before it had sent the whole request body"):
+        with pytest.raises(ClientDisconnected, match="the client left before the end"):
             read(body)
 
 
@@ -252,10 +241,8 @@ def test_disconnect_in_the_body_does_not_look_like_its_end(read: Callable[[Reque
 @settings(deadline=None)
 def test_disconnect_at_any_point(chunks: list[bytes], program: list[Step]) -> None:
     """Whatever was read before it is true, whatever is read past it raises, and nothing says "the end"."""
-    sent = b"".join(chunks)
-    events = [event | {"more_body": True} for event in body_events(*chunks)]
-    body = RequestBody(ListLink(cast(list[HTTPRequestSideEvent], events)).receive)
-    oracle = io.BytesIO(sent)
+    body = RequestBody(link_of(*chunks, leaves_early=True).read)
+    oracle = io.BytesIO(b"".join(chunks))
     try:
         for name, argument in program:
             position = oracle.tell()
@@ -298,27 +285,27 @@ def test_closed_body_is_not_read(read: Callable[[RequestBody], object], before: 
 )
 def test_what_a_stream_cannot_do(read: Callable[[RequestBody], object]) -> None:
     with pytest.raises(io.UnsupportedOperation):
-        read(body_of(b""))
+        read(body_of())
 
 
 # Received in one go
 
 
 @pytest.mark.parametrize("read_before", [0, 1, 3])
-@pytest.mark.parametrize("parts", [[], [b""], [b"abc"], [b"abc", b"def", b"g"], [b"x" * 700_000] * 3])
+@pytest.mark.parametrize("parts", [[], [b"abc"], [b"abc", b"def", b"g"], [b"x" * 700_000] * 3])
 def test_a_body_received_in_one_go_reads_the_same(parts: list[bytes], read_before: int) -> None:
-    link = ListLink(body_events(*(parts or [b""])))
-    body = RequestBody(link.receive)
+    link = link_of(*parts)
+    body = RequestBody(link.read)
     before = body.read(read_before)
     body.receive_all()
-    received = link.receives
+    reads = link.reads
     assert not link.waiting
     assert before + body.read() == b"".join(parts)
     assert body.read() == b""
-    assert link.receives == received
+    assert link.reads == reads
 
 
 def test_a_body_received_in_one_go_that_ends_too_soon() -> None:
-    body = RequestBody(ListLink([*body_events(b"abc", b"def")[:1], DISCONNECT]).receive)
+    body = RequestBody(link_of(b"abc", leaves_early=True).read)
     with pytest.raises(ClientDisconnected):
         body.receive_all()

@@ -4,10 +4,9 @@ import io
 import logging
 import sys
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from types import MappingProxyType
-from typing import Any, Literal, NoReturn, TypeAlias, TypeVar, cast
+from typing import Any, Literal, NoReturn, TypeAlias, cast
 from wsgiref.validate import validator
 
 import pytest
@@ -15,23 +14,12 @@ from flask import Flask, Response, request
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.core.call import LoopIterable, LoopLink, run_call
+from bridge.core.call import Call, request_name
 from bridge.errors import ApplicationError
-from bridge.types import HTTPResponseEvent, HTTPScope, StartResponse, WSGIApplication, WSGIEnvironment
-from tests.core.links import (
-    DISCONNECT,
-    ListLink,
-    Reply,
-    body_events,
-    http_scope,
-    split_bodies,
-    without_collector,
-)
-
-T = TypeVar("T")
+from bridge.types import StartResponse, WSGIApplication, WSGIEnvironment
+from tests.core.links import ListLink, Reply, split_bodies, without_collector, wsgi_environ
 
 TEXT = [("Content-Type", "text/plain")]
-NO_STATE: MappingProxyType[str, Any] = MappingProxyType({})
 
 
 class Failure(Exception):
@@ -94,11 +82,13 @@ def yielding(
     return app
 
 
-def exchange(app: WSGIApplication, scope: HTTPScope | None = None, link: ListLink | None = None) -> Reply:
+def exchange(
+    app: WSGIApplication, environ: WSGIEnvironment | None = None, link: ListLink | None = None
+) -> Reply:
     """Make one call of the app that is not to be cut short, and read the reply."""
-    link = link or ListLink(body_events(b""))
-    run_call(app, scope or http_scope(), NO_STATE, link)
-    return Reply.of(link.sent)
+    link = link or ListLink()
+    Call(app, environ or wsgi_environ()).run(link)
+    return Reply.of(link.parts)
 
 
 def errors(log: pytest.LogCaptureFixture) -> list[str]:
@@ -247,8 +237,8 @@ def test_sample(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Under `wsgiref.validate`, too, which finds nothing to object to: not in us, not in the app."""
-    link = ListLink(body_events(b"one\n", b"tw", b"o\n"))
-    reply = exchange(validator(app) if validated else app, http_scope(method=method), link)
+    link = ListLink([b"one\n", b"tw", b"o\n"])
+    reply = exchange(validator(app) if validated else app, wsgi_environ(method=method), link)
     assert (reply.status, reply.is_complete) == (status, True)
     assert reply.body == (b"" if method == "HEAD" else body)
     # The validator returns no list, so that nobody knows its length.
@@ -265,20 +255,32 @@ def test_replaced_headers_are_gone() -> None:
 
 
 def test_chunks_go_out_as_they_come() -> None:
-    """PEP 3333, "Buffering and Streaming": none waits for the next; the start goes with the first."""
+    """PEP 3333, "Buffering and Streaming": none waits for the next; the head goes with the first."""
     link = ListLink()
     seen = []
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
         start_response("200 OK", TEXT)
         for chunk in (b"", b"a", b"", b"b"):
-            seen.append(len(link.sent))
+            seen.append(len(link.parts))
             yield chunk
-        seen.append(len(link.sent))
+        seen.append(len(link.parts))
 
-    exchange(app, link=link)
-    assert seen == [0, 0, 2, 2, 3]
-    assert [len(events) for events in link.sends] == [2, 1, 1]
+    assert exchange(app, link=link).chunks == (b"a", b"b", b"")
+    assert seen == [0, 0, 1, 1, 2]
+
+
+def test_empty_chunk_asks_whether_the_client_is_there() -> None:
+    """An app that waits for something yields b"" meanwhile; nothing is sent by it, head or not."""
+    link = ListLink()
+    assert exchange(yielding(b"", b"a", b"", b"", b"b"), link=link).chunks == (b"a", b"b", b"")
+    assert link.probes == 3
+
+
+def test_empty_chunk_by_write_sends_nothing() -> None:
+    link = ListLink()
+    exchange(of_write, link=link)
+    assert link.probes == 0
 
 
 def test_write_goes_out_before_it_returns() -> None:
@@ -289,9 +291,9 @@ def test_write_goes_out_before_it_returns() -> None:
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         write = start_response("200 OK", TEXT)
         write(b"a")
-        seen.append(Reply.of(link.sent).body)
+        seen.append(Reply.of(link.parts).body)
         write(b"b")
-        seen.append(Reply.of(link.sent).body)
+        seen.append(Reply.of(link.parts).body)
         return [b"c"]
 
     assert exchange(app, link=link).body == b"abc"
@@ -311,31 +313,31 @@ def test_write_of_an_empty_chunk_leaves_the_headers_replaceable() -> None:
     assert (reply.status, reply.body) == (500, b"sorry")
 
 
-def test_list_is_one_message_to_the_link() -> None:
-    """A response known whole goes out at once: start, body and end."""
-    link = ListLink()
-    exchange(answering([b"whole"]), link=link)
-    assert [len(events) for events in link.sends] == [2]
+@pytest.mark.parametrize("headers", [TEXT, [*TEXT, ("Content-Length", "5")]], ids=["unsaid", "declared"])
+def test_list_of_one_chunk_is_one_part(headers: list[tuple[str, str]]) -> None:
+    """A response known whole goes out at once: head, body and end."""
+    assert exchange(answering([b"whole"], headers=headers)).chunks == (b"whole",)
 
 
 def test_app_gets_its_environ() -> None:
-    """What `build_environ` makes, the state of the lifespan, and a body that is read off the link."""
-    link = ListLink(body_events(b"sent"))
-    seen: WSGIEnvironment = {}
+    """The dict that the call was given, and in it a body that is read off the link."""
+    given = wsgi_environ(method="PUT")
+    seen: list[tuple[WSGIEnvironment, bytes]] = []
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        seen.update(environ, body=environ["wsgi.input"].read())
+        seen.append((environ, environ["wsgi.input"].read()))
         return without_content(environ, start_response)
 
-    run_call(app, http_scope(b"/a?b", method="PUT"), {"pool": 1}, link)
-    assert (seen["REQUEST_METHOD"], seen["PATH_INFO"], seen["QUERY_STRING"]) == ("PUT", "/a", "b")
-    assert (seen["asgi.state"], seen["body"]) == ({"pool": 1}, b"sent")
+    exchange(app, given, ListLink([b"se", b"nt"]))
+    [(environ, body)] = seen
+    assert environ is given
+    assert body == b"sent"
 
 
 def test_body_that_nobody_reads_stays_with_the_host() -> None:
-    link = ListLink(body_events(b"sent"))
-    exchange(of_a_list, http_scope(method="POST"), link)
-    assert link.receives == 0
+    link = ListLink([b"sent"])
+    exchange(of_a_list, wsgi_environ(method="POST"), link)
+    assert link.reads == 0
 
 
 # Failures before the first byte: a clean 500, and a log line that says what was wrong.
@@ -416,7 +418,7 @@ FAILING: list[tuple[str, WSGIApplication, str]] = [
 def test_failure_before_the_headers_is_a_500(
     app: WSGIApplication, message: str, method: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    reply = exchange(app, http_scope(method=method))
+    reply = exchange(app, wsgi_environ(method=method))
     assert (reply.status, reply.is_complete) == (500, True)
     assert reply.body == (b"" if method == "HEAD" else b"Internal Server Error")
     assert reply.header(b"x-secret") is None
@@ -429,7 +431,7 @@ def test_failure_before_the_headers_is_a_500(
 @pytest.mark.parametrize(("method", "status"), [("GET", 500), ("HEAD", 200)])
 def test_no_bytes_where_content_length_has_some(method: str, status: int) -> None:
     """No byte is out, so that it can still be a 500; to a HEAD, no body is too short."""
-    reply = exchange(answering([], headers=[*TEXT, ("Content-Length", "5")]), http_scope(method=method))
+    reply = exchange(answering([], headers=[*TEXT, ("Content-Length", "5")]), wsgi_environ(method=method))
     assert (reply.status, reply.body == b"") == (status, method == "HEAD")
 
 
@@ -475,11 +477,11 @@ CUT: list[tuple[str, WSGIApplication, str]] = [
 def test_failure_after_the_headers_cuts_the_connection(
     app: WSGIApplication, message: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """No client may take half a body for a whole one, so there is no final event."""
+    """No client may take half a body for a whole one, so there is no last part."""
     link = ListLink()
     with pytest.raises(ApplicationError, match="GET /: response cut short"):
-        run_call(app, http_scope(), NO_STATE, link)
-    reply = Reply.of(link.sent)
+        Call(app, wsgi_environ()).run(link)
+    reply = Reply.of(link.parts)
     assert (reply.status, reply.body, reply.is_complete) == (200, b"begun", False)
     [error] = errors(caplog)
     assert message in error
@@ -525,10 +527,52 @@ def test_failure_after_the_end_is_logged(
 
 def test_headers_of_a_request_do_not_forge_log_lines(caplog: pytest.LogCaptureFixture) -> None:
     """A path is the client's to choose; a query may hold secrets."""
-    exchange(app_raising(Failure()), http_scope(b"/%0D%0A%1B[31mERROR?token=secret"))
+    exchange(app_raising(Failure()), wsgi_environ(b"/%0D%0A%1B[31mERROR?token=secret"))
     [error] = errors(caplog)
     assert error.startswith(r"GET /\r\n\x1b[31mERROR: the app raised Failure")
     assert "secret" not in error
+
+
+# What a log line calls a request: SCRIPT_NAME and PATH_INFO are bytes as latin-1 (PEP 3333), shown as UTF-8.
+NAMES: list[tuple[str, WSGIEnvironment, str]] = [
+    ("plain", wsgi_environ(b"/a/b"), "GET /a/b"),
+    ("another method", wsgi_environ(b"/a", method="PATCH"), "PATCH /a"),
+    ("without its query", wsgi_environ(b"/a?token=secret"), "GET /a"),
+    ("under a mount", wsgi_environ(b"/app/a", root_path="/app"), "GET /app/a"),
+    ("the mount itself", wsgi_environ(b"/app", root_path="/app"), "GET /app"),
+    ("in UTF-8", wsgi_environ("/caf\xe9".encode()), r"GET /caf\xe9"),
+    ("not in UTF-8", wsgi_environ(b"/%ff"), r"GET /\udcff"),
+    ("with a line end", wsgi_environ(b"/%0D%0A"), r"GET /\r\n"),
+    ("with a quotation mark", wsgi_environ(b"/'"), "GET /'"),
+    ("asterisk form", wsgi_environ(b"*", method="OPTIONS"), "OPTIONS *"),
+    ("outside latin-1, against PEP 3333", wsgi_environ(PATH_INFO="/\u2713"), "GET /?"),
+]
+
+
+@pytest.mark.parametrize(("environ", "name"), [pytest.param(*case, id=id_) for id_, *case in NAMES])
+def test_name(environ: WSGIEnvironment, name: str) -> None:
+    assert Call(of_a_list, environ).name == name
+
+
+@pytest.mark.parametrize(
+    ("path", "name"), [("/a", "GET /a"), ("/caf\xe9", r"GET /caf\xe9"), ("/\r\n", r"GET /\r\n"), ("", "GET ")]
+)
+def test_request_name(path: str, name: str) -> None:
+    """The same for whoever has the path decoded."""
+    assert request_name("GET", path) == name
+
+
+def test_name_is_of_what_the_client_asked_for(caplog: pytest.LogCaptureFixture) -> None:
+    """PEP 3333: "the application is allowed to modify the dictionary in any way it desires"."""
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> NoReturn:
+        environ.clear()
+        raise Failure
+
+    environ = wsgi_environ(b"/app/a", method="POST", root_path="/app")
+    assert exchange(app, environ).status == 500
+    [error] = errors(caplog)
+    assert error.startswith("POST /app/a: the app raised Failure")
 
 
 def test_log_has_the_traceback_of_an_app_s_own_error(caplog: pytest.LogCaptureFixture) -> None:
@@ -585,7 +629,7 @@ def test_close_is_called_once(
         return body
 
     with suppress(ApplicationError, RuntimeError):
-        run_call(app, http_scope(), NO_STATE, ListLink(**ways))
+        Call(app, wsgi_environ()).run(ListLink(**ways))
     assert body.closed == 1
 
 
@@ -594,7 +638,7 @@ def test_close_comes_after_the_last_byte() -> None:
 
     class Seeing(Body):
         def close(self) -> None:
-            seen.append(Reply.of(link.sent).is_complete)
+            seen.append(Reply.of(link.parts).is_complete)
 
     seen: list[bool] = []
     exchange(answering(Seeing(b"a")), link=link)
@@ -612,7 +656,7 @@ def test_close_of_a_generator_runs_its_finally() -> None:
         finally:
             events.append("closed")
 
-    run_call(app, http_scope(), NO_STATE, ListLink(leaves_after=2))
+    Call(app, wsgi_environ()).run(ListLink(leaves_after=2))
     assert events == ["closed"]
 
 
@@ -645,9 +689,9 @@ def test_endless_generator_ends_after_the_disconnect(sends: int, caplog: pytest.
     body = Body(*[b"tick"] * 1000)
     link = ListLink(leaves_after=sends)
     with caplog.at_level(logging.DEBUG, "bridge"):
-        run_call(answering(body), http_scope(), NO_STATE, link)
+        Call(answering(body), wsgi_environ()).run(link)
     assert body.yielded == sends + 1
-    assert len(link.sends) == sends
+    assert len(link.parts) == sends
     assert errors(caplog) == []
     assert [record.getMessage() for record in caplog.records] == ["GET /: the client left (the client left)"]
 
@@ -705,9 +749,9 @@ DISCONNECTED: list[tuple[str, WSGIApplication]] = [
 @pytest.mark.parametrize("app", [pytest.param(app, id=name) for name, app in DISCONNECTED])
 def test_disconnect_is_no_error(app: WSGIApplication, caplog: pytest.LogCaptureFixture) -> None:
     """Nothing is sent, nothing is raised, and the log is quiet."""
-    link = ListLink([*body_events(b"half", b"")[:1], DISCONNECT], leaves_after=0)
-    run_call(app, http_scope(method="POST"), NO_STATE, link)
-    assert link.sent == []
+    link = ListLink([b"half"], leaves_early=True, leaves_after=0)
+    Call(app, wsgi_environ(method="POST")).run(link)
+    assert link.parts == []
     assert errors(caplog) == []
 
 
@@ -721,10 +765,10 @@ def test_disconnect_is_no_error(app: WSGIApplication, caplog: pytest.LogCaptureF
 def test_an_error_while_cleaning_up_after_a_disconnect_is_one_of_the_app(
     app: WSGIApplication, caplog: pytest.LogCaptureFixture
 ) -> None:
-    link = ListLink([*body_events(b"half", b"")[:1], DISCONNECT], leaves_after=0)
+    link = ListLink([b"half"], leaves_early=True, leaves_after=0)
     with suppress(ApplicationError):  # for the link to pass on, if there is anybody left to tell
-        run_call(app, http_scope(method="POST"), NO_STATE, link)
-    assert link.sent == []
+        Call(app, wsgi_environ(method="POST")).run(link)
+    assert link.parts == []
     assert len(errors(caplog)) == 1
 
 
@@ -738,15 +782,15 @@ def test_app_may_answer_although_the_body_broke_off() -> None:
             start_response("400 Bad Request", TEXT)
         return [b"incomplete"]
 
-    assert exchange(app, link=ListLink([DISCONNECT])).status == 400
+    assert exchange(app, link=ListLink(leaves_early=True)).status == 400
 
 
 def test_client_that_left_before_its_500(caplog: pytest.LogCaptureFixture) -> None:
     """The app's failure is logged, nobody is left to be told."""
     link = ListLink(leaves_after=0)
     with caplog.at_level(logging.DEBUG, "bridge"):
-        run_call(app_raising(Failure()), http_scope(), NO_STATE, link)
-    assert link.sent == []
+        Call(app_raising(Failure()), wsgi_environ()).run(link)
+    assert link.parts == []
     assert len(errors(caplog)) == 1
     assert caplog.records[-1].getMessage() == "GET /: the client left before its 500"
 
@@ -783,7 +827,7 @@ def test_hop_by_hop_headers_are_removed_and_logged(caplog: pytest.LogCaptureFixt
 def test_warnings_are_logged_even_if_the_app_fails_then(caplog: pytest.LogCaptureFixture) -> None:
     headers = [*TEXT, ("Connection", "close")]
     with pytest.raises(ApplicationError):
-        run_call(yielding(b"a", Failure(), headers=headers), http_scope(), NO_STATE, ListLink())
+        Call(yielding(b"a", Failure(), headers=headers), wsgi_environ()).run(ListLink())
     assert any("hop-by-hop" in line for line in errors(caplog))
 
 
@@ -791,8 +835,10 @@ def test_latin_1_response_header() -> None:
     assert exchange(headers_of("caf\xe9")).header(b"x-test") == b"caf\xe9"
 
 
-def test_status_without_a_reason() -> None:
-    assert exchange(answering([], "299")).status == 299
+@pytest.mark.parametrize(("status", "reason"), [("299", b""), ("299 Foo", b"Foo"), ("200 \u2713", b"?")])
+def test_reason_phrase_is_the_app_s(status: str, reason: bytes) -> None:
+    reply = exchange(answering([], status))
+    assert (reply.status, reply.reason) == (int(status[:3]), reason)
 
 
 @pytest.mark.parametrize("status", ["200 OK", "204 No Content", "304 Not Modified"])
@@ -807,7 +853,7 @@ def test_write_without_a_body_to_go_with(status: str, caplog: pytest.LogCaptureF
         finished.append(True)
         return [b"more"]
 
-    reply = exchange(app, http_scope(method="HEAD"))
+    reply = exchange(app, wsgi_environ(method="HEAD"))
     assert (reply.body, reply.is_complete) == (b"", True)
     assert finished
     assert errors(caplog) == []
@@ -847,14 +893,14 @@ def test_any_body_in_any_shape(chunks: list[bytes], shape: Shape, off_by: int | 
     headers = TEXT if off_by is None else [*TEXT, ("Content-Length", str(length))]
     link = ListLink()
     try:
-        run_call(app_of(shape, chunks, headers), http_scope(method=method), NO_STATE, link)
+        Call(app_of(shape, chunks, headers), wsgi_environ(method=method)).run(link)
     except ApplicationError:
         assert method == "GET"
         assert 0 < len(body) < length
-        reply = Reply.of(link.sent)
+        reply = Reply.of(link.parts)
         assert (reply.body, reply.is_complete) == (body, False)
         return
-    reply = Reply.of(link.sent)
+    reply = Reply.of(link.parts)
     assert reply.is_complete
     if method == "HEAD":
         assert (reply.status, reply.body) == (200, b"")
@@ -872,10 +918,10 @@ def test_any_body_in_any_shape(chunks: list[bytes], shape: Shape, off_by: int | 
 def test_disconnect_at_any_send(chunks: list[bytes], shape: Shape, sends: int) -> None:
     """What went out before it is the beginning of the response; nothing is raised."""
     link = ListLink(leaves_after=sends)
-    run_call(app_of(shape, chunks, TEXT), http_scope(), NO_STATE, link)
-    assert len(link.sends) <= sends
-    if link.sends:
-        assert b"".join(chunks).startswith(Reply.of(link.sent).body)
+    Call(app_of(shape, chunks, TEXT), wsgi_environ()).run(link)
+    assert len(link.parts) <= sends
+    if link.parts:
+        assert b"".join(chunks).startswith(Reply.of(link.parts).body)
 
 
 # Whether the exception given to start_response is let go of
@@ -899,81 +945,6 @@ def test_exception_raised_again_does_not_hold_itself() -> None:
         exchange(app)
         [reference] = references
         assert reference() is None
-
-
-# Bodies that come from the event loop
-
-
-class LoopListLink(ListLink):
-    """A link of a call on a loop where nothing ever waits."""
-
-    @property
-    def on_loop(self) -> "LoopListLink":  # type: ignore[override]  # None elsewhere
-        return self
-
-    def await_for_app(self, awaitable: Awaitable[T]) -> T:
-        try:
-            next(awaitable.__await__())
-        except StopIteration as end:
-            return cast(T, end.value)
-        raise AssertionError("it has waited")
-
-    async def send_from_loop(self, events: Sequence[HTTPResponseEvent]) -> None:
-        self.send(events)
-
-
-class Parts(LoopIterable):
-    """A body of parts, for plain code and for the loop."""
-
-    def __init__(self, parts: list[str | bytes]) -> None:
-        self._parts = parts
-        self.given = 0
-        self.closed = 0
-
-    def __iter__(self) -> Iterator[bytes]:
-        return (part.encode() if isinstance(part, str) else part for part in self._parts)
-
-    async def begin_on_loop(self, link: LoopLink) -> AsyncIterator[str | bytes]:
-        for part in self._parts:
-            self.given += 1
-            yield part
-
-    def close(self) -> None:
-        self.closed += 1
-
-
-PARTS: dict[str, tuple[list[str | bytes], list[tuple[str, str]], bytes, int]] = {
-    # parts, headers, what the client gets, how many parts are asked for
-    "text and bytes": (["one ", b"two"], [], b"one two", 2),
-    "text beyond ASCII": (["grün"], [], "grün".encode(), 1),
-    "nothing": ([], [], b"", 0),
-    "an empty part, which only asks whether the client is there": (["a", "", "b"], [], b"ab", 3),
-    "more than declared": (["abc", "def", "ghi", "jkl"], [("Content-Length", "4")], b"abcd", 3),
-}
-
-
-@pytest.mark.parametrize(("parts", "headers", "body", "given"), PARTS.values(), ids=PARTS)
-@pytest.mark.parametrize("link_type", [ListLink, LoopListLink])
-def test_a_body_that_comes_from_the_loop(
-    link_type: type[ListLink],
-    parts: list[str | bytes],
-    headers: list[tuple[str, str]],
-    body: bytes,
-    given: int,
-) -> None:
-    """The same as in plain form, which is used where the call is made in a thread."""
-    chunks = Parts(parts)
-
-    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        start_response("200 OK", headers)
-        return chunks
-
-    link = link_type()
-    run_call(app, http_scope(), {}, link)
-    assert Reply.of(link.sent).body == body
-    assert chunks.closed == 1
-    if link_type is LoopListLink:
-        assert chunks.given == given
 
 
 # Flask
@@ -1007,42 +978,42 @@ def who() -> dict[str, Any]:
     return {"user": request.headers.get("X-User"), "cookies": request.cookies, "path": request.path}
 
 
-FLASK: list[tuple[str, HTTPScope, list[bytes], int, bytes]] = [
-    # id, scope, chunks of the request's body, status, response's body
-    ("a page", http_scope(b"/hello"), [b""], 200, b"hello"),
-    ("Flask's HEAD", http_scope(b"/hello", method="HEAD"), [b""], 200, b""),
-    ("Flask's 204", http_scope(b"/thing", method="DELETE"), [b""], 204, b""),
-    ("Flask's 404", http_scope(b"/%ff"), [b""], 404, b""),
-    ("a stream", http_scope(b"/stream"), [b""], 200, b"ab"),
-    ("under a mount", http_scope(b"/app/hello", root_path="/app"), [b""], 200, b"hello"),
+FLASK: list[tuple[str, WSGIEnvironment, list[bytes], int, bytes]] = [
+    # id, environ, chunks of the request's body, status, response's body
+    ("a page", wsgi_environ(b"/hello"), [], 200, b"hello"),
+    ("Flask's HEAD", wsgi_environ(b"/hello", method="HEAD"), [], 200, b""),
+    ("Flask's 204", wsgi_environ(b"/thing", method="DELETE"), [], 204, b""),
+    ("Flask's 404", wsgi_environ(b"/%ff"), [], 404, b""),
+    ("a stream", wsgi_environ(b"/stream"), [], 200, b"ab"),
+    ("under a mount", wsgi_environ(b"/app/hello", root_path="/app"), [], 200, b"hello"),
     (
         "chunked upload",
-        http_scope(b"/size", method="POST", headers=[(b"transfer-encoding", b"chunked")]),
-        [b"a" * 1000, b"b" * 1000, b""],
+        wsgi_environ(b"/size", method="POST", headers=[(b"transfer-encoding", b"chunked")]),
+        [b"a" * 1000, b"b" * 1000],
         200,
         b"2000",
     ),
     (
         "upload of HTTP/2, which says neither chunked nor a length",
-        http_scope(b"/size", method="POST", http_version="2"),
+        wsgi_environ(b"/size", method="POST", SERVER_PROTOCOL="HTTP/2"),
         [b"abc"],
         200,
         b"3",
     ),
     (
         "upload with a length",
-        http_scope(b"/size", method="POST", headers=[(b"content-length", b"3")]),
+        wsgi_environ(b"/size", method="POST", headers=[(b"content-length", b"3")]),
         [b"ab", b"c"],
         200,
         b"3",
     ),
     (
         "spoofed header, two cookies",
-        http_scope(
+        wsgi_environ(
             b"/who",
             headers=[(b"x_user", b"evil"), (b"cookie", b"a=1"), (b"cookie", b"b=2")],
         ),
-        [b""],
+        [],
         200,
         b'{"cookies":{"a":"1","b":"2"},"path":"/who","user":null}\n',
     ),
@@ -1050,12 +1021,12 @@ FLASK: list[tuple[str, HTTPScope, list[bytes], int, bytes]] = [
 
 
 @pytest.mark.parametrize(
-    ("scope", "chunks", "status", "body"), [pytest.param(*case, id=name) for name, *case in FLASK]
+    ("environ", "chunks", "status", "body"), [pytest.param(*case, id=name) for name, *case in FLASK]
 )
 def test_flask(
-    scope: HTTPScope, chunks: list[bytes], status: int, body: bytes, caplog: pytest.LogCaptureFixture
+    environ: WSGIEnvironment, chunks: list[bytes], status: int, body: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    reply = exchange(flask_app.wsgi_app, scope, ListLink(body_events(*chunks)))
+    reply = exchange(flask_app.wsgi_app, environ.copy(), ListLink(chunks))
     assert (reply.status, reply.is_complete) == (status, True)
     assert reply.body == body or status == 404
     assert errors(caplog) == []

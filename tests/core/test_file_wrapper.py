@@ -1,10 +1,11 @@
-"""`wsgi.file_wrapper`: blocks of a file, or, where the host offers it and nothing would differ, its path."""
+"""`wsgi.file_wrapper`: blocks of a file, or the file itself, where a host may send that instead."""
 
 import gc
 import gzip
 import io
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -12,14 +13,14 @@ import pytest
 from flask import Flask, send_file
 from flask import Response as FlaskResponse
 
-from bridge.core.call import run_call
+from bridge.core.call import Call
 from bridge.core.files import FileWrapper
-from bridge.core.response import Response
-from bridge.types import HTTPScope, StartResponse, WSGIApplication, WSGIEnvironment
-from tests.core.links import ListLink, Reply, body_events, http_scope
+from bridge.errors import ApplicationError
+from bridge.types import StartResponse, WSGIApplication, WSGIEnvironment
+from tests.core.links import ListLink, Reply, wsgi_environ
 
 CONTENT = b"the bytes of a file"
-OFFERED: dict[str, dict[object, object]] = {"http.response.pathsend": {}}
+ERROR = b"Internal Server Error"
 
 
 class Asked(io.BytesIO):
@@ -50,18 +51,6 @@ def path(tmp_path: Path) -> Path:
     found = tmp_path / "file"
     found.write_bytes(CONTENT)
     return found
-
-
-def response(method: str = "GET", status: str = "200 OK", length: int | None = None) -> Response:
-    started = Response(method)
-    started.start(status, [] if length is None else [("Content-Length", str(length))])
-    return started
-
-
-def written_to() -> Response:
-    started = response()
-    started.chunk(b"begun")
-    return started
 
 
 # PEP 3333, "Optional Platform-Specific File Handling": the block size is a suggestion.
@@ -126,51 +115,19 @@ def test_file_that_cannot_be_sought(file: IO[bytes]) -> None:
     assert not FileWrapper(file).seekable()
 
 
-# Where the path stands for the file, by the ASGI extension "Path Send".
-SENDABLE: list[tuple[str, Callable[[Path], Any], Callable[[], Response]]] = [
-    ("a file", lambda path: path.open("rb"), response),
-    ("without a buffer", lambda path: path.open("rb", buffering=0), response),
-    ("by a name of bytes", lambda path: io.BufferedReader(io.FileIO(os.fsencode(path))), response),
-    ("by a name of str", lambda path: io.BufferedReader(io.FileIO(str(path))), response),
-    ("of the length that was declared", lambda path: path.open("rb"), lambda: response(length=len(CONTENT))),
-    ("with a status of its own", lambda path: path.open("rb"), lambda: response(status="404 Not Found")),
-    ("rewound", lambda path: rewound(path.open("rb")), response),
-]
+# Where a host that reads the descriptor would get the bytes that the app means.
 
 
-def rewound(file: IO[bytes]) -> IO[bytes]:
+def rewound(path: Path) -> IO[bytes]:
+    file = path.open("rb")
     file.read(3)
     file.seek(0)
     return file
 
 
-@pytest.mark.parametrize(("opened", "started"), [pytest.param(*case, id=name) for name, *case in SENDABLE])
-def test_host_may_send_the_file(
-    path: Path, opened: Callable[[Path], Any], started: Callable[[], Response]
-) -> None:
-    with opened(path) as file:
-        assert FileWrapper(file).sendable_path(http_scope(extensions=OFFERED), started()) == str(path)
-
-
-def test_relative_name_becomes_absolute(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The ASGI extension asks for an absolute path."""
-    monkeypatch.chdir(path.parent)
-    with open("file", "rb") as file:
-        assert FileWrapper(file).sendable_path(http_scope(extensions=OFFERED), response()) == str(path)
-
-
-# Where the path would not be the same: the app's bytes must be read.
-
-
 def read_from(path: Path) -> IO[bytes]:
     file = path.open("rb")
     file.read(1)
-    return file
-
-
-def closed(path: Path) -> IO[bytes]:
-    file = path.open("rb")
-    file.close()
     return file
 
 
@@ -180,11 +137,36 @@ def deleted(path: Path) -> IO[bytes]:
     return file
 
 
-def replaced(path: Path) -> IO[bytes]:
+def by_descriptor(path: Path) -> IO[bytes]:
+    return open(os.open(path, os.O_RDONLY), "rb")
+
+
+SENDABLE: list[tuple[str, Callable[[Path], Any], int]] = [
+    # id, file, how many bytes are left in it
+    ("a file", lambda path: path.open("rb"), len(CONTENT)),
+    ("without a buffer", lambda path: path.open("rb", buffering=0), len(CONTENT)),
+    ("by a name of bytes", lambda path: io.BufferedReader(io.FileIO(os.fsencode(path))), len(CONTENT)),
+    ("by a name of str", lambda path: io.BufferedReader(io.FileIO(str(path))), len(CONTENT)),
+    ("rewound", rewound, len(CONTENT)),
+    # The buffer holds the whole file by then: what counts is the place that the app knows.
+    ("read from already", read_from, len(CONTENT) - 1),
+    ("deleted", deleted, len(CONTENT)),
+    ("opened by a descriptor", by_descriptor, len(CONTENT)),
+]
+
+
+@pytest.mark.parametrize(("opened", "size"), [pytest.param(*case, id=name) for name, *case in SENDABLE])
+def test_host_may_send_the_file(path: Path, opened: Callable[[Path], Any], size: int) -> None:
+    with opened(path) as file:
+        assert FileWrapper(file).sendable == (file, size)
+
+
+# Where it would get others, or none.
+
+
+def closed(path: Path) -> IO[bytes]:
     file = path.open("rb")
-    other = path.with_name("other")
-    other.write_bytes(CONTENT)
-    other.replace(path)
+    file.close()
     return file
 
 
@@ -197,107 +179,132 @@ def compressed_and_buffered(path: Path) -> IO[bytes]:
     return io.BufferedReader(cast(io.RawIOBase, compressed(path)))
 
 
-def by_descriptor(path: Path) -> IO[bytes]:
-    return open(os.open(path, os.O_RDONLY), "rb")
+def a_pipe(path: Path) -> IO[bytes]:
+    reads, writes = os.pipe()
+    os.close(writes)
+    return open(reads, "rb")
 
 
-def plain(path: Path) -> IO[bytes]:
-    return path.open("rb")
-
-
-UNSENDABLE: list[tuple[str, Callable[[Path], Any], dict[str, Any], Callable[[], Response]]] = [
-    # id, file, what is changed in the scope, response
-    ("not offered", plain, {"extensions": {}}, response),
-    ("no extensions", plain, {"extensions": None}, response),
-    ("HEAD", plain, {}, lambda: response(method="HEAD")),
-    ("304", plain, {}, lambda: response(status="304 Not Modified")),
-    ("start_response not called", plain, {}, lambda: Response("GET")),
-    ("headers are out", plain, {}, written_to),
-    ("shorter than declared", plain, {}, lambda: response(length=len(CONTENT) + 1)),
-    ("longer than declared", plain, {}, lambda: response(length=len(CONTENT) - 1)),
-    ("in memory", lambda _: io.BytesIO(CONTENT), {}, response),
-    ("not in the standard library", lambda _: Bare(CONTENT), {}, response),
-    ("open for writing, too", lambda path: path.open("r+b"), {}, response),
-    ("compressed", compressed, {}, response),
-    ("compressed, in a buffer", compressed_and_buffered, {}, response),
-    ("read from already", read_from, {}, response),
-    ("closed", closed, {}, response),
-    ("deleted", deleted, {}, response),
-    ("replaced by another of its name", replaced, {}, response),
-    ("opened by a descriptor", by_descriptor, {}, response),
-    ("a device", lambda _: io.FileIO("/dev/null"), {}, response),
+UNSENDABLE: list[tuple[str, Callable[[Path], Any]]] = [
+    ("in memory", lambda _: io.BytesIO(CONTENT)),
+    ("not in the standard library", lambda _: Bare(CONTENT)),
+    ("open for writing, too", lambda path: path.open("r+b")),
+    ("compressed", compressed),
+    ("compressed, in a buffer", compressed_and_buffered),
+    ("closed", closed),
+    ("a device", lambda _: io.FileIO("/dev/null")),
+    ("a pipe", a_pipe),
 ]
 
 
-@pytest.mark.parametrize(
-    ("opened", "changes", "started"), [pytest.param(*case, id=name) for name, *case in UNSENDABLE]
-)
-def test_host_may_not_send_the_file(
-    path: Path, opened: Callable[[Path], Any], changes: dict[str, Any], started: Callable[[], Response]
-) -> None:
+@pytest.mark.parametrize("opened", [pytest.param(opened, id=name) for name, opened in UNSENDABLE])
+def test_host_may_not_send_the_file(path: Path, opened: Callable[[Path], Any]) -> None:
     wrapper = FileWrapper(opened(path))
-    scope = http_scope(**{"extensions": OFFERED, **changes})
     try:
-        assert wrapper.sendable_path(scope, started()) is None
+        assert wrapper.sendable is None
     finally:
         wrapper.close()
-
-
-def test_scope_without_extensions(path: Path) -> None:
-    scope = http_scope()
-    del scope["extensions"]  # type: ignore[misc]  # the ASGI spec lets a host leave it out
-    with path.open("rb") as file:
-        assert FileWrapper(file).sendable_path(scope, response()) is None
-
-
-def test_same_name_in_another_directory(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A relative name means another file after the process has changed its directory."""
-    other = path.parent / "directory"
-    other.mkdir()
-    (other / "file").write_bytes(b"a secret, of them")
-    monkeypatch.chdir(path.parent)
-    with open("file", "rb") as file:
-        monkeypatch.chdir(other)
-        assert FileWrapper(file).sendable_path(http_scope(extensions=OFFERED), response()) is None
 
 
 # In a call
 
 
-def app_of(file: IO[bytes], headers: list[tuple[str, str]]) -> WSGIApplication:
+def app_of(
+    file: Any,
+    *headers: tuple[str, str],
+    status: str | None = "200 OK",
+    written: bytes = b"",
+) -> WSGIApplication:
+    """An app that returns a file, as PEP 3333 has it."""
+
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        start_response("200 OK", headers)
+        if status is not None:
+            start_response(status, list(headers))(written)
         wrapped: Iterable[bytes] = environ["wsgi.file_wrapper"](file, 8192)
         return wrapped
 
     return app
 
 
+def of_length(size: int) -> tuple[str, str]:
+    return "Content-Length", str(size)
+
+
+# Which files the call offers to its link, and what the client gets whether or not the link takes it.
+CALLS: list[tuple[str, Callable[[Any], WSGIApplication], str, bool, int, bytes]] = [
+    # id, app, method, whether it is offered, status, body
+    ("whole", app_of, "GET", True, 200, CONTENT),
+    ("with a status of its own", lambda file: app_of(file, status="404 No"), "GET", True, 404, CONTENT),
+    ("of its own length", lambda file: app_of(file, of_length(len(CONTENT))), "GET", True, 200, CONTENT),
+    ("a part of it", lambda file: app_of(file, of_length(9)), "GET", False, 200, CONTENT[:9]),
+    ("less than declared", lambda file: app_of(file, of_length(99)), "GET", False, 200, CONTENT),
+    ("HEAD", app_of, "HEAD", False, 200, b""),
+    ("204", lambda file: app_of(file, status="204 No Content"), "GET", False, 204, b""),
+    ("304", lambda file: app_of(file, status="304 Not Modified"), "GET", False, 304, b""),
+    ("after write()", lambda file: app_of(file, written=b"<"), "GET", False, 200, b"<" + CONTENT),
+    ("no start_response", lambda file: app_of(file, status=None), "GET", False, 500, ERROR),
+]
+
+
 @pytest.mark.parametrize(
-    ("scope", "headers", "sent", "body"),
-    [
-        pytest.param(http_scope(extensions=OFFERED), [], True, b"", id="offered"),
-        pytest.param(http_scope(), [], False, CONTENT, id="not offered"),
-        pytest.param(
-            http_scope(extensions=OFFERED), [("Content-Length", "9")], False, CONTENT[:9], id="a part of it"
-        ),
-        pytest.param(http_scope(extensions=OFFERED, method="HEAD"), [], False, b"", id="HEAD"),
-    ],
+    ("app", "method", "is_offered", "status", "body"),
+    [pytest.param(*case, id=name) for name, *case in CALLS],
 )
-def test_call(path: Path, scope: HTTPScope, headers: list[tuple[str, str]], sent: bool, body: bytes) -> None:
-    link = ListLink()
+@pytest.mark.parametrize("sends_files", [True, False], ids=["link sends files", "link does not"])
+def test_call(
+    path: Path,
+    app: Callable[[Any], WSGIApplication],
+    method: str,
+    is_offered: bool,
+    status: int,
+    body: bytes,
+    sends_files: bool,
+) -> None:
+    link = ListLink(sends_files=sends_files)
     file = path.open("rb")
-    run_call(app_of(file, headers), scope, {}, link)
-    reply = Reply.of(link.sent)
-    assert (reply.status, reply.is_complete) == (200, True)
-    assert (reply.path, reply.body) == (str(path) if sent else None, body)
+    with suppress(ApplicationError):  # less than was declared
+        Call(app(file), wsgi_environ(method=method)).run(link)
+    reply = Reply.of(link.parts)
+    assert (reply.status, reply.body) == (status, body)
+    assert reply.is_complete is (reply.header(b"content-length") != b"99")
+    assert link.offered == ([len(CONTENT)] if is_offered else [])
     assert file.closed
 
 
-def test_file_is_closed_when_the_client_left(path: Path) -> None:
+@pytest.mark.parametrize("sends_files", [True, False], ids=["link sends files", "link does not"])
+def test_file_that_the_app_has_read_from(path: Path, sends_files: bool) -> None:
+    """The body is what is left of it."""
+    link = ListLink(sends_files=sends_files)
+    Call(app_of(read_from(path), of_length(len(CONTENT) - 1)), wsgi_environ()).run(link)
+    reply = Reply.of(link.parts)
+    assert (reply.body, reply.is_complete) == (CONTENT[1:], True)
+    assert link.offered == [len(CONTENT) - 1]
+
+
+def test_file_that_no_host_could_send(path: Path) -> None:
+    link = ListLink(sends_files=True)
+    Call(app_of(compressed(path)), wsgi_environ()).run(link)
+    assert Reply.of(link.parts).body == CONTENT
+    assert link.offered == []
+
+
+def test_sent_file_goes_with_the_app_s_head(path: Path) -> None:
+    link = ListLink(sends_files=True)
+    Call(app_of(path.open("rb"), ("X-A", "1"), status="299 Foo"), wsgi_environ()).run(link)
+    reply = Reply.of(link.parts)
+    assert (reply.status, reply.reason, reply.headers) == (299, b"Foo", [(b"x-a", b"1")])
+
+
+@pytest.mark.parametrize("sends_files", [True, False], ids=["link sends files", "link does not"])
+def test_file_is_closed_when_the_client_left(
+    path: Path, sends_files: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     file = path.open("rb")
-    run_call(app_of(file, []), http_scope(extensions=OFFERED), {}, ListLink(leaves_after=0))
+    link = ListLink(sends_files=sends_files, leaves_after=0)
+    Call(app_of(file), wsgi_environ()).run(link)
     assert file.closed
+    assert link.parts == []
+    assert caplog.records == []
 
 
 def flask_app(path: Path) -> Flask:
@@ -311,20 +318,24 @@ def flask_app(path: Path) -> Flask:
 
 
 @pytest.mark.parametrize(
-    ("changes", "status", "sent", "body"),
+    ("environ", "status", "is_offered", "body"),
     [
-        pytest.param({}, 200, True, b"", id="whole"),
-        pytest.param({"extensions": {}}, 200, False, CONTENT, id="whole, not offered"),
-        pytest.param({"method": "HEAD"}, 200, False, b"", id="HEAD"),
-        pytest.param({"headers": [(b"range", b"bytes=4-8")]}, 206, False, b"bytes", id="range"),
+        pytest.param(wsgi_environ(b"/file"), 200, True, CONTENT, id="whole"),
+        pytest.param(wsgi_environ(b"/file", method="HEAD"), 200, False, b"", id="HEAD"),
+        pytest.param(
+            wsgi_environ(b"/file", headers=[(b"range", b"bytes=4-8")]), 206, False, b"bytes", id="range"
+        ),
     ],
 )
-def test_flask_send_file(path: Path, changes: dict[str, Any], status: int, sent: bool, body: bytes) -> None:
+@pytest.mark.parametrize("sends_files", [True, False], ids=["link sends files", "link does not"])
+def test_flask_send_file(
+    path: Path, environ: WSGIEnvironment, status: int, is_offered: bool, body: bytes, sends_files: bool
+) -> None:
     """Flask hands its files to `wsgi.file_wrapper`."""
-    link = ListLink(body_events(b""))
-    scope = http_scope(b"/file", **{"extensions": OFFERED, **changes})
-    run_call(flask_app(path).wsgi_app, scope, {}, link)
+    link = ListLink(sends_files=sends_files)
+    Call(flask_app(path).wsgi_app, environ.copy()).run(link)
     gc.collect()  # a file that was left open warns here, which is an error
-    reply = Reply.of(link.sent)
-    assert (reply.status, reply.path, reply.body) == (status, str(path) if sent else None, body)
+    reply = Reply.of(link.parts)
+    assert (reply.status, reply.body) == (status, body)
+    assert link.offered == ([len(CONTENT)] if is_offered else [])
     assert reply.header(b"content-length") == str(5 if status == 206 else len(CONTENT)).encode()

@@ -4,7 +4,7 @@ import gc
 import sys
 import tracemalloc
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, TypeAlias
 from wsgiref.util import is_hop_by_hop
@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.core.response import Response, State, internal_server_error
+from bridge.core.link import Part, plain_answer
+from bridge.core.response import Response, State
 from bridge.errors import ApplicationError
-from bridge.types import ExcInfo, HTTPResponseEvent
+from bridge.types import ExcInfo
 from tests.core.links import Reply, split_bodies, without_collector
 
-Events: TypeAlias = tuple[HTTPResponseEvent, ...]
 Headers: TypeAlias = list[tuple[str, str]]
 
 
@@ -49,6 +49,18 @@ def ended(response: Response) -> Response:
     return response
 
 
+def parts_of(response: Response, chunks: Iterable[bytes]) -> list[Part]:
+    """What goes out for these chunks, without an end."""
+    return [part for chunk in chunks if (part := response.chunk(chunk)) is not None]
+
+
+def reply_of(response: Response, chunks: Iterable[bytes] = ()) -> Reply:
+    """What the client gets if the body is these chunks."""
+    parts = parts_of(response, chunks)
+    end = response.end()
+    return Reply.of(parts if end is None else [*parts, end])
+
+
 STATES: dict[str, Callable[[], Response]] = {
     "IDLE": lambda: Response("GET"),
     "READY": started,
@@ -60,7 +72,7 @@ STATES: dict[str, Callable[[], Response]] = {
     "COMPLETE, no body": lambda: after(started(method="HEAD"), b"x"),
 }
 
-OPERATIONS: dict[str, Callable[[Response], Events | None]] = {
+OPERATIONS: dict[str, Callable[[Response], Part | None]] = {
     "start": lambda response: response.start("299", []),
     "start with exc_info": lambda response: response.start("500", [], exc_info()),
     "start with empty exc_info": lambda response: response.start("500", [], (None, None, None)),
@@ -75,7 +87,7 @@ OPERATIONS: dict[str, Callable[[Response], Events | None]] = {
 
 Outcome: TypeAlias = str | type[Exception]
 
-# What each operation gives: the events, or the exception; and the state, where it is another one then.
+# What each operation gives: the part to send, or the exception; and the state, where it is another one then.
 # PEP 3333: "The start_response() Callable" for the starts, "Handling the Content-Length Header" for the rest.
 TRANSITIONS: dict[str, dict[str, Outcome | tuple[Outcome, State]]] = {
     "IDLE": {
@@ -177,17 +189,13 @@ TRANSITIONS: dict[str, dict[str, Outcome | tuple[Outcome, State]]] = {
 }
 
 
-def in_short(events: Events | None) -> str:
-    """Events as the table has them: the status, and each body with `+` if there is more to come, else `.`."""
-    words = []
-    for event in events or ():
-        if event["type"] == "http.response.start":
-            words.append(str(event["status"]))
-        elif event["type"] == "http.response.body":
-            words.append(repr(event["body"])[1:] + ("+" if event["more_body"] else "."))
-        else:
-            words.append(event["path"])
-    return " ".join(words)
+def in_short(part: Part | None) -> str:
+    """A part as the table has it: the status, and the body with `+` if there is more to come, else `.`."""
+    if part is None:
+        return ""
+    head, data, more = part
+    status = "" if head is None else f"{head.status} "
+    return f"{status}{repr(data)[1:]}{'+' if more else '.'}"
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -213,19 +221,26 @@ def test_table_knows_every_state() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "offered"), [(state, state in ("READY", "READY, a byte declared")) for state in STATES]
+    ("state", "is_bodiless"), [(state, state.endswith("no body")) for state in STATES], ids=[*STATES]
 )
-def test_file_may_be_sent_by_the_host(state: str, offered: bool) -> None:
-    """Only where nothing of the response is out, and a body is wanted."""
-    assert STATES[state]().has_plain_body is offered
+def test_whether_a_body_is_wanted(state: str, is_bodiless: bool) -> None:
+    assert STATES[state]().is_bodiless is is_bodiless
 
 
-def test_pathsend() -> None:
-    """ASGI extension "Path Send": it stands for the whole body."""
+@pytest.mark.parametrize("state", STATES)
+def test_head_is_known_from_start_response_on(state: str) -> None:
+    """Whoever sends a file in place of the body needs it."""
+    head = STATES[state]().head
+    assert (head is None) is (state == "IDLE")
+    assert head is None or head.status == 200
+
+
+def test_response_completed_in_another_way() -> None:
+    """Nothing is due any more, and nothing more goes out."""
     response = started()
-    assert in_short(response.pathsend("/a/file")) == "200 /a/file"
-    assert response.state is State.COMPLETE
-    assert response.end() == ()
+    response.complete()
+    assert response.end() is None
+    assert response.chunk(b"a") is None
 
 
 @pytest.mark.parametrize(
@@ -244,26 +259,46 @@ def test_bytes_left(state: str, left: int | None) -> None:
 
 # PEP 3333, "The start_response() Callable"; RFC 9112, 4, lets the reason be empty.
 GOOD_STATUSES = [
-    ("usual", "200 OK", 200),
-    ("of several words", "404 Not Found", 404),
-    ("without a reason", "299", 299),
-    ("with an empty reason", "200 ", 200),
-    ("latin-1 reason", "200 \xe9t\xe9", 200),
-    ("tells what the last number is", "599 x", 599),
+    # id, what the app says, status, reason
+    ("usual", "200 OK", 200, b"OK"),
+    ("of several words", "404 Not Found", 404, b"Not Found"),
+    ("with a reason of the app's", "299 Foo", 299, b"Foo"),
+    ("with another reason than the standard one", "200 Fine", 200, b"Fine"),
+    ("without a reason", "299", 299, b""),
+    ("with an empty reason", "200 ", 200, b""),
+    ("with a reason of spaces", "200   ", 200, b""),
+    ("with spaces around the reason", "200  OK ", 200, b"OK"),
+    ("latin-1 reason", "200 \xe9t\xe9", 200, b"\xe9t\xe9"),
+    # PEP 3333 asks for latin-1; no host has ever held an app to it.
+    ("reason outside latin-1", "200 caf\xe9 \u2713", 200, b"caf\xe9 ?"),
+    ("lone surrogate in the reason", "200 \udcff", 200, b"?"),
+    ("tells what the last number is", "599 x", 599, b"x"),
 ]
 
 
-@pytest.mark.parametrize(("status", "code"), [pytest.param(*case, id=name) for name, *case in GOOD_STATUSES])
-def test_status(status: str, code: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "code", "reason"), [pytest.param(*case, id=name) for name, *case in GOOD_STATUSES]
+)
+def test_status(status: str, code: int, reason: bytes) -> None:
     for _ in range(2):  # the second is the one remembered
-        assert Reply.of(started(status=status).end()).status == code
+        reply = reply_of(started(status=status))
+        assert (reply.status, reply.reason) == (code, reason)
+
+
+def test_reason_goes_with_its_own_status() -> None:
+    """One that replaces the status, by `exc_info`, brings its own or none."""
+    response = started(status="299 Foo")
+    response.start("500", [], exc_info())
+    reply = reply_of(response)
+    assert (reply.status, reply.reason) == (500, b"")
 
 
 def test_status_of_a_kind_of_str() -> None:
     class Status(str):
         __slots__ = ()
 
-    assert Reply.of(started(status=Status("201 Created")).end()).status == 201
+    reply = reply_of(started(status=Status("201 Created")))
+    assert (reply.status, reply.reason) == (201, b"Created")
 
 
 @pytest.mark.parametrize(
@@ -320,7 +355,7 @@ GOOD_HEADERS: list[tuple[str, Any, list[tuple[bytes, bytes]]]] = [
 )
 def test_headers(headers: Any, expected: list[tuple[bytes, bytes]]) -> None:
     response = started(headers)
-    assert Reply.of(response.end()).headers == expected
+    assert reply_of(response).headers == expected
     assert response.warnings is None
 
 
@@ -328,7 +363,7 @@ def test_header_name_of_a_kind_of_str() -> None:
     class Name(str):
         __slots__ = ()
 
-    assert Reply.of(started([(Name("X-A"), "1")]).end()).headers == [(b"x-a", b"1")]
+    assert reply_of(started([(Name("X-A"), "1")])).headers == [(b"x-a", b"1")]
 
 
 # Each names the header that is wrong; none shows its value, which may be a secret.
@@ -384,7 +419,7 @@ def test_refused_start_leaves_the_one_before() -> None:
     response = started([("X-First", "1")])
     with pytest.raises(ApplicationError):
         response.start("500", [("X-Second", "\n")], exc_info())
-    assert Reply.of(response.end()).headers == [(b"x-first", b"1")]
+    assert reply_of(response).headers == [(b"x-first", b"1")]
 
 
 HOP_BY_HOP = [
@@ -404,7 +439,7 @@ def test_hop_by_hop_header_is_removed_with_a_warning(name: str) -> None:
     """PEP 3333, "Other HTTP Features"; once for a name, however often it is there."""
     assert is_hop_by_hop(name)
     response = started([("X-A", "1"), (name, "x"), (name, "y")])
-    assert Reply.of(response.end()).headers == [(b"x-a", b"1")]
+    assert reply_of(response).headers == [(b"x-a", b"1")]
     assert response.warnings is not None
     [warning] = response.warnings
     assert repr(name.lower()) in warning
@@ -423,7 +458,7 @@ def test_hop_by_hop_header_is_removed_with_a_warning(name: str) -> None:
 )
 def test_what_the_server_does_anyway_is_no_warning(header: tuple[str, str], is_superfluous: bool) -> None:
     response = started([header])
-    assert Reply.of(response.end()).headers == []
+    assert reply_of(response).headers == []
     assert response.superfluous == ([header[0].lower()] if is_superfluous else None)
     assert (response.warnings is None) is is_superfluous
 
@@ -455,17 +490,13 @@ BODILESS = [
 )
 def test_no_body(method: str, status: str, keeps: bool, chunks: list[bytes]) -> None:
     response = started([("Content-Length", "5"), ("X-A", "1")], method=method, status=status)
-    reply = Reply.of(all_events(response, chunks))
+    reply = reply_of(response, chunks)
     assert reply.is_complete
     assert reply.body == b""
     assert reply.header(b"content-length") == (b"5" if keeps else None)
     assert reply.header(b"x-a") == b"1"
     assert response.is_bodiless
     assert response.warnings is None
-
-
-def all_events(response: Response, chunks: Sequence[bytes]) -> list[HTTPResponseEvent]:
-    return [event for chunk in chunks for event in response.chunk(chunk)] + list(response.end())
 
 
 # PEP 3333, "Handling the Content-Length Header": a body known whole gets the header.
@@ -495,15 +526,15 @@ def test_list_gets_a_content_length(
 ) -> None:
     response = started(headers, method=method, status=status)
     response.declare(chunks)
-    events = all_events(response, [chunk for chunk in chunks if isinstance(chunk, bytes)])
-    assert Reply.of(events).header(b"content-length") == length
+    reply = reply_of(response, [chunk for chunk in chunks if isinstance(chunk, bytes)])
+    assert reply.header(b"content-length") == length
 
 
 def test_declared_length_is_replaced_with_the_headers() -> None:
     """Whatever was known of the old body is nothing to the new one."""
     response = started([("Content-Length", "1")])
     response.start("500", [], exc_info())
-    reply = Reply.of(all_events(response, [b"abc"]))
+    reply = reply_of(response, [b"abc"])
     assert (reply.status, reply.body, reply.header(b"content-length")) == (500, b"abc", None)
 
 
@@ -514,19 +545,20 @@ def test_any_body_in_any_chunks(chunks: list[bytes], off_by: int | None) -> None
     body = b"".join(chunks)
     length = len(body) if off_by is None else max(len(body) + off_by, 0)
     response = started([] if off_by is None else [("Content-Length", str(length))])
-    events: list[HTTPResponseEvent] = [event for chunk in chunks for event in response.chunk(chunk)]
+    parts = parts_of(response, chunks)
     if length > len(body):
         with pytest.raises(ApplicationError, match=f"{length - len(body)} bytes shorter"):
             response.end()
-        if events:
-            reply = Reply.of(events)
+        if parts:
+            reply = Reply.of(parts)
             assert (reply.body, reply.is_complete) == (body, False)
         return
-    reply = Reply.of([*events, *response.end()])
+    end = response.end()
+    reply = Reply.of(parts if end is None else [*parts, end])
     assert (reply.body, reply.is_complete) == (body[:length], True)
     # Whether there was too much to say is known to the app that said it.
     assert (response.warnings is not None) is (length < len(body))
-    # An empty body event says "more" or "no more"; one in the midst would say nothing.
+    # Only the end may be empty: an empty part in the midst would say nothing.
     assert all(reply.chunks[:-1])
 
 
@@ -590,10 +622,14 @@ def test_what_apps_make_up_takes_no_memory(start: Callable[[str], Response]) -> 
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
-def test_internal_server_error(method: str) -> None:
+@pytest.mark.parametrize("headers", [[], [(b"retry-after", b"1")]], ids=["plain", "with a header"])
+def test_plain_answer(method: str, headers: list[tuple[bytes, bytes]]) -> None:
     """A whole response; to a HEAD, that of the GET without its body (RFC 9110, 9.3.2)."""
-    reply = Reply.of(internal_server_error(method))
-    assert (reply.status, reply.is_complete) == (500, True)
-    assert reply.body == (b"" if method == "HEAD" else b"Internal Server Error")
-    assert reply.header(b"content-length") == b"21"
-    assert reply.header(b"content-type") == b"text/plain; charset=utf-8"
+    reply = Reply.of([plain_answer(503, b"Service Unavailable", method, *headers)])
+    assert (reply.status, reply.reason, reply.is_complete) == (503, b"", True)
+    assert reply.body == (b"" if method == "HEAD" else b"Service Unavailable")
+    assert reply.headers == [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", b"19"),
+        *headers,
+    ]

@@ -36,7 +36,7 @@ def test_it_is_as_if_all_ran_in_one_context(steps: list[tuple[bool, bool, int]])
 
         def in_call(function: Callable[..., None], *args: Any) -> None:
             call.carry_in()
-            call.run(function, *args)
+            call.context.run(function, *args)
             call.carry_back()
 
         here, there, alike_here, alike_there = Side(by_turns), Side(by_turns), Side(at_once), Side(at_once)

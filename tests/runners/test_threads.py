@@ -20,6 +20,8 @@ from tests.asgi_host import ScriptedHost, http_scope
 class Job:
     """Work that ends when it is told to, or at once."""
 
+    name = ""
+
     def __init__(self, go_on: threading.Event | None = None) -> None:
         self.started = threading.Event()
         self.ended = threading.Event()
@@ -205,8 +207,8 @@ async def test_a_thousand_lifespans_leave_nothing_behind() -> None:
     for _ in range(1000):
         async with adapter.lifespan_context():
             assert await get(adapter) == b"Hello"
-            assert adapter._pool is not None
-            pools.append(weakref.ref(adapter._pool))
+            assert adapter._engine is not None
+            pools.append(weakref.ref(adapter._engine.pool))
     gc.collect()
     assert not any(pool() for pool in pools)
 

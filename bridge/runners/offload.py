@@ -1,30 +1,38 @@
-"""What a call on the event loop has to have done by a worker thread, so that it does not block the loop."""
+"""Functions of a call on the event loop that worker threads call, so that they do not block the loop."""
 
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import Context
 from queue import SimpleQueue
-from typing import Protocol
+from typing import Protocol, TypeVar, cast
 
 from bridge.runners.context import CallContext
 from bridge.runners.mailbox import Mailbox
 from bridge.runners.threads import Job, Worker
 
-__all__ = ["Errand", "OneThread", "Pool"]
+__all__ = ["Offload", "OneThread", "Pool"]
+
+_T = TypeVar("_T")
 
 
 class Pool(Protocol):
-    """Who does errands."""
+    """Threads that run jobs."""
 
     def submit(self, job: Job) -> object:
         """Have a thread run the job."""
 
 
 class OneThread:
-    """A worker thread that does all errands of one call, which may keep something in it, until `end`."""
+    """A worker thread that runs all jobs of one call, which may keep something in it, until `end`."""
 
     def __init__(self) -> None:
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+
+    @property
+    def name(self) -> str:
+        """Empty: the job is not known here."""
+        return ""
 
     def submit(self, job: Job) -> None:
         """Have the thread run the job, after those before it."""
@@ -41,14 +49,48 @@ class OneThread:
             del job  # or its memory would stay until the next one
 
 
-class Errand:
-    """One function call in a worker thread; context variables go there and back.
+class Offload:
+    """Calls functions of one call in worker threads, one after the other, in one context.
 
     Args:
-        function: called without arguments.
+        pool: whose threads call them.
         mailbox: that of the running loop.
-        context: that of the call's errands, none of which is being done.
     """
+
+    __slots__ = ("_context", "_mailbox", "pool")
+
+    def __init__(self, pool: Pool, mailbox: Mailbox) -> None:
+        self.pool = pool
+        self._mailbox = mailbox
+        self._context: CallContext | None = None  # for the next function, if there was one before
+
+    async def call(self, function: Callable[[], _T]) -> _T:
+        """Have a thread call a function; wait, and return what it returns. Context variables go and come.
+
+        Raises:
+            BaseException: what the function raised.
+        """
+        context, self._context = self._context or CallContext(Context()), None
+        offloaded = _Offloaded(function, self._mailbox, context)
+        try:
+            return cast(_T, await offloaded.done_by(self.pool))
+        finally:
+            if (
+                offloaded.is_done
+            ):  # else the host has given the call up, and a thread is still in that context
+                self._context = context
+
+    def close(self) -> None:
+        """Let go of the request that the functions have seen, and that the app has unset since."""
+        if self._context is not None:
+            self._context.carry_in()
+            self._context = None
+
+
+class _Offloaded:
+    """A function that a worker thread calls once."""
+
+    name = ""  # the request is that of the greenlet, which waits
 
     def __init__(self, function: Callable[[], object], mailbox: Mailbox, context: CallContext) -> None:
         self._function = function
@@ -64,11 +106,6 @@ class Errand:
         return self._done.done() and not self._done.cancelled()
 
     async def done_by(self, pool: Pool) -> object:
-        """Have a thread of the pool do it; wait, and return what the function has returned.
-
-        Raises:
-            BaseException: what the function raised.
-        """
         self._context.carry_in()
         pool.submit(self)
         await self._done
@@ -84,7 +121,7 @@ class Errand:
     def run(self, worker: Worker) -> None:
         """Call the function, in the thread."""
         try:
-            self._context.run(self._call)
+            self._context.context.run(self._call)
         except BaseException as error:  # noqa: BLE001  # raised again where it is waited for
             self._failure = error
         with suppress(RuntimeError):  # the loop is closed: nobody is waiting
@@ -94,6 +131,6 @@ class Errand:
         self._result = self._function()
 
     def wake(self) -> None:
-        """Let who waits go on; called by the mailbox, on the loop."""
+        """Let whoever waits go on; called by the mailbox, on the loop."""
         if not self._done.done():
             self._done.set_result(None)

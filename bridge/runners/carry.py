@@ -1,0 +1,338 @@
+"""A call in a worker thread for a host that is awaited: a coroutine carries what passes between the two.
+
+All of it runs on the event loop's thread, but for the methods of `LoopSide`, which the worker's side calls.
+
+- Links that have something for the loop queue up in its `Mailbox`, and one `call_soon_threadsafe` wakes the
+  loop for all of them. A link that waits there already is not queued again.
+- Parts that pile up while the loop is busy leave as one. Nothing is delayed by it.
+
+A request with a longer body, or a longer response, gets a reader: a task that receives ahead of the app, by
+`buffer_size` or one piece. With a body, app and network work at the same time. With a response it is the only
+way to notice a disconnect, after which every ASGI host makes `send` do nothing. Short requests with short
+responses do without.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any, BinaryIO, cast
+
+from bridge.core.link import Head, Link
+from bridge.errors import BridgeError, ClientDisconnected, Overloaded
+from bridge.runners import reasons
+from bridge.runners.context import CallContext
+from bridge.runners.engine import Engine
+from bridge.runners.host import PART_COST, Body, Host
+from bridge.runners.loop_access import CURRENT_LOOP, LoopAccess
+from bridge.runners.read_ahead import Reader, feed
+from bridge.runners.streams import is_event_stream
+from bridge.runners.thread_link import PreparedFile, ThreadLink, Work
+from bridge.runners.thread_queue import ThreadQueue
+from bridge.runners.threads import WorkerPool
+
+__all__ = ["Carrier", "serve_in_thread"]
+
+# Seconds after which a stream no longer counts as a request being worked on.
+_LONG_STREAM = 1.0
+
+
+def serve_in_thread(work: Work, host: Host, engine: Engine, method: str) -> Coroutine[Any, Any, None]:
+    """Have a thread make a call, or answer 503 if none takes it in time.
+
+    Args:
+        work: the call.
+        host: its client.
+        engine: its threads.
+        method: the request's method, for the 503.
+
+    Returns:
+        what has to be awaited; it raises what `Carrier.serve` does.
+    """
+    carrier = Carrier(work, host, engine)
+    queue = engine.queue
+    try:
+        if queue.pool.submit(carrier.link, queue.length) and queue.seconds is not None:
+            return _serve_in_time(carrier, host, queue, method)
+    except Overloaded as error:
+        carrier.link.refuse(error)
+        return _refuse(host, queue, method)
+    return carrier.serve()
+
+
+async def _serve_in_time(carrier: "Carrier", host: Host, queue: ThreadQueue, method: str) -> None:
+    """Serve a call that waits for a thread, but not for longer than it may."""
+    assert queue.seconds is not None
+    link = carrier.link
+    timer = asyncio.get_running_loop().call_later(queue.seconds, _give_up, link, queue.pool)
+    try:
+        await carrier.serve()
+    except Overloaded:
+        await _refuse(host, queue, method)
+    finally:
+        timer.cancel()
+
+
+def _give_up(link: ThreadLink, pool: WorkerPool) -> None:
+    if pool.withdraw(link):
+        link.refuse(Overloaded("no thread took the request in time"))
+
+
+async def _refuse(host: Host, queue: ThreadQueue, method: str) -> None:
+    with suppress(ClientDisconnected):
+        await host.send(*queue.refusal(method))
+
+
+class Carrier:
+    """The event loop's side of a `ThreadLink`.
+
+    Args:
+        work: the call, or the rest of one.
+        host: its client.
+        engine: what it shares with other calls.
+        body: where the body comes from, if not from the host itself.
+    """
+
+    __slots__ = (
+        "_access",
+        "_body",
+        "_context",
+        "_engine",
+        "_has_news",
+        "_host",
+        "_is_posted",
+        "_is_sending",
+        "_reader",
+        "_stage",
+        "_timer",
+        "_waiter",
+        "_work",
+        "link",
+    )
+
+    def __init__(self, work: Work, host: Host, engine: Engine, body: Body | None = None) -> None:
+        self._work = work
+        self._host = host
+        self._body: Body = host if body is None else body
+        self._engine = engine
+        self._access = LoopAccess(engine.mailbox.loop)
+        token = CURRENT_LOOP.set(self._access)
+        self._context = CallContext()
+        CURRENT_LOOP.reset(token)
+        self.link = ThreadLink(self, self, engine.buffer_size)
+        self._is_posted = False
+        self._has_news = False
+        self._is_sending = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._reader: Reader | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._stage = ""  # "ending": a stream is to end; "given up": it has ended, and the app goes on
+
+    async def serve(self) -> None:
+        """Do for the host what the worker asks for, until the call has ended.
+
+        Raises:
+            ApplicationError: the response was cut short.
+            Overloaded: no thread took the call in time.
+            Exception: what the host has raised.
+        """
+        link, host = self.link, self._host
+        try:
+            while True:
+                if host.is_open and link.gone is None:
+                    self._watch()
+                if not self._has_news:
+                    self._waiter = self._engine.mailbox.loop.create_future()
+                    await self._waiter
+                    self._waiter = None
+                self._has_news = False
+                is_finished = link.is_finished  # before the parts: there will be no more of them
+                parts = link.take()
+                if parts:
+                    self._context.carry_back()
+                    await self._send(parts)
+                if self._stage == "ending" and host.is_open:
+                    await self._send_end()
+                if is_finished or self._stage == "given up":
+                    break
+                if link.wants_body is not None:
+                    await self._receive()
+        except GeneratorExit:  # the loop has been closed, and nothing can be awaited any more
+            self._leave(reasons.LOOP_CLOSED)
+            raise
+        except BaseException as error:
+            # The thread is told, but not waited for: it may be busy, and this has to end now.
+            is_cancelled = isinstance(error, asyncio.CancelledError)
+            self._leave(reasons.CANCELLED if is_cancelled else reasons.HOST_FAILED)
+            await self._stop_watching()
+            raise
+        if not parts:
+            self._context.carry_back()
+        failure: BaseException | None = None
+        if self._reader is not None:
+            failure = await self._stop_watching()
+        if failure is None and link.gone is None:  # else nobody is left to mind a response cut short
+            failure = link.failure
+        link.failure = None  # its traceback leads here
+        if failure is not None:
+            try:
+                raise failure
+            finally:
+                del failure  # or it would hold this frame, which holds it, until the garbage collector comes
+
+    def end(self) -> None:
+        """Bring the response to its end, if it is an open stream of server-sent events, which has none.
+
+        The client sees it end at once. The app is waited for a moment only: between two events, a generator
+        may be waiting for hours.
+        """
+        if self._host.is_open and self.link.gone is None and is_event_stream(self._host.head):
+            self._stage = "ending"
+            self._leave(reasons.STOPPING)
+            self._engine.mailbox.loop.call_later(reasons.LAST_MOMENT, self._give_up)
+            self.wake()
+
+    def _give_up(self) -> None:
+        self._stage = "given up"
+        self.wake()
+
+    def wake(self) -> None:
+        """Look again at what there is to do; called by the mailbox."""
+        self._is_posted = False
+        self._has_news = True
+        if self._reader is not None:
+            self._reader.go_on()
+        elif self._is_sending and self.link.wants_body is not None:
+            # The client may not take this before it has sent the rest: a client that echoes, say.
+            self._read_ahead()
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    # The work, in the worker's thread
+
+    @property
+    def name(self) -> str:
+        """The request, for a log line."""
+        return self._work.name
+
+    def run(self, link: Link) -> None:
+        """Do the work in the context of the call."""
+        self._context.context.run(self._work.run, link)
+
+    # `LoopSide`
+
+    @property
+    def reads_ahead(self) -> bool:
+        """See `LoopSide.reads_ahead`."""
+        return self._reader is not None
+
+    def post(self) -> None:
+        """See `LoopSide.post`."""
+        if not self._is_posted:
+            self._is_posted = True
+            self._engine.mailbox.post(self)
+
+    def before_wait(self) -> None:
+        """See `LoopSide.before_wait`."""
+        if self._access.is_here():
+            raise BridgeError(
+                "plain code on the event loop read the request's body, or wrote the response, which would "
+                "stop all others; in an async view, use Flask's own request"
+            )
+
+    def before_disconnect(self) -> None:
+        """See `LoopSide.before_disconnect`."""
+        self._access.is_told = True
+
+    def prepare_file(self, file: BinaryIO, size: int) -> object | None:
+        """See `Host.prepare_file`."""
+        return self._host.prepare_file(file, size)
+
+    # Inside
+
+    async def _send(self, parts: list[tuple[Head | None, bytes | PreparedFile, bool]]) -> None:
+        link, host = self.link, self._host
+        head, data, more = parts[0]
+        self._is_sending = True
+        if link.wants_body is not None:
+            self._read_ahead()  # see `wake`
+        try:
+            if isinstance(data, PreparedFile):
+                assert head is not None, "a file is a whole response"
+                await host.send_file(head, data.file)
+                link.sent(PART_COST)
+            else:
+                if len(parts) > 1:
+                    data = b"".join(cast("list[bytes]", [part[1] for part in parts]))  # a file comes alone
+                    more = parts[-1][2]
+                await host.send(head, data, more)
+                if more:
+                    link.sent(len(data) + PART_COST * len(parts))
+                    if self._engine.streams.are_ending:
+                        self.end()
+        except ClientDisconnected:
+            self._leave(reasons.LEFT)
+        self._is_sending = False
+
+    async def _send_end(self) -> None:
+        with suppress(OSError):
+            await self._host.send(None, b"", False)
+
+    async def _receive(self) -> None:
+        """Receive the one piece that most bodies are, if the worker can do nothing meanwhile.
+
+        Have the rest read ahead, and all of it, if it is another thread of the app's that reads: the worker
+        may send something meanwhile.
+        """
+        link, body = self.link, self._body
+        if self._reader is not None or link.gone is not None or link.is_fed:
+            return
+        worker = link.worker
+        if self._host.is_open or worker is None or worker.thread.ident != link.wants_body:
+            self._read_ahead()
+            return
+        try:
+            await feed(link, body)
+        except ClientDisconnected:
+            self._leave(reasons.LEFT)
+        else:
+            if not body.body_is_over:
+                self._read_ahead()
+
+    def _leave(self, reason: str) -> None:
+        self.link.leave(reason)
+        self._access.leave(reason)
+
+    def _read_ahead(self) -> None:
+        """Have a task receive from here on, ahead of the app."""
+        if self._reader is None:
+            self._reader = Reader(self._body, self.link, self._engine.mailbox.loop, self._on_end)
+
+    def _on_end(self, error: Exception | None) -> None:
+        self._leave(reasons.LEFT if error is None else reasons.HOST_FAILED)
+        self.wake()
+
+    def _watch(self) -> None:
+        """Begin to listen for the disconnect, and to count the seconds; events are known to take long."""
+        if self._timer is None:
+            self._engine.streams.links.add(self)
+            seconds = 0 if is_event_stream(self._host.head) else _LONG_STREAM
+            self._timer = self._engine.mailbox.loop.call_later(seconds, self._move_off)
+            self._read_ahead()
+
+    async def _stop_watching(self) -> Exception | None:
+        """Stop; return the failure of the host to receive, if it still matters."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._engine.streams.links.discard(self)
+        reader, self._reader = self._reader, None
+        if reader is None:
+            return None
+        failure = await reader.stop(reasons.LAST_MOMENT)
+        return None if self._host.is_complete else failure
+
+    def _move_off(self) -> None:
+        worker = self.link.worker
+        if worker is not None and not self._engine.pool.move_off(worker, self.link):
+            # There are as many such streams as there may be; perhaps there is room for it later.
+            self._timer = self._engine.mailbox.loop.call_later(_LONG_STREAM, self._move_off)

@@ -1,0 +1,67 @@
+"""The other end of a call, as runners know it."""
+
+from typing import BinaryIO, Protocol
+
+from bridge.core.link import Head
+
+__all__ = ["PART_COST", "Body", "Host"]
+
+PART_COST = 128
+"""Bytes that a part takes besides those it carries, roughly: a limit without them would let a million parts
+of one byte pass."""
+
+
+class Body(Protocol):
+    """Where the request's body comes from; for one task at a time."""
+
+    @property
+    def body_is_over(self) -> bool:
+        """Whether all of it has been received."""
+
+    async def next(self) -> bytes:
+        """More of the body; b"" at its end.
+
+        Raises:
+            ClientDisconnected: the client left before the end.
+            Exception: the host has failed.
+        """
+
+    async def left(self) -> bool:
+        """Wait for the client to leave, once the body is over; False if the host will not tell.
+
+        Raises:
+            Exception: the host has failed.
+        """
+
+
+class Host(Body, Protocol):
+    """How the client of a call is reached, from the event loop; a part after the other."""
+
+    head: Head | None
+    """That of the response, once it has been sent."""
+    is_open: bool
+    """Whether the head has been sent, and the last part has not."""
+    is_complete: bool
+    """Whether the last part has been sent."""
+
+    async def send(self, head: Head | None, data: bytes, more: bool) -> None:
+        """Send a part of the response; waits while the client is behind.
+
+        Raises:
+            ClientDisconnected: the client has left.
+            Exception: the host has failed.
+        """
+
+    def prepare_file(self, file: BinaryIO, size: int) -> object | None:
+        """See whether the host can send this file itself, as `send_file` will want it; None if not.
+
+        May be called in any thread.
+        """
+
+    async def send_file(self, head: Head, file: object) -> None:
+        """Send the head, and a file that was prepared, as the whole response.
+
+        Raises:
+            ClientDisconnected: the client has left.
+            Exception: the host has failed.
+        """

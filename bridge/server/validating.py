@@ -1,6 +1,7 @@
-"""`wsgiref.validate` between an app and the adapter, and a recorder of what each of the three complains of.
+"""`wsgiref.validate` and a `Response` between an app and the adapter, and a recorder of their complaints.
 
-PEP 3333 is the measure, not the validator: where that asks for more, the app does not hear of it.
+PEP 3333 is the measure, not the validator: where that asks for more, the app does not hear of it. What the
+adapter would mend or refuse is found by a state machine like its own, which gets the same words of the app.
 """
 
 import logging
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from wsgiref import validate
 
 from bridge.blocking import NOT_THE_APPS
+from bridge.core.response import Response
 from bridge.errors import ApplicationError, ClientDisconnected
 from bridge.types import StartResponse, WSGIApplication
 
@@ -38,7 +40,7 @@ _START_RESPONSE = ("The start_response() Callable", "the app called start_respon
 
 
 class Recorder(logging.Handler):
-    """Takes down what goes wrong in the request that is under way, also what Bridge logs of it."""
+    """Takes down what goes wrong in the request that is under way, and what Bridge logs meanwhile."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -57,8 +59,9 @@ class Recorder(logging.Handler):
         self._noted.clear()
 
     def add_violation(self, message: str) -> None:
-        """Take down that the app broke PEP 3333."""
-        self.violations.append((message, self.request))
+        """Take down that the app broke PEP 3333; once for each request."""
+        if (message, self.request) not in self.violations:
+            self.violations.append((message, self.request))
 
     def add_failure(self, error: BaseException) -> None:
         """Take down that the app raised an exception; once, and not if it is one of the validator's."""
@@ -70,19 +73,29 @@ class Recorder(logging.Handler):
 
     @contextmanager
     def noting(self) -> Iterator[None]:
-        """Take down what the validator complains of in this block, also if the app keeps it to itself."""
+        """Take down what breaks PEP 3333 in this block, also if the app keeps it to itself."""
         try:
             yield
         except Exception as error:
-            complaint = _complaint(error)
+            complaint = str(error) if isinstance(error, ApplicationError) else _complaint(error)
             if complaint is not None and error not in self._noted:
                 self._noted.append(error)
                 self.add_violation(complaint)
             raise
 
     @contextmanager
+    def noting_failures(self) -> Iterator[None]:
+        """The same for a block in which all exceptions are the app's."""
+        try:
+            with self.noting():
+                yield
+        except BaseException as error:
+            self.add_failure(error)
+            raise
+
+    @contextmanager
     def noting_warnings(self) -> Iterator[None]:
-        """The same for its warnings; not for a block that waits, as warnings are everybody's."""
+        """The same for the validator's warnings; not for a block that waits, as warnings are everybody's."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             yield
@@ -91,7 +104,7 @@ class Recorder(logging.Handler):
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Hear, in place of the log, what Bridge says of the app."""
+        """Hear, in place of the log, what Bridge says."""
         logger = logging.getLogger("bridge")
         before = logger.handlers[:], logger.propagate, logger.level
         logger.handlers, logger.propagate = [self], False
@@ -103,13 +116,13 @@ class Recorder(logging.Handler):
             logger.setLevel(before[2])
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a record of Bridge's; those of `call` name the request, and then what was wrong with it."""
+        """Take down what is new in it: the adapter tells people, too, of what was found here."""
         if record.exc_info and record.exc_info[1] is not None:
-            self.add_failure(record.exc_info[1])
-        elif record.module == "call" and isinstance(record.args, tuple):
-            self.add_violation(str(record.args[1]))
-        else:
-            self.remarks.append(record.getMessage())
+            self.add_failure(record.exc_info[1])  # as of a background function
+            return
+        text = record.getMessage()
+        if not any(message in text for message, _ in self.violations):
+            self.remarks.append(text)
 
 
 def _complaint(error: Exception) -> str | None:
@@ -134,7 +147,10 @@ def _complaint(error: Exception) -> str | None:
 
 def _describe(error: BaseException) -> str:
     """An exception, and the last line of the app's own code that it went through."""
-    lines = str(error).strip().splitlines()
+    try:
+        lines = str(error).strip().splitlines()
+    except Exception:  # noqa: BLE001  # the app's own `__str__`, which may be what fails
+        lines = []
     text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not frame.filename.startswith((*NOT_THE_APPS, "<"))]
@@ -186,16 +202,31 @@ class _Call:
 
     def begin(self, environ: dict[str, Any]) -> Iterable[bytes]:
         """Call the validator, which calls the app."""
-        with self._recorder.noting():
-            chunks = validate.validator(self._call_app)(environ, self._start_for_adapter)
-        return _NotedBody(chunks, self._recorder)
+        response = _NotedResponse(environ["REQUEST_METHOD"], self._recorder)
+
+        def start_for_adapter(status: str, _: Any, *exc_info: Any) -> Callable[[bytes], object]:
+            response.start(status, self._headers, *exc_info)
+            write = self._start_response(status, self._headers, *exc_info)
+
+            def write_for_adapter(data: bytes) -> object:
+                response.chunk(data)
+                return write(data)
+
+            return write_for_adapter
+
+        with self._recorder.noting_failures():
+            chunks = validate.validator(self._call_app)(environ, start_for_adapter)
+        return _NotedBody(chunks, response, self._recorder)
 
     def _call_app(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         start: Any = start_response
 
         def start_for_app(*args: Any, **kwargs: Any) -> Callable[..., None]:
+            if len(args) > 1:  # else the validator will say
+                status, self._headers, *exc_info = args
+                args = status, _with_expected_content_type(status, self._headers), *exc_info
             with self._recorder.noting(), self._recorder.noting_warnings():
-                write = start(*self._with_expected_content_type(args), **kwargs)
+                write = start(*args, **kwargs)
 
             def noted_write(*args: Any) -> None:
                 with self._recorder.noting():
@@ -213,24 +244,18 @@ class _Call:
             )
         return chunks  # type: ignore[no-any-return]  # whatever it is, the validator will say
 
-    def _with_expected_content_type(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """What the app gave, with a Content-Type where the validator wants one, and none where it does not.
 
-        PEP 3333 asks for neither, and Flask itself sends one with a 204.
-        """
-        self._headers = args[1] if len(args) > 1 else None
-        if type(self._headers) is not list:
-            return args
-        status, headers, *others = args
-        without = [each for each in headers if not _is_content_type(each)]
-        if str(status).split(None, 1)[:1] in (["204"], ["304"]):
-            headers = without
-        elif len(headers) == len(without):
-            headers = [*headers, ("Content-Type", "text/plain")]
-        return status, headers, *others
+def _with_expected_content_type(status: Any, headers: Any) -> Any:
+    """What the app gave, with a Content-Type where the validator wants one, and none where it does not.
 
-    def _start_for_adapter(self, status: str, headers: Any, *others: Any) -> Callable[[bytes], object]:
-        return self._start_response(status, self._headers, *others)
+    PEP 3333 asks for neither, and Flask itself sends one with a 204.
+    """
+    if type(headers) is not list:
+        return headers
+    without = [each for each in headers if not _is_content_type(each)]
+    if str(status).split(None, 1)[:1] in (["204"], ["304"]):
+        return without
+    return headers if len(headers) > len(without) else [*headers, ("Content-Type", "text/plain")]
 
 
 def _is_iterable(value: object) -> bool:
@@ -266,22 +291,51 @@ class _NotedStream:
         return iter(self._stream)
 
 
+class _NotedResponse:
+    """What the app says on its way to the adapter, and what that will find wrong with it."""
+
+    def __init__(self, method: str, recorder: Recorder) -> None:
+        self._response = Response(method)
+        self._recorder = recorder
+
+    def start(self, *args: Any) -> None:
+        self._response.start(*args)
+        self._note_warnings()
+
+    def chunk(self, data: bytes) -> None:
+        self._response.chunk(data)
+        self._note_warnings()
+
+    def end(self) -> None:
+        self._response.end()
+
+    def _note_warnings(self) -> None:
+        for warning in self._response.warnings or ():
+            self._recorder.add_violation(warning)
+
+
 class _NotedBody:
     """What the app has returned, as the adapter sees it: the validator's iterator."""
 
-    def __init__(self, chunks: Iterable[bytes], recorder: Recorder) -> None:
+    def __init__(self, chunks: Iterable[bytes], response: _NotedResponse, recorder: Recorder) -> None:
         self._chunks: Any = chunks
+        self._response = response
         self._recorder = recorder
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        with self._recorder.noting():
+        with self._recorder.noting_failures():
             chunk: bytes | None = next(self._chunks, None)
+            if chunk is None:
+                self._response.end()
+            else:
+                self._response.chunk(chunk)
         if chunk is None:
             raise StopIteration
         return chunk
 
     def close(self) -> None:
-        self._chunks.close()
+        with self._recorder.noting_failures():
+            self._chunks.close()

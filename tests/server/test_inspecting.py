@@ -427,6 +427,7 @@ def test_an_exception_of_the_app_is_no_violation() -> None:
     ("app", "status", "remark", "failure"),
     [
         (inspected.raises, 500, "", "LookupError: nothing to be found ("),
+        (inspected.raises_unspeakable, 500, "", "Unspeakable ("),
         (inspected.raises_late, 200, "cut short", "LookupError: no more ("),
     ],
 )

@@ -168,6 +168,15 @@ def raises(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[
     raise LookupError("nothing to be found\nin two lines")
 
 
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("an exception without words")
+
+
+def raises_unspeakable(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    raise Unspeakable
+
+
 def raises_late(environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
     start_response("200 OK", [("Content-Type", "text/plain")])
     yield b"half"

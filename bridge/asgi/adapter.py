@@ -2,28 +2,22 @@
 
 import asyncio
 import logging
-import sys
 import weakref
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import (
-    AbstractAsyncContextManager,
-    AsyncExitStack,
-    asynccontextmanager,
-    nullcontext,
-    suppress,
-)
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from bridge.asgi.call_facts import TimedCall
 from bridge.asgi.environ import build_environ
 from bridge.asgi.host import ASGIHost
-from bridge.asgi.lifespan import entered, serve_lifespan
+from bridge.asgi.lifespan import serve_lifespan
 from bridge.asgi.websocket import HandshakeHost, HostWebSocket
 from bridge.blocking import BlockingWatch
 from bridge.core.call import Call
 from bridge.core.link import plain_answer
 from bridge.errors import BridgeError, Overloaded, WebSocketDisconnect
 from bridge.interfaces import is_async_callable, is_flask, why_not_callable_as
+from bridge.lifespans import AppLifespan, entered
 from bridge.monkey_patching import describe_monkey_patching
 from bridge.runners.abandoned import describe
 from bridge.runners.carry import serve_in_thread
@@ -49,7 +43,6 @@ from bridge.types import (
 from bridge.websockets.websocket import GOING_AWAY, WEBSOCKET
 
 if TYPE_CHECKING:
-    from bridge.flask.extension import Bridge
     from bridge.flask.views import FlaskViews
     from bridge.websockets.link import WebSocketLink
 
@@ -267,7 +260,7 @@ class WSGIToASGI:
         try:
             async with AsyncExitStack() as stack:
                 state = await stack.enter_async_context(entered(self.lifespan, self.app))
-                state |= await stack.enter_async_context(self._running_extension())
+                state |= await stack.enter_async_context(self._running_extensions())
                 stack.callback(self._end_watch)
                 if self._is_watched_always():
                     self._watch_loop(asyncio.get_running_loop(), None)
@@ -307,15 +300,17 @@ class WSGIToASGI:
         """
         self._streams.end()
 
-    def _running_extension(self) -> AbstractAsyncContextManager[dict[str, Any]]:
-        """The lifespans of the app's Flask extension, if it has one; nothing is imported that it has not."""
-        module = sys.modules.get("bridge.flask.extension")
-        if module is not None and is_flask(self.app):
-            found: object = self.app.extensions.get("bridge")
-            if isinstance(found, module.Bridge):
-                extension: Bridge = found
-                return extension.running(self.app, self.graceful_timeout, self.async_views)
-        return nullcontext({})
+    @asynccontextmanager
+    async def _running_extensions(self) -> AsyncIterator[dict[str, Any]]:
+        """Run the lifespans of a Flask app's extensions around a block; yields what they add to the state."""
+        state: dict[str, Any] = {}
+        async with AsyncExitStack() as stack:
+            for extension in list(self.app.extensions.values()) if is_flask(self.app) else ():
+                if isinstance(extension, AppLifespan):
+                    state |= await stack.enter_async_context(
+                        extension.running(self.app, self.graceful_timeout, self.async_views)
+                    )
+            yield state
 
     @property
     def blocked(self) -> Mapping[str, int]:

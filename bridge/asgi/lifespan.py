@@ -18,37 +18,12 @@ from bridge.types import (
     ASGIReceiveCallable,
     ASGISendCallable,
     ASGISendEvent,
-    LifespanFactory,
     LifespanScope,
 )
 
-__all__ = ["entered", "running", "serve_lifespan"]
+__all__ = ["running", "serve_lifespan"]
 
 logger = logging.getLogger("bridge")
-
-
-@asynccontextmanager
-async def entered(lifespan: LifespanFactory | None, app: object) -> AsyncIterator[dict[str, Any]]:
-    """The state that `lifespan(app)` yields, as a dict, while it is entered; empty without a lifespan.
-
-    Raises:
-        BridgeError: it is not an async context manager, or yields neither a mapping nor None.
-    """
-    if lifespan is None:
-        yield {}
-        return
-    context = lifespan(app)
-    if not isinstance(context, AbstractAsyncContextManager):
-        raise BridgeError(
-            f"lifespan(app) returned a {type(context).__name__}, not an async context manager; "
-            "is the decorator @contextlib.asynccontextmanager missing?"
-        )
-    async with context as state:
-        if state is not None and not isinstance(state, Mapping):
-            raise BridgeError(
-                f"the lifespan yielded a {type(state).__name__}; it may yield a mapping, or nothing"
-            )
-        yield dict(state or {})
 
 
 async def serve_lifespan(

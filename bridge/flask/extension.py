@@ -17,12 +17,12 @@ from flask import (
     has_request_context,
 )
 
-from bridge.asgi.lifespan import entered
 from bridge.errors import BridgeError
 from bridge.flask.background import Background
 from bridge.flask.placement import kept_in_threads
 from bridge.flask.websockets import Handler, WebSocketView, ask_for_upgrade
 from bridge.interfaces import is_async_callable
+from bridge.lifespans import AppLifespan, entered
 from bridge.types import AsyncViews
 
 __all__ = ["Bridge", "State"]
@@ -71,7 +71,7 @@ class State(Mapping[str, Any]):
             raise AttributeError(f"no lifespan has yielded {name!r}; there is: {known}") from None
 
 
-class Bridge:
+class Bridge(AppLifespan):
     """A Flask extension for what lives as long as the server.
 
     Args:
@@ -232,11 +232,11 @@ class Bridge:
 
     @asynccontextmanager
     async def running(
-        self, app: Flask, patience: float, async_views: AsyncViews
+        self, app: Flask, graceful_timeout: float, async_views: AsyncViews
     ) -> AsyncIterator[dict[str, Any]]:
-        """Enter all lifespans in order, and at the end wait `patience` seconds for background work.
+        """Enter all lifespans in order, and at the end wait for background work, up to `graceful_timeout`.
 
-        The adapter does this within its own lifespan. Yields the state. If there are lifespans, a warning
+        See `AppLifespan`. If there are lifespans, a warning
         names the async views that `async_views` keeps in threads, where what is made here cannot be awaited.
 
         Raises:
@@ -254,7 +254,7 @@ class Bridge:
             try:
                 yield values
             finally:
-                await self._background.finish(patience)
+                await self._background.finish(graceful_timeout)
 
     def _current_app(self) -> Flask:
         if has_app_context():

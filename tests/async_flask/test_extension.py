@@ -14,7 +14,9 @@ from flask import Flask, current_app, g, has_request_context
 
 from bridge import BridgeError, WSGIToASGI, run_on_loop
 from bridge.flask import Bridge, State
+from bridge.lifespans import AppLifespan
 from bridge.testing import Client
+from bridge.types import AsyncViews
 from tests.async_flask.places import place, running_loop
 
 
@@ -69,6 +71,31 @@ async def test_lifespans_are_entered_in_order_and_left_in_the_opposite_one() -> 
         "shutdown thread True",
         "first ends",
     ]
+
+
+async def test_each_extension_that_has_a_lifespan_is_run_and_adds_to_the_state() -> None:
+    class Other(AppLifespan):
+        ended = False
+
+        @asynccontextmanager
+        async def running(
+            self, app: Flask, graceful_timeout: float, async_views: AsyncViews
+        ) -> AsyncIterator[dict[str, Any]]:
+            yield {"told": (app.name, graceful_timeout, async_views)}
+            self.ended = True
+
+    app, bridge = make_app()
+    other = app.extensions["other"] = Other()
+    app.extensions["something"] = object()
+
+    @bridge.lifespan
+    async def first(app: Flask) -> AsyncIterator[dict[str, Any]]:
+        yield {"first": 1}
+
+    async with WSGIToASGI(app, graceful_timeout=2.5, async_views="thread").lifespan_context() as state:
+        assert state == {"first": 1, "told": (__name__, 2.5, "thread")}
+        assert not other.ended
+    assert other.ended
 
 
 async def test_state_is_what_the_lifespans_have_yielded() -> None:

@@ -1,0 +1,51 @@
+"""What lives as long as an app is served, whoever serves it and by whatever protocol."""
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+from bridge.errors import BridgeError
+from bridge.types import AsyncViews, LifespanFactory
+
+__all__ = ["AppLifespan", "entered"]
+
+
+class AppLifespan(ABC):
+    """An extension of a Flask app that has a lifespan; the adapter runs each that is in `app.extensions`."""
+
+    @abstractmethod
+    def running(
+        self, app: Any, graceful_timeout: float, async_views: AsyncViews
+    ) -> AbstractAsyncContextManager[dict[str, Any]]:
+        """What lives as long as the app is served; yields a part of the lifespan state.
+
+        Args:
+            app: the Flask app.
+            graceful_timeout: how many seconds its end may wait for work that is under way.
+            async_views: where the app's async views run.
+        """
+
+
+@asynccontextmanager
+async def entered(lifespan: LifespanFactory | None, app: object) -> AsyncIterator[dict[str, Any]]:
+    """The state that `lifespan(app)` yields, as a dict, while it is entered; empty without a lifespan.
+
+    Raises:
+        BridgeError: it is not an async context manager, or yields neither a mapping nor None.
+    """
+    if lifespan is None:
+        yield {}
+        return
+    context = lifespan(app)
+    if not isinstance(context, AbstractAsyncContextManager):
+        raise BridgeError(
+            f"lifespan(app) returned a {type(context).__name__}, not an async context manager; "
+            "is the decorator @contextlib.asynccontextmanager missing?"
+        )
+    async with context as state:
+        if state is not None and not isinstance(state, Mapping):
+            raise BridgeError(
+                f"the lifespan yielded a {type(state).__name__}; it may yield a mapping, or nothing"
+            )
+        yield dict(state or {})

@@ -50,9 +50,10 @@ def _do_nothing() -> None:
 
 
 class Cycle(RequestResponseCycle):
-    """uvicorn's `receive` and `send` of one request.
+    """uvicorn's `receive` and `send` of one request; the app's `send` is the cycle itself.
 
-    When the response is complete, it calls `on_response` with itself.
+    So middleware sees by its `disconnected` whether the client has left. When the response is complete, it
+    calls `on_response` with itself.
     """
 
     client_closes = False
@@ -67,7 +68,7 @@ class Cycle(RequestResponseCycle):
         It does not call uvicorn's: one coroutine more takes half a kilobyte for each open stream.
         """
         try:
-            await app(self.scope, self.receive, self.send)
+            await app(self.scope, self.receive, self)
         except BaseException as error:  # a request is answered, whatever fails
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
@@ -118,6 +119,8 @@ class Cycle(RequestResponseCycle):
             raise RuntimeError(
                 f"the app sent {message['type']!r} after its response was complete; nothing may follow"
             )
+
+    __call__ = send
 
     def receive(self) -> Coroutine[Any, Any, Any]:  # a coroutine sooner
         """See ASGI."""

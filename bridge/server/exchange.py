@@ -7,8 +7,7 @@ metrics.
 import os
 import time
 from collections.abc import Iterable, Sequence
-from functools import partial
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from bridge.asgi.call_facts import CallFacts
 from bridge.server.request_id import REQUEST_ID
@@ -123,7 +122,6 @@ class Exchange:
     """A request and its response as they go by; what can be said about them."""
 
     __slots__ = (
-        "_connection",
         "_ended",
         "_is_head",
         "_is_told",
@@ -162,7 +160,6 @@ class Exchange:
         self._receive = receive
         self._send = send
         self._observers = observers
-        self._connection = _connection_of(send)
         self._is_head = scope["method"] == "HEAD"
         self._is_told = False
         self._ended = 0.0
@@ -198,7 +195,10 @@ class Exchange:
         return event
 
     async def send(self, event: HTTPResponseEvent) -> None:
-        """The host's `send`. What it raises has not been sent."""
+        """The host's `send`. What it raises has not been sent.
+
+        That of `Cycle` has an attribute `disconnected`, which says whether the client has left.
+        """
         if event["type"] == "http.response.start":
             headers = event.get("headers", ())
             if not isinstance(headers, list | tuple):
@@ -212,7 +212,9 @@ class Exchange:
             if not isinstance(error, TimeoutError):
                 self._leave()
             raise
-        if self._connection is not None and self._connection.disconnected:
+        # ASGI tells it to those who receive. Apps that are busy do not, and to do it for them would take a
+        # task for every request. Where the host does not say, nothing is known of the clients of such apps.
+        if getattr(self._send, "disconnected", False):
             self._leave()
         if self._ended:
             return
@@ -261,22 +263,6 @@ class Exchange:
             self._is_told = True
             for observer in self._observers:
                 observer.ended(self)
-
-
-class _Connection(Protocol):
-    disconnected: bool
-
-
-def _connection_of(send: HTTPSend) -> _Connection | None:
-    """What knows whether the client has left, if the host is uvicorn: its `send` is a method of it.
-
-    ASGI tells it to those who receive. Apps that are busy do not, and to do it for them would take a task
-    for every request. On other hosts nothing is known of the clients of such apps.
-    """
-    if isinstance(send, partial):  # by RequestIds
-        send = send.args[0]
-    owner = getattr(send, "__self__", None)
-    return owner if isinstance(getattr(owner, "disconnected", None), bool) else None
 
 
 def _status_of(event: Any) -> int:

@@ -14,7 +14,6 @@ import os
 import re
 from collections.abc import Iterable
 from contextvars import ContextVar
-from functools import partial
 from typing import cast
 
 from bridge.types import (
@@ -86,7 +85,7 @@ class RequestIds:
             value = _new_id()
             scope = _with_header(scope, wanted, value, replace=bool(given))
         REQUEST_ID.set(value.decode("ascii"))
-        await self.app(scope, receive, partial(_send_with_header, send, (wanted, value)))
+        await self.app(scope, receive, _SendWithHeader(send, (wanted, value)))
 
 
 class RequestIdFilter(logging.Filter):
@@ -113,15 +112,28 @@ def _with_header(scope: HTTPScope, name: bytes, value: bytes, *, replace: bool) 
     return cast(HTTPScope, {**scope, "headers": [*headers, (name, value)]})
 
 
-async def _send_with_header(send: ASGISendCallable, header: _Header, event: ASGISendEvent) -> None:
-    """Send an event, with the header if it begins a response. The event is the app's, and stays as it is."""
-    if event["type"] == "http.response.start":
-        headers = list(event.get("headers", ()))
-        wanted = header[0]
-        for name, _ in headers:
-            if name.lower() == wanted:
-                break
-        else:
-            headers.append(header)
-        event = {**event, "headers": headers}
-    await send(event)
+class _SendWithHeader:
+    """A host's `send` that adds the header to what begins a response; the event is the app's, and stays."""
+
+    __slots__ = ("_header", "_send")
+
+    def __init__(self, send: ASGISendCallable, header: _Header) -> None:
+        self._send = send
+        self._header = header
+
+    @property
+    def disconnected(self) -> bool:
+        """Whether the client has left, where the host says so: see `Cycle`."""
+        return getattr(self._send, "disconnected", False)
+
+    async def __call__(self, event: ASGISendEvent) -> None:
+        if event["type"] == "http.response.start":
+            headers = list(event.get("headers", ()))
+            wanted = self._header[0]
+            for name, _ in headers:
+                if name.lower() == wanted:
+                    break
+            else:
+                headers.append(self._header)
+            event = {**event, "headers": headers}
+        await self._send(event)

@@ -16,16 +16,15 @@ import time
 from _thread import start_new_thread
 from collections.abc import Callable
 from enum import Enum
+from multiprocessing import active_children
 from multiprocessing.process import BaseProcess
 from queue import Empty, SimpleQueue
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-import uvicorn
-
 from bridge.runners.abandoned import describe
 
-__all__ = ["LEAST", "Ending"]
+__all__ = ["LEAST", "Ending", "forget_after_fork"]
 
 logger = logging.getLogger("bridge")
 
@@ -78,6 +77,8 @@ class Ending:
 
     def __enter__(self) -> Self:
         self._main_thread = threading.get_ident()
+        forget_after_fork(self._terminate)
+        forget_after_fork(self._hear_late)
         signal.signal(signal.SIGTERM, self._terminate)
         return self
 
@@ -208,7 +209,9 @@ def _overdue(stage: _Stage, seconds: float) -> str:
             f"the server, with the app's lifespan, has not stopped in {seconds:.2g} s; "
             f"ending it: {_describe_main_thread()}"
         )
-    held = "\n".join(map(describe, _threads_waited_for()))
+    main = threading.main_thread()
+    waited_for = [each for each in threading.enumerate() if not each.daemon and each is not main]
+    held = "\n".join(map(describe, waited_for))
     if not held:
         return (
             f"the main thread still waits {seconds:.2g} s after the server, and is made to go on: "
@@ -220,23 +223,6 @@ def _overdue(stage: _Stage, seconds: float) -> str:
     )
 
 
-def _threads_waited_for() -> list[threading.Thread]:
-    """Those that Python waits for at its end, and one that the main thread waits for."""
-    main = threading.main_thread()
-    waited = [each for each in threading.enumerate() if not each.daemon and each is not main]
-    joined = _joined()
-    return [*waited, joined] if isinstance(joined, threading.Thread) and joined not in waited else waited
-
-
-def _joined() -> threading.Thread | BaseProcess | None:
-    """The thread or process whose end the main thread waits for, if it does."""
-    for frame in _frames():
-        if frame.f_code in (threading.Thread.join.__code__, BaseProcess.join.__code__):
-            joined: threading.Thread | BaseProcess = frame.f_locals["self"]
-            return joined
-    return None
-
-
 def _exit_function() -> str:
     """Which one it is, and where it waits."""
     code = _frames()[-1].f_code
@@ -244,12 +230,12 @@ def _exit_function() -> str:
 
 
 def _describe_main_thread() -> str:
-    """Where it is, and what it waits for."""
+    """Where it is; if it waits for the end of a process, which ones there are."""
     described = describe(threading.main_thread())
-    joined = _joined()
-    if isinstance(joined, threading.Thread):
-        return f"{described}\nwhich waits for {describe(joined)}"
-    return described if joined is None else f"{described}\nwhich waits for {joined.name} [{joined.pid}]"
+    if all(frame.f_code is not BaseProcess.join.__code__ for frame in _frames()):
+        return described
+    children = " or ".join(f"{child.name} [{child.pid}]" for child in active_children())
+    return f"{described}\nwhich waits for {children}" if children else described
 
 
 def _frames() -> list[FrameType]:
@@ -290,8 +276,7 @@ class _SignalsOfForks(threading.local):
 
     def forget(self) -> None:
         for number, default in _DEFAULTS.items():
-            owner = getattr(signal.getsignal(number), "__self__", None)
-            if isinstance(owner, (uvicorn.Server, Ending)):
+            if signal.getsignal(number) in _forgotten:
                 signal.signal(number, default)
                 signal.set_wakeup_fd(-1)  # which would tell the server's loop
         self.go_on()
@@ -301,9 +286,15 @@ _DEFAULTS: dict[signal.Signals, Any] = {
     signal.SIGTERM: signal.SIG_DFL,
     signal.SIGINT: signal.default_int_handler,
 }
+_forgotten: list[Callable[[int, FrameType | None], object]] = []
 _signals_of_forks = _SignalsOfForks()
 os.register_at_fork(
     before=_signals_of_forks.hold,
     after_in_parent=_signals_of_forks.go_on,
     after_in_child=_signals_of_forks.forget,
 )
+
+
+def forget_after_fork(handler: Callable[[int, FrameType | None], object]) -> None:
+    """Have a handler of SIGTERM or SIGINT be the server's own, which no child has that the app forks."""
+    _forgotten.append(handler)

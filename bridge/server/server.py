@@ -19,7 +19,7 @@ import uvicorn
 
 from bridge.asgi.environ import MULTIPROCESS
 from bridge.server.default_headers import DefaultHeaders
-from bridge.server.ending import LEAST, Ending
+from bridge.server.ending import LEAST, Ending, forget_after_fork
 from bridge.server.own_loggers import enable_own_loggers
 from bridge.server.protocol import BridgeProtocol
 from bridge.server.systemd import Notifier
@@ -94,6 +94,7 @@ class Server(uvicorn.Server):
         if multiprocessing.parent_process() is not None:
             # The app is to find what it finds without a server, not the method this process was started by.
             multiprocessing.set_start_method(None, force=True)
+        forget_after_fork(self.handle_exit)
         with Ending(terminated=TERMINATED if self._has_supervisor else 0) as self._ending:
             super().run(sockets)
 

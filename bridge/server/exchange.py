@@ -123,8 +123,6 @@ class Exchange:
 
     __slots__ = (
         "_ended",
-        "_is_head",
-        "_is_told",
         "_observers",
         "_receive",
         "_send",
@@ -160,8 +158,6 @@ class Exchange:
         self._receive = receive
         self._send = send
         self._observers = observers
-        self._is_head = scope["method"] == "HEAD"
-        self._is_told = False
         self._ended = 0.0
         self.begun = time.perf_counter()
 
@@ -219,7 +215,7 @@ class Exchange:
         if self._ended:
             return
         if event["type"] == "http.response.body":
-            if not self._is_head:
+            if self.scope["method"] != "HEAD":
                 self.sent += len(event.get("body", b""))
             if not event.get("more_body", False):
                 self._end()
@@ -228,7 +224,7 @@ class Exchange:
         elif event["type"] == "http.response.start":
             self.status = event["status"]
         elif event["type"] == "http.response.pathsend":
-            if not self._is_head:
+            if self.scope["method"] != "HEAD":
                 self.sent += _size_of_file(event["path"])
             self._end()
 
@@ -259,10 +255,9 @@ class Exchange:
             self._tell_once()
 
     def _tell_once(self) -> None:
-        if not self._is_told:
-            self._is_told = True
-            for observer in self._observers:
-                observer.ended(self)
+        observers, self._observers = self._observers, ()
+        for observer in observers:
+            observer.ended(self)
 
 
 def _status_of(event: Any) -> int:

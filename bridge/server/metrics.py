@@ -34,6 +34,7 @@ import asyncio
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
@@ -65,14 +66,13 @@ class Metrics(Observer):
     """
 
     def __init__(self, adapter: WSGIToASGI | None, registry: CollectorRegistry = REGISTRY) -> None:
-        self._adapter = adapter
         self._series: dict[tuple[str, str], _Series] = {}
         self._waits = _Observations(_WAITS)
         self._in_flight = self._streams = self._websockets = 0
         self._received = self._sent = self._disconnects = 0
-        self._blocked: defaultdict[str, int] = defaultdict(int)  # as was reported
         self._handshakes: defaultdict[int, int] = defaultdict(int)  # by status
         self._figures = _Figures(registry)
+        self._adapter = _AdapterFigures(adapter, registry)
 
     def begun(self, exchange: Exchange) -> None:
         """See `Observer`."""
@@ -154,12 +154,7 @@ class Metrics(Observer):
         figures.streams.set(self._streams)
         figures.websockets.set(self._websockets)
         figures.connections.set(connections)
-        if self._adapter is not None:
-            figures.threads_busy.set(self._adapter.busy_threads)
-            figures.calls_waiting.set(self._adapter.waiting_calls)
-            for endpoint, count in self._adapter.blocked.items():
-                figures.loop_blocked.labels(endpoint).inc(count - self._blocked[endpoint])
-                self._blocked[endpoint] = count
+        self._adapter.report()
 
 
 class _Observations:
@@ -197,25 +192,35 @@ class _Histogram(Histogram):
                 bucket.inc(count)
 
 
+def _counter(registry: CollectorRegistry, name: str, about: str, *labels: str) -> Counter:
+    return Counter(f"bridge_{name}", about, labels, registry=registry)
+
+
+def _gauge(registry: CollectorRegistry, name: str, about: str) -> Gauge:
+    # The sum of the processes that are alive.
+    return Gauge(f"bridge_{name}", about, registry=registry, multiprocess_mode="livesum")
+
+
 class _Figures:
-    """The figures as prometheus-client has them."""
+    """The figures of what goes by, as prometheus-client has them."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        def counter(name: str, about: str, *labels: str) -> Counter:
-            return Counter(f"bridge_{name}", about, labels, registry=registry)
-
-        def gauge(name: str, about: str) -> Gauge:
-            # The sum of the processes that are alive.
-            return Gauge(f"bridge_{name}", about, registry=registry, multiprocess_mode="livesum")
-
-        def histogram(name: str, about: str, buckets: Sequence[float], *labels: str) -> _Histogram:
-            return _Histogram(f"bridge_{name}", about, labels, registry=registry, buckets=buckets)
-
+        counter = partial(_counter, registry)
+        gauge = partial(_gauge, registry)
         self.requests = counter("requests_total", "Requests.", "method", "status", "route")
-        self.duration = histogram(
-            "request_duration_seconds", "To the end of the response.", _DURATIONS, "method", "route"
+        self.duration = _Histogram(
+            "bridge_request_duration_seconds",
+            "To the end of the response.",
+            ("method", "route"),
+            registry=registry,
+            buckets=_DURATIONS,
         )
-        self.thread_wait = histogram("thread_wait_seconds", "How long calls waited for a thread.", _WAITS)
+        self.thread_wait = _Histogram(
+            "bridge_thread_wait_seconds",
+            "How long calls waited for a thread.",
+            registry=registry,
+            buckets=_WAITS,
+        )
         self.in_flight = gauge("requests_in_flight", "Requests whose response has not ended.")
         self.streams = gauge("streams_open", "Requests that have sent a part of their response.")
         self.handshakes = counter(
@@ -223,14 +228,31 @@ class _Figures:
         )
         self.websockets = gauge("websockets_open", "Websockets that the app has accepted.")
         self.connections = gauge("connections_open", "Connections, idle ones among them.")
-        self.threads_busy = gauge("threads_busy", "Worker threads at work.")
-        self.calls_waiting = gauge("calls_waiting", "Calls that wait for a worker thread.")
         self.request_bytes = counter("request_bytes_total", "Bytes of requests' bodies that apps have read.")
         self.response_bytes = counter("response_bytes_total", "Bytes of responses' bodies.")
         self.disconnects = counter("disconnects_total", "Requests whose client left before the end.")
-        self.loop_blocked = counter(
-            "loop_blocked_total", "Times a view has held the event loop for too long.", "endpoint"
-        )
         self.refused = counter(
             "refused_requests_total", "Requests refused by limits and deadlines.", "status"
         )
+
+
+class _AdapterFigures:
+    """The figures of an adapter; without one, they stay at nothing."""
+
+    def __init__(self, adapter: WSGIToASGI | None, registry: CollectorRegistry) -> None:
+        self._adapter = adapter
+        self._threads_busy = _gauge(registry, "threads_busy", "Worker threads at work.")
+        self._calls_waiting = _gauge(registry, "calls_waiting", "Calls that wait for a worker thread.")
+        self._loop_blocked = _counter(
+            registry, "loop_blocked_total", "Times a view has held the event loop for too long.", "endpoint"
+        )
+        self._reported: defaultdict[str, int] = defaultdict(int)  # of `loop_blocked`, by endpoint
+
+    def report(self) -> None:
+        if self._adapter is None:
+            return
+        self._threads_busy.set(self._adapter.busy_threads)
+        self._calls_waiting.set(self._adapter.waiting_calls)
+        for endpoint, count in self._adapter.blocked.items():
+            self._loop_blocked.labels(endpoint).inc(count - self._reported[endpoint])
+            self._reported[endpoint] = count

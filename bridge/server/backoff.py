@@ -23,6 +23,10 @@ class Backoff:
         self._wait = 0.0
         self._until = 0.0
 
+    def is_over(self, now: float) -> bool:
+        """Whether nothing is to be waited for any more."""
+        return now >= self._until
+
     def after(self, started_at: float, died_at: float, *, has_served: bool = False) -> float:
         """How many seconds to wait after the death of a worker; both times are those of one clock."""
         if started_at < self._until:

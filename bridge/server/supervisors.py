@@ -93,9 +93,7 @@ class Workers(Multiprocess):
         self._has_served = False
         self._is_ready = False
         self._backoff = Backoff()
-        self._start_after = 0.0
         self._notifier = Notifier(os.environ)
-        self._watchdog_told = 0.0
 
     def run(self) -> None:
         """Keep them serving until a signal ends it.
@@ -123,7 +121,7 @@ class Workers(Multiprocess):
 
     def keep_subprocess_alive(self) -> None:
         """See what the workers are at, twice a second, and do what follows from it."""
-        self._feed_watchdog()
+        self._notifier.feed_watchdog()
         self._see_off()
         for worker in self._all():
             worker.look()
@@ -153,7 +151,7 @@ class Workers(Multiprocess):
     def join_all(self) -> None:
         """Wait until all have stopped; kill those that take too long."""
         while self._leaving:
-            self._feed_watchdog()
+            self._notifier.feed_watchdog()
             if signal.SIGINT in self.signal_queue:  # Ctrl-C again, or the first after a TERM
                 self.signal_queue.clear()
                 for worker in self._leaving:
@@ -218,9 +216,7 @@ class Workers(Multiprocess):
 
     def _wait_after(self, started_at: float, message: str, *, has_served: bool = False) -> None:
         """Put off the next start, the longer the more of them have died, or could not be started."""
-        now = time.monotonic()
-        seconds = self._backoff.after(started_at, now, has_served=has_served)
-        self._start_after = now + seconds
+        seconds = self._backoff.after(started_at, time.monotonic(), has_served=has_served)
         logger.error("%s%s", message, f" in {seconds:.2g} s" if seconds else "")
 
     def _replace(self) -> None:
@@ -250,7 +246,7 @@ class Workers(Multiprocess):
 
     def _begin_to_replace(self) -> None:
         if self._to_replace:
-            if time.monotonic() >= self._start_after:
+            if self._backoff.is_over(time.monotonic()):
                 self._replacement = self._try_to_start()
         elif self._is_restarting:
             logger.info("restarted: all workers have loaded the app anew")
@@ -273,7 +269,7 @@ class Workers(Multiprocess):
             self._notifier.tell(READY=1)
 
     def _start_missing(self) -> None:
-        while len(self._workers) < self.processes_num and time.monotonic() >= self._start_after:
+        while len(self._workers) < self.processes_num and self._backoff.is_over(time.monotonic()):
             worker = self._try_to_start()
             if worker is not None:
                 self._workers.append(worker)
@@ -333,12 +329,6 @@ class Workers(Multiprocess):
     def _all(self) -> list[Worker]:
         replacement = [] if self._replacement is None else [self._replacement]
         return [*self._workers, *replacement, *self._leaving]
-
-    def _feed_watchdog(self) -> None:
-        interval = self._notifier.watchdog_interval
-        if interval is not None and time.monotonic() - self._watchdog_told >= interval:
-            self._watchdog_told = time.monotonic()
-            self._notifier.tell(WATCHDOG=1)
 
 
 class Reloader(ChangeReload):  # type: ignore[misc,valid-type]  # one of two classes, by what is installed

@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+import time
 from collections.abc import Mapping
 
 __all__ = ["Notifier"]
@@ -23,6 +24,7 @@ class Notifier:
         self._address = environ.get("NOTIFY_SOCKET", "")
         self.watchdog_interval = _watchdog_interval(environ) if self._address else None
         """Seconds between two times WATCHDOG=1, or None if nobody waits for it."""
+        self._fed_at = 0.0
 
     def tell(self, **variables: str | int) -> None:
         """Send variables such as READY=1, of which sd_notify(3) has the list.
@@ -40,6 +42,13 @@ class Notifier:
                 connection.sendall(text.encode())
         except OSError as error:
             logger.warning("cannot tell systemd %s: %s: %s", " ".join(variables), self._address, error)
+
+    def feed_watchdog(self) -> None:
+        """Send WATCHDOG=1, if somebody waits for it and it is time; call this more often than that."""
+        now = time.monotonic()
+        if self.watchdog_interval is not None and now - self._fed_at >= self.watchdog_interval:
+            self._fed_at = now
+            self.tell(WATCHDOG=1)
 
 
 def _watchdog_interval(environ: Mapping[str, str]) -> float | None:

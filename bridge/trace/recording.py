@@ -136,10 +136,10 @@ class Step:
     )
 
     def __init__(
-        self, trace: "Trace", id: int, parent: "Step | None", layer: Layer, name: str, detail: str, began: int
+        self, trace: "Trace", parent: "Step | None", layer: Layer, name: str, detail: str, began: int
     ) -> None:
         self.trace = trace
-        self.id = id
+        self.id = len(trace.steps)
         self.parent = parent
         self.depth: int = 0 if parent is None else parent.depth + 1
         self.layer = layer
@@ -294,7 +294,7 @@ class Trace:
             parent = current if current is not None and current.trace is self else None
         safe = {key: shown(value, key) for key, value in facts.items()}
         with self._lock:
-            step = Step(self, len(self.steps), parent, layer, name, detail, began)
+            step = Step(self, parent, layer, name, detail, began)
             step.facts = safe
             step.ended = began if is_moment else None
             if step.id < _MAX_STEPS:

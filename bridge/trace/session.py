@@ -17,7 +17,14 @@ from bridge.errors import BridgeError
 from bridge.interfaces import Interface, detect_interface, is_flask
 from bridge.trace.boundaries import call_traced, traced_wsgi
 from bridge.trace.facts import shown, shown_headers
-from bridge.trace.recording import Listener, ResponseRecord, Trace, TraceRecord, describe_error
+from bridge.trace.recording import (
+    Listener,
+    RequestRecord,
+    ResponseRecord,
+    Trace,
+    TraceRecord,
+    describe_error,
+)
 from bridge.types import ASGI3Application, ASGIReceiveEvent, ASGISendEvent, HTTPScope, WSGIApplication
 
 __all__ = ["Adapt", "TracedApp", "TracedRequest", "trace_request"]
@@ -127,7 +134,8 @@ class TracedApp:
         if not path.startswith("/"):
             raise ValueError(f"a path begins with a slash; got {path!r}")
         scope = _http_scope(method, path, headers, body, root_path, client, self._state)
-        return TracedRequest(self, self._asgi_app, scope, body, Trace(listener=listener), deadline, max_body)
+        trace = Trace(listener=listener)
+        return TracedRequest(self, self._asgi_app, _Client(scope, body, max_body), trace, deadline)
 
     async def request(self, method: str, path: str, *args: Any, **options: Any) -> "TracedRequest":
         """Make a request, and wait for its end. Arguments as for `begin`."""
@@ -153,61 +161,70 @@ class TracedRequest:
         self,
         app: TracedApp,
         asgi_app: ASGI3Application,
-        scope: HTTPScope,
-        body: bytes,
+        client: "_Client",
         trace: Trace,
         deadline: float,
-        max_body: int,
     ) -> None:
         self.trace = trace
-        self.status: int | None = None
-        """Of the response; None as long as there is none."""
-        self.headers: list[tuple[bytes, bytes]] = []
-        """Those of the response."""
-        self.body = bytearray()
-        """Of the response, as far as it has come."""
-        self.is_complete = False
-        """Whether the response has come to its end."""
         self.outcome: _Outcome = "running"
         """See `TraceRecord`."""
         self.error = ""
         """Why it failed, or was left."""
         self._app = app
         self._asgi_app = asgi_app
-        self._scope = scope
-        self._size = len(body)
-        self._events = [body[start : start + _EVENT_SIZE] for start in range(0, len(body), _EVENT_SIZE)] or [
-            b""
-        ]
+        self._client = client
         self._deadline = deadline
-        self._max_body = max_body
         self._duration: int | None = None
-        self._has_enough = asyncio.Event()
-        self._left = asyncio.Event()
+
+    @property
+    def status(self) -> int | None:
+        """Of the response; None as long as there is none."""
+        return self._client.status
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Those of the response."""
+        return self._client.headers
+
+    @property
+    def body(self) -> bytearray:
+        """Of the response, as far as it has come."""
+        return self._client.body
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the response has come to its end."""
+        return self._client.is_complete
 
     async def run(self) -> None:
         """Make the request; return when the app has ended it. What the app raises is in `error`."""
         if isinstance(self._asgi_app, WSGIToASGI):
             self.trace.async_views = self._asgi_app.async_views
+        client = self._client
         call = asyncio.create_task(
             call_traced(
-                self._asgi_app, self.trace, self._scope, self._receive, self._send, adapter=self._app.adapter
+                self._asgi_app,
+                self.trace,
+                client.scope,
+                client.receive,
+                client.send,
+                adapter=self._app.adapter,
             )
         )
-        waiting = asyncio.create_task(self._has_enough.wait())
+        waiting = asyncio.create_task(client.has_enough.wait())
         try:
             await asyncio.wait((call, waiting), timeout=self._deadline, return_when=asyncio.FIRST_COMPLETED)
             if not call.done() and not self.is_complete:
                 self.outcome = "left"
                 self.trace.client_has_left = True
-                size = f"after {len(self.body):,} bytes" if self._has_enough.is_set() else ""
+                size = f"after {len(self.body):,} bytes" if client.has_enough.is_set() else ""
                 self.error = f"the client left {size or f'after {self._deadline:g} s'}"
         except asyncio.CancelledError:
             self.trace.client_has_left = True
             raise
         finally:
             waiting.cancel()
-            self._left.set()
+            client.has_left.set()
             await self._ended(call)
         self._conclude(call)
 
@@ -232,26 +249,12 @@ class TracedRequest:
 
     def as_json(self) -> TraceRecord:
         """All that is known of it so far."""
-        response: ResponseRecord | None = None
-        if self.status is not None:
-            response = {
-                "status": self.status,
-                "headers": shown_headers(self.headers),
-                "size": len(self.body),
-                "body": str(shown(bytes(self.body))),
-                "complete": self.is_complete,
-            }
         return {
             "format": 1,
             "app": self._app.name,
             "adapter": self._app.adapter,
-            "request": {
-                "method": self._scope["method"],
-                "path": str(shown(_target(self._scope))),
-                "headers": shown_headers(self._scope["headers"]),
-                "size": self._size,
-            },
-            "response": response,
+            "request": self._client.request_as_json(),
+            "response": self._client.response_as_json(),
             "outcome": self.outcome,
             "error": self.error,
             "duration": self.trace.now() if self._duration is None else self._duration,
@@ -259,15 +262,33 @@ class TracedRequest:
             "steps": self.trace.as_json(),
         }
 
-    async def _receive(self) -> ASGIReceiveEvent:
-        if self._events and not self._left.is_set():
+
+class _Client:
+    """The client of one request, and the ASGI host between it and the app."""
+
+    def __init__(self, scope: HTTPScope, body: bytes, max_body: int) -> None:
+        self.scope = scope
+        self.status: int | None = None
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.body = bytearray()  # of the response
+        self.is_complete = False
+        self.has_enough = asyncio.Event()
+        self.has_left = asyncio.Event()
+        self._size = len(body)
+        self._events = [body[start : start + _EVENT_SIZE] for start in range(0, len(body), _EVENT_SIZE)] or [
+            b""
+        ]
+        self._max_body = max_body
+
+    async def receive(self) -> ASGIReceiveEvent:
+        if self._events and not self.has_left.is_set():
             body = self._events.pop(0)
             return {"type": "http.request", "body": body, "more_body": bool(self._events)}
-        await self._left.wait()
+        await self.has_left.wait()
         return {"type": "http.disconnect"}
 
-    async def _send(self, event: ASGISendEvent) -> None:
-        if self._left.is_set() and not self.is_complete:
+    async def send(self, event: ASGISendEvent) -> None:
+        if self.has_left.is_set() and not self.is_complete:
             return  # as in every host, when the client is gone
         if event["type"] == "http.response.start" and self.status is None:
             self.status = event["status"]
@@ -276,9 +297,28 @@ class TracedRequest:
             self.body += event.get("body", b"")
             self.is_complete = not event.get("more_body", False)
             if self.is_complete or len(self.body) > self._max_body:
-                self._has_enough.set()
+                self.has_enough.set()
         else:
             raise RuntimeError(f"the app sent {event['type']!r} out of turn (ASGI spec, HTTP)")
+
+    def request_as_json(self) -> RequestRecord:
+        return {
+            "method": self.scope["method"],
+            "path": str(shown(_target(self.scope))),
+            "headers": shown_headers(self.scope["headers"]),
+            "size": self._size,
+        }
+
+    def response_as_json(self) -> ResponseRecord | None:
+        if self.status is None:
+            return None
+        return {
+            "status": self.status,
+            "headers": shown_headers(self.headers),
+            "size": len(self.body),
+            "body": str(shown(bytes(self.body))),
+            "complete": self.is_complete,
+        }
 
 
 async def trace_request(

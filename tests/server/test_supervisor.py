@@ -301,7 +301,9 @@ def test_backoff(lifetimes: list[float], waits: list[float]) -> None:
     for lifetime, wait in zip(lifetimes, waits, strict=True):
         died_at = now + lifetime
         assert backoff.after(now, died_at) == wait
+        assert backoff.is_over(died_at) == (not wait)
         now = died_at + wait
+        assert backoff.is_over(now)
 
 
 def test_workers_that_die_together_die_once() -> None:

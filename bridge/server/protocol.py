@@ -68,31 +68,23 @@ class BridgeProtocol(FramedProtocol):
     __slots__ = (
         "_body_size",
         "_deadline",
-        "_early",
-        "_expected",
-        "_head_size",
         "_is_over",
         "_last_data",
-        "_max_requests",
         "_size_beside_body",
         "_trailers_size",
-        "_upgrade_context",
+        "_upgrade",
     )
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        # uvicorn counts connections, too, those that are kept open and idle among them.
-        self._max_requests, self.limit_concurrency = self.limit_concurrency, None
         self._is_over = False  # nothing that comes is read any more
-        self._head_size = 0
         self._body_size = 0
         self._trailers_size = 0
-        self._size_beside_body = 0  # received since the last part of a body: chunk headers, trailers
-        self._deadline: asyncio.TimerHandle | None = None
-        self._expected = ""
+        self._size_beside_body = 0  # of a head, or since the last part of a body: chunk headers, trailers
+        self._deadline: tuple[str, asyncio.TimerHandle] | None = None  # for what, and when it is over
         self._last_data = 0.0
-        self._upgrade_context: Context | None = None  # of a websocket that waits for its turn
-        self._early = b""  # of what its client has sent after the handshake
+        # Of a websocket that waits for its turn: its context, and what has come after the handshake.
+        self._upgrade: tuple[Context, bytearray] | None = None
 
     # Called by the transport
 
@@ -112,16 +104,13 @@ class BridgeProtocol(FramedProtocol):
         """Parse what has come; answer what is refused."""
         if self._is_over:
             return
-        if self._upgrade_context is not None:
+        if self._upgrade is not None:
             self._keep_for_websocket(data)
             return
         if data[0] in b"\r\n" and not self._in_head and not self._in_body and not data.strip(b"\r\n"):
             return  # no request begins with empty lines alone: who is waited for has still to come
         self._unset_keepalive_if_required()
-        if self._in_body:
-            self._size_beside_body += len(data)
-        else:
-            self._head_size += len(data)
+        self._size_beside_body += len(data)
         try:
             after_handshake = self.parse(data)
             if after_handshake is None:
@@ -142,23 +131,23 @@ class BridgeProtocol(FramedProtocol):
         What is left of a response would be written among its frames.
         """
         self._expect_nothing()
-        self._keep_for_websocket(after_it)
         if self._is_at_work():
-            self._upgrade_context = copy_context()
+            self._upgrade = copy_context(), bytearray(after_it)
             self.flow.pause_reading()
         else:
-            self._become_websocket()
+            self._become_websocket(after_it)
 
     def _keep_for_websocket(self, data: bytes) -> None:
         """Keep what a client has sent that should have waited for its 101 (RFC 6455, 4.1)."""
-        self._early += data
-        if len(self._early) > MOST_EARLY:
+        assert self._upgrade is not None
+        _, early = self._upgrade
+        early += data
+        if len(early) > MOST_EARLY:
             self.flow.pause_reading()
 
-    def _become_websocket(self) -> None:
+    def _become_websocket(self, early: bytes) -> None:
         """Hand the connection, with the handshake that was looked at, to what serves websockets."""
         transport = self.transport
-        early, self._early = self._early, b""
         self.flow.resume_reading()
         kind: Any = self.ws_protocol_class
         if not issubclass(kind, WebSocketAnswers):
@@ -198,10 +187,10 @@ class BridgeProtocol(FramedProtocol):
             self._end(client_closes=cycle.client_closes)
             return
         self.on_response_complete()
-        context = self._upgrade_context
-        if context is not None and not self._is_at_work():
+        if self._upgrade is not None and not self._is_at_work():
             self._unset_keepalive_if_required()
-            context.run(self._become_websocket)  # not in that of the request before
+            context, early = self._upgrade
+            context.run(self._become_websocket, bytes(early))  # not in that of the request before
 
     def _end(self, *, client_closes: bool = False) -> None:
         """Close the connection, its last answer written; first linger, if the client may be sending."""
@@ -247,8 +236,8 @@ class BridgeProtocol(FramedProtocol):
         """When the last answer was complete, or else when the connection was made, in the loop's time."""
         if self.timeout_keep_alive_task is not None:
             return self.timeout_keep_alive_task.when() - self.timeout_keep_alive
-        if self._expected == "first byte" and self._deadline is not None:
-            return self._deadline.when() - self.limits.first_byte
+        if self._deadline is not None and self._deadline[0] == "first byte":
+            return self._deadline[1].when() - self.limits.first_byte
         return self.loop.time()
 
     def _close_if_unused(self) -> None:
@@ -278,7 +267,8 @@ class BridgeProtocol(FramedProtocol):
         )
         if refusal is not None:
             raise _Refused(refusal)
-        if self._max_requests is not None and len(self.tasks) >= self._max_requests:
+        # uvicorn counts connections, too, those that are kept open and idle among them.
+        if self.limit_concurrency is not None and len(self.tasks) >= self.limit_concurrency:
             raise _Refused(_BUSY)
         self.scope["method"] = method.decode("ascii")
         self.scope["http_version"] = version
@@ -368,7 +358,7 @@ class BridgeProtocol(FramedProtocol):
 
     def on_message_complete(self) -> None:
         """The request is whole."""
-        self._head_size = 0
+        self._size_beside_body = 0
         super().on_message_complete()
 
     # Deadlines
@@ -379,30 +369,33 @@ class BridgeProtocol(FramedProtocol):
             return
         if self._in_head:
             line_so_far = self._method_so_far or self.url
-            refusal = check_unfinished_head(self.limits, target_size=len(line_so_far), size=self._head_size)
+            refusal = check_unfinished_head(
+                self.limits, target_size=len(line_so_far), size=self._size_beside_body
+            )
             if refusal is not None:
                 raise _Refused(refusal)
-            if self._expected != "head":
+            if not self._expects("head"):
                 self._expect("head", self.limits.head_time, self._head_is_late)
         elif self._in_body:
             if self._size_beside_body > self.limits.head_size:
                 raise _Refused(trailers_too_large(self.limits))
             self._last_data = self.loop.time()
-            if self._expected != "body":
+            if not self._expects("body"):
                 self._expect("body", self.limits.body_pause, self._body_is_late)
         else:
             self._expect_nothing()
 
     def _expect(self, what: str, seconds: float, otherwise: Callable[[], None]) -> None:
         self._expect_nothing()
-        self._expected = what
-        self._deadline = self.loop.call_later(seconds, otherwise)
+        self._deadline = what, self.loop.call_later(seconds, otherwise)
+
+    def _expects(self, what: str) -> bool:
+        return self._deadline is not None and self._deadline[0] == what
 
     def _expect_nothing(self) -> None:
         if self._deadline is not None:
-            self._deadline.cancel()
+            self._deadline[1].cancel()
             self._deadline = None
-            self._expected = ""
 
     def _first_byte_is_late(self) -> None:
         self._refuse(_FIRST_BYTE_TIMEOUT)

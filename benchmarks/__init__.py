@@ -1,1 +1,1 @@
-"""Bridge measured against its rivals: `python -m benchmarks.foundation`."""
+"""Bridge measured against its rivals: `python -m benchmarks`."""

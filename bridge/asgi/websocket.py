@@ -4,7 +4,7 @@ The handshake of a websocket is a GET request (RFC 6455, 4.1), and to a WSGI app
 hooks run, and it may be answered like any other, with a 401 or a 404. Or the websocket is accepted meanwhile;
 then the app's response has nobody left to go to, and its end is the end of the websocket.
 
-The states of both sides are in `websocket_states`.
+The states of both sides are in `bridge.websockets.states`.
 """
 
 import asyncio

@@ -4,7 +4,7 @@ Flask calls whatever a user has written through `app.ensure_sync`, and what is a
 `app.async_to_sync`, both documented for overriding ("Using async and await"). Here both are replaced on the
 app object. Within a call on the loop, coroutines are awaited there, and functions that are not async go to a
 worker thread. Anywhere else, in a call that runs in a thread and in the test client, they do what they did.
-`flask_placement` says which calls run on the loop.
+`placement` says which calls run on the loop.
 
 This module imports Flask, and is imported only where there is a Flask app.
 """
@@ -83,7 +83,7 @@ class FlaskViews:
 
     Args:
         app: the app; its `ensure_sync` and `async_to_sync` are replaced here, once.
-        async_views: what the user has chosen; see `flask_placement`.
+        async_views: what the user has chosen; see `placement`.
     """
 
     def __init__(self, app: Flask, async_views: AsyncViews) -> None:

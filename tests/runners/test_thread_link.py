@@ -17,7 +17,7 @@ HEADERS = [("Content-Type", "text/plain")]
 
 
 async def test_thousands_of_calls_send_each_event_once() -> None:
-    """Found a race: the worker filled the list of events in the moment in which the loop looked at it."""
+    """Found a race: the worker filled the list of parts while the loop looked at it."""
 
     def app(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", HEADERS)

@@ -12,13 +12,14 @@ A new measurement is one entry in `CASES`. What it gives is checked before its t
 import asyncio
 import io
 import itertools
-from collections.abc import Callable, Iterable
-from time import perf_counter
+from collections.abc import Awaitable, Callable, Iterable
+from time import perf_counter, process_time
 from typing import Any, BinaryIO, TypeAlias, TypeVar, cast
 from wsgiref.handlers import BaseCGIHandler
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import pyperf  # type: ignore[import-untyped]  # it has no annotations
+import uvloop
 from flask import Flask, request
 
 from bridge import WSGIToASGI
@@ -27,7 +28,13 @@ from bridge.core.body import RequestBody
 from bridge.core.call import Call
 from bridge.core.link import Head, Part
 from bridge.core.response import Response, State
-from bridge.types import HTTPRequestSideEvent, HTTPResponseEvent, HTTPScope
+from bridge.types import (
+    ASGIReceiveCallable,
+    ASGISendCallable,
+    HTTPRequestSideEvent,
+    HTTPResponseEvent,
+    HTTPScope,
+)
 
 __all__ = ["CASES"]
 
@@ -35,6 +42,7 @@ _T = TypeVar("_T")
 Events: TypeAlias = list[HTTPResponseEvent]
 Parts: TypeAlias = list[Part]
 Measure: TypeAlias = Callable[[int], float]  # does something so many times; the seconds it took
+ASGICall: TypeAlias = Callable[[HTTPScope, ASGIReceiveCallable, ASGISendCallable], Awaitable[None]]
 
 HELLO = b"Hello, World!"
 FORM = b"name=Ada+Lovelace&message=Hello%2C+World%21"
@@ -42,6 +50,7 @@ LINES = b"a line as long as many lines of text are, or a little longer than that
 CHUNKS = [b"c" * 1024] * 100
 HTML = [("Content-Type", "text/html; charset=utf-8")]
 HELLO_HEADERS = [*HTML, ("Content-Length", str(len(HELLO)))]
+RAW_HEADERS = [(name.lower().encode(), value.encode()) for name, value in HELLO_HEADERS]
 TWELVE_HEADERS = [*HELLO_HEADERS, *((f"X-Policy-{number}", "default-src 'self'") for number in range(10))]
 
 SMALL_HEADERS = [(b"host", b"example.org"), (b"user-agent", b"curl/8.5.0"), (b"accept", b"*/*")]
@@ -102,6 +111,12 @@ def body_event(body: bytes) -> HTTPRequestSideEvent:
     return {"type": "http.request", "body": body, "more_body": False}
 
 
+async def bare_asgi_app(scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    """The least that an ASGI app does: the events that Bridge makes of the bare app's response."""
+    await send({"type": "http.response.start", "status": 200, "headers": RAW_HEADERS, "trailers": False})
+    await send({"type": "http.response.body", "body": HELLO, "more_body": False})
+
+
 class ListLink:
     """A link that has a request's body ready, and keeps the response's parts."""
 
@@ -148,8 +163,8 @@ def call(app: WSGIApplication, scope: HTTPScope, body: bytes = b"") -> Parts:
     return link.sent
 
 
-async def serve(adapter: WSGIToASGI, scope: HTTPScope, event: HTTPRequestSideEvent) -> Events:
-    """What one request gives, from a host's call of the adapter to the end of it."""
+async def serve(app: ASGICall, scope: HTTPScope, event: HTTPRequestSideEvent) -> Events:
+    """What one request gives, from a host's call of an ASGI app to the end of it."""
     sent: Events = []
     to_come = iter([event])
 
@@ -159,8 +174,22 @@ async def serve(adapter: WSGIToASGI, scope: HTTPScope, event: HTTPRequestSideEve
     async def send(event: Any) -> None:
         sent.append(event)
 
-    await adapter(scope, receive, send)
+    await app(scope, receive, send)
     return sent
+
+
+async def serve_at_once(app: ASGICall, number: int, at_once: int = 64) -> None:
+    """Call an ASGI app so many times, as a host does that has no work of its own: each call in a new task."""
+
+    async def receive() -> HTTPRequestSideEvent:
+        return NO_BODY
+
+    async def send(event: Any) -> None:
+        pass
+
+    for start in range(0, number, at_once):
+        calls = range(min(at_once, number - start))
+        await asyncio.gather(*(app(SMALL_GET.copy(), receive, send) for _ in calls))
 
 
 def without_bridge(environ: WSGIEnvironment) -> list[bytes]:
@@ -242,6 +271,27 @@ def timed_adapter(scope: HTTPScope, event: HTTPRequestSideEvent) -> Measure:
     return lambda loops: asyncio.run(measure(loops))
 
 
+def timed_at_once(app: ASGICall) -> Measure:
+    """The CPU time that calls of an ASGI app take on uvloop, 64 at once, with that of its threads.
+
+    CPU time, as this is to be divided: a call of Bridge's waits for the loop and for a thread to take turns.
+    """
+
+    async def measure(loops: int) -> float:
+        sent = await serve(app, SMALL_GET, NO_BODY)
+        assert is_hello_by_events(sent), sent
+        await serve_at_once(app, 640)  # until it has started the threads that it takes
+        start = process_time()
+        await serve_at_once(app, loops)
+        return process_time() - start
+
+    def run(loops: int) -> float:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(measure(loops))
+
+    return run
+
+
 CASES: dict[str, Measure] = {
     "environ: small GET": timed(lambda: environ_of(SMALL_GET), lambda it: it["HTTP_ACCEPT"] == "*/*"),
     "environ: browser's GET": timed(lambda: environ_of(BROWSER_GET), lambda it: "\xc3" in it["PATH_INFO"]),
@@ -258,6 +308,8 @@ CASES: dict[str, Measure] = {
     "call: Flask form": timed(lambda: call(flask_app, FORM_POST, FORM), is_hello),
     "adapter: Flask hello": timed_adapter(SMALL_GET, NO_BODY),
     "adapter: Flask form": timed_adapter(FORM_POST, FORM_BODY),
+    "bare call, 64 at once": timed_at_once(WSGIToASGI(bare_app)),
+    "bare ASGI call, 64 at once": timed_at_once(bare_asgi_app),
     "limit: Flask hello, no Bridge": timed(lambda: without_bridge(ENVIRON), lambda it: it == [HELLO]),
     "limit: bare app in wsgiref": timed(lambda: in_wsgiref(ENVIRON), lambda it: it.endswith(HELLO)),
 }

@@ -309,3 +309,12 @@ def test_a_body_received_in_one_go_that_ends_too_soon() -> None:
     body = RequestBody(link_of(b"abc", leaves_early=True).read)
     with pytest.raises(ClientDisconnected):
         body.receive_all()
+
+
+def test_nothing_is_read_after_a_gap() -> None:
+    """What a failed `receive_all` has received is not taken for what comes next."""
+    body = RequestBody(link_of(b"abc", b"def", leaves_early=True).read)
+    with pytest.raises(ClientDisconnected):
+        body.receive_all()
+    with pytest.raises(ClientDisconnected):
+        body.read(3)

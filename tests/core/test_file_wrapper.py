@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, BinaryIO, cast
 
 import pytest
 from flask import Flask, send_file
@@ -15,6 +15,7 @@ from flask import Response as FlaskResponse
 
 from bridge.core.call import Call
 from bridge.core.files import FileWrapper
+from bridge.core.link import Head
 from bridge.errors import ApplicationError
 from bridge.types import StartResponse, WSGIApplication, WSGIEnvironment
 from tests.core.links import ListLink, Reply, wsgi_environ
@@ -179,6 +180,12 @@ def compressed_and_buffered(path: Path) -> IO[bytes]:
     return io.BufferedReader(cast(io.RawIOBase, compressed(path)))
 
 
+def past_its_end(path: Path) -> IO[bytes]:
+    file = path.open("rb")
+    file.seek(1000)
+    return file
+
+
 def a_pipe(path: Path) -> IO[bytes]:
     reads, writes = os.pipe()
     os.close(writes)
@@ -194,6 +201,9 @@ UNSENDABLE: list[tuple[str, Callable[[Path], Any]]] = [
     ("closed", closed),
     ("a device", lambda _: io.FileIO("/dev/null")),
     ("a pipe", a_pipe),
+    ("sought past its end", past_its_end),
+    # The kernel makes these bytes when they are read, and says that there are none.
+    ("made while it is read", lambda _: io.FileIO("/proc/self/status")),
 ]
 
 
@@ -305,6 +315,23 @@ def test_file_is_closed_when_the_client_left(
     assert file.closed
     assert link.parts == []
     assert caplog.records == []
+
+
+class FailingFiles(ListLink):
+    """A link that sends the head of a file, and then cannot read it."""
+
+    def send_file(self, head: Head, file: BinaryIO, size: int) -> bool:
+        self.parts.append((head, b"the", True))
+        raise OSError("input/output error")
+
+
+def test_file_that_fails_while_it_is_sent_is_cut(path: Path) -> None:
+    """As a block that fails is: a second head would be taken for the file's bytes."""
+    link = FailingFiles()
+    with pytest.raises(ApplicationError, match="response cut short"):
+        Call(app_of(path.open("rb")), wsgi_environ()).run(link)
+    reply = Reply.of(link.parts)
+    assert (reply.status, reply.body, reply.is_complete) == (200, b"the", False)
 
 
 def flask_app(path: Path) -> Flask:

@@ -162,6 +162,15 @@ def test_error_of_close_has_that_of_the_body_behind_it() -> None:
     assert raised.value.__context__ is first
 
 
+@pytest.mark.parametrize(("method", "length"), [("HEAD", "9"), ("GET", "1")])
+def test_empty_chunk_after_the_end_is_not_sent(method: str, length: str) -> None:
+    """There is nothing to ask the link for by then, and "more to follow" would not be true."""
+    link = ListLink()
+    call_of(answering(Body(b"a", b""), ("Content-Length", length)), method).run(link)
+    assert Reply.of(link.parts).is_complete
+    assert link.probes == 0
+
+
 # end and close, of a driver that iterates by itself
 
 
@@ -354,6 +363,30 @@ def test_cut_response_hides_what_the_app_raised() -> None:
     with pytest.raises(ApplicationError) as raised:
         call.fail(Failure(), link)
     assert raised.value.__suppress_context__
+
+
+def test_second_failure_sends_no_second_answer() -> None:
+    """A driver that closes after it has answered may have close() fail, too."""
+    link = ListLink()
+    call = call_of(answering([]))
+    call.fail(Failure("in the body"), link)
+    call.fail(Failure("in close()"), link)
+    assert Reply.of(link.parts).status == 500
+
+
+def test_write_after_the_500_sends_nothing() -> None:
+    """As of a thread of the app's that has got the callable."""
+    link = ListLink()
+    kept: list[Callable[[bytes], object]] = []
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> NoReturn:
+        kept.append(start_response("200 OK", []))
+        raise Failure
+
+    call_of(app).run(link)
+    with pytest.raises(ApplicationError, match="already complete"):
+        kept[0](b"late")
+    assert Reply.of(link.parts).status == 500
 
 
 # Garbage

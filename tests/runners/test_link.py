@@ -310,8 +310,8 @@ def test_two_threads_read_each_piece_once() -> None:
 
 @pytest.mark.xfail(
     strict=True,
-    reason="feed() takes back the wish of both, and who gets nothing waits on without a new one; a Carrier has "
-    "a task read all the rest",
+    reason="feed() takes back the wish of both, and who gets nothing waits on without a new one; a Carrier "
+    "has a task read all the rest",
 )
 def test_the_reader_that_gets_nothing_asks_again() -> None:
     """A host that receives only what is wanted would never receive its piece."""

@@ -36,11 +36,18 @@ class Side:
         is_closed: the loop is closed.
         refuses_to_wait: the thread is the loop's own.
         prepared: what a file becomes.
+        reads_ahead: the loop need not be asked for the body.
     """
 
     def __init__(
-        self, *, is_closed: bool = False, refuses_to_wait: bool = False, prepared: object = None
+        self,
+        *,
+        is_closed: bool = False,
+        refuses_to_wait: bool = False,
+        prepared: object = None,
+        reads_ahead: bool = False,
     ) -> None:
+        self.reads_ahead = reads_ahead
         self.is_closed = is_closed
         self.refuses_to_wait = refuses_to_wait
         self.prepared = prepared

@@ -1,4 +1,4 @@
-"""The link between a worker thread and the loop, through the adapter, on a host in the test's hands."""
+"""A call in a thread, through the adapter, on a host in the test's hands."""
 
 import asyncio
 import sys

@@ -280,6 +280,16 @@ def test_closed_body_is_not_read(read: Callable[[RequestBody], object], before: 
         read(body)
 
 
+def test_a_with_statement_closes_it() -> None:
+    """Without a base that would do it."""
+    body = body_of(b"ab")
+    with body as file:
+        assert file is body
+        assert file.read(1) == b"a"
+    with pytest.raises(ValueError, match="closed"):
+        body.read()
+
+
 @pytest.mark.parametrize(
     "read", [lambda body: body.write(b""), lambda body: body.seek(0), lambda body: body.fileno()]
 )

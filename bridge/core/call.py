@@ -71,6 +71,9 @@ class Call:
         finally:
             self.report()
 
+    def drop(self) -> None:
+        """Give up a call that has not been started: there is nothing to close."""
+
     def start(self, link: Link) -> Iterable[bytes]:
         """Call the app, and return what it returns.
 

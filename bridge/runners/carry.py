@@ -164,6 +164,7 @@ class Carrier:
             is_cancelled = isinstance(error, asyncio.CancelledError)
             self._leave(reasons.CANCELLED if is_cancelled else reasons.HOST_FAILED)
             await self._stop_watching()
+            link.failure = None  # nobody takes it any more, and its traceback leads here
             raise
         if not parts:
             self._context.carry_back()
@@ -219,6 +220,10 @@ class Carrier:
         """Do the work in the context of the call."""
         self._context.context.run(self._work.run, link)
 
+    def drop(self) -> None:
+        """Let go of the work, in the context of the call."""
+        self._context.context.run(self._work.drop)
+
     # `LoopSide`
 
     @property
@@ -228,9 +233,10 @@ class Carrier:
 
     def post(self) -> None:
         """See `LoopSide.post`."""
-        if not self._is_posted:
+        mailbox = self._engine.mailbox
+        if not self._is_posted or mailbox.loop.is_closed():
             self._is_posted = True
-            self._engine.mailbox.post(self)
+            mailbox.post(self)
 
     def before_wait(self) -> None:
         """See `LoopSide.before_wait`."""

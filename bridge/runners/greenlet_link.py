@@ -143,6 +143,9 @@ class _Rest:
     def run(self, link: Link) -> None:
         self._call.finish(self._chunks, link)
 
+    def drop(self) -> None:
+        self._call.close(self._chunks)
+
 
 class _EndOfClient:
     """The body for such a rest: none, as `wsgi.input` stays with the greenlet's link; only the end comes."""
@@ -276,6 +279,8 @@ class GreenletLink:
         Raises:
             ClientDisconnected: there is none to come.
         """
+        if self._ahead is None:
+            self._raise_if_gone()
         try:
             return self._await_for_link(self._read_ahead().next())
         except ClientDisconnected:
@@ -300,10 +305,9 @@ class GreenletLink:
                 self._leave(reasons.LEFT)
             except Exception as error:  # noqa: BLE001  # raised to the host, which has failed
                 self._fail(error)
-            else:
-                if more and self._is_to_breathe():
-                    await asyncio.sleep(0)
-            self._raise_if_gone()
+        if more and self._is_to_breathe():
+            await asyncio.sleep(0)
+        self._raise_if_gone()
 
     def send_file(self, head: Head, file: BinaryIO, size: int) -> bool:
         """Have the host send a file, if it can."""
@@ -387,7 +391,7 @@ class GreenletLink:
             elif data:
                 return
             else:
-                self._raise_if_gone()
+                await self.send_from_loop(None, data, True)
 
     def _within_app(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Call the app; mark a cancellation by the host that leaves it as no failure of the app's."""
@@ -406,7 +410,10 @@ class GreenletLink:
         """Await something of the host's, from wherever the app wants it."""
         if self._greenlet.is_current:
             return self._wait_undisturbed(awaitable)
-        return self.access.run_from_thread(awaitable)
+        try:
+            return self.access.run_from_thread(awaitable)
+        except asyncio.CancelledError:
+            raise ClientDisconnected(self._gone or reasons.OVER) from None
 
     def _wait_undisturbed(self, awaitable: Awaitable[_T]) -> _T:
         """Await something that is not cancelled when the client leaves."""
@@ -428,7 +435,7 @@ class GreenletLink:
         It is after many parts if the call has waited for nothing in between.
         """
         streams = self._engine.streams
-        if self not in streams.links:
+        if self._host.is_open and self not in streams.links:
             self._read_ahead().start_soon()
             streams.links.add(self)
             if streams.are_ending:

@@ -82,6 +82,7 @@ class LoopAccess:
             return done.result()
         finally:
             context.carry_back()
+            _dispose(awaitable)  # if the task was cancelled before it began
 
     def begin(
         self, coroutine: Coroutine[Any, Any, _T], context: CallContext

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from bridge.errors import ClientDisconnected
+from bridge.runners import reasons
 from bridge.runners.host import PART_COST, Body
 
 __all__ = ["ReadAhead", "Reader", "Sink", "feed"]
@@ -117,8 +118,8 @@ class ReadAhead:
         "_body",
         "_buffer_size",
         "_changed",
+        "_ended",
         "_handle",
-        "_has_ended",
         "_is_receiving",
         "_is_to_start",
         "_loop",
@@ -142,7 +143,7 @@ class ReadAhead:
         # A list, as most have one piece: the memory of a deque, 0.6 KB, is a part of what a stream costs.
         self._pieces: list[bytes] = []
         self._size = 0
-        self._has_ended = False
+        self._ended: str | None = None  # the reason why there is nothing left to receive
         self._is_receiving = False  # for `next`, without a reader
         self._is_to_start = False  # as soon as that is over
         self._changed: asyncio.Event | None = None  # made when somebody first has to wait
@@ -163,8 +164,8 @@ class ReadAhead:
         while not self._pieces:
             if self._body.body_is_over and not self._is_receiving:
                 return b""
-            if self._has_ended:
-                raise ClientDisconnected("there is nothing left to receive")
+            if self._ended is not None:
+                raise ClientDisconnected(self._ended)
             if self._reader is not None or self._is_receiving:
                 await self._change()
             else:
@@ -178,7 +179,7 @@ class ReadAhead:
     async def left(self) -> bool:
         """Wait for the client to leave."""
         self.start()
-        while not self._has_ended:
+        while self._ended is None:
             await self._change()
         return True
 
@@ -200,12 +201,14 @@ class ReadAhead:
         """Receive ahead from here on; if it does not already."""
         if self._is_receiving:
             self._is_to_start = True
-        elif self._reader is None and not self._has_ended:
+        elif self._reader is None and self._ended is None:
             self._reader = Reader(self._body, self, self._loop, self._end)
 
     async def stop(self, patience: float) -> None:
         """See `Reader.stop`."""
         self._on_end = _tell_nobody  # it holds this
+        self._ended = self._ended or reasons.OVER
+        self._tell()
         if self._handle is not None:
             self._handle.cancel()
             # It holds this, and all of the request with it: left to the garbage collector, they took a
@@ -245,7 +248,7 @@ class ReadAhead:
                 self.start()
 
     def _end(self, error: Exception | None) -> None:
-        self._has_ended = True
+        self._ended = reasons.LEFT if error is None else reasons.HOST_FAILED
         self._tell()
         self._on_end(error)
 

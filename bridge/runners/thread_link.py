@@ -36,6 +36,9 @@ class Work(Protocol):
     def run(self, link: Link) -> None:
         """Do it; raises what the host has to hear of."""
 
+    def drop(self) -> None:
+        """Let go of it: the host has given the call up before a thread could do it."""
+
 
 class LoopSide(Protocol):
     """The side of a link that the event loop has. Its methods are called in other threads."""
@@ -146,12 +149,14 @@ class ThreadLink:
         failure: BaseException | None = None
         self.worker = worker
         work = self._work
-        if self.gone is None and work is not None:
-            try:
+        try:
+            if work is not None and self.gone is None:
                 work.run(self)
-            except BaseException as error:  # noqa: BLE001  # kept for the host, which has to hear of it
-                failure = error
-        self._finish(failure)
+            elif work is not None:
+                work.drop()
+        except BaseException as error:  # noqa: BLE001  # kept for the host, if that is still there
+            failure = error
+        self._finish(failure if self.gone is None else None)
         del failure  # or it would hold this frame, which holds it, until the garbage collector comes
 
     @property
@@ -202,7 +207,8 @@ class ThreadLink:
                 self.wants_body = threading.get_ident()
             if not self._loop_side.reads_ahead:
                 self._post()
-            self._wait_until(lambda: bool(self._in))
+            # Another thread may take the piece that comes: then this one has to ask again.
+            self._wait_until(lambda: bool(self._in) or self.wants_body is None)
         if has_room_again:
             self._post()
         return data
@@ -250,7 +256,7 @@ class ThreadLink:
         try:
             self._loop_side.post()
         except RuntimeError:  # the loop is closed: the host has ended without waiting for the call
-            self.gone = self.gone or reasons.LOOP_CLOSED
+            self.leave(reasons.LOOP_CLOSED)
 
     def _disconnected(self) -> ClientDisconnected:
         self._loop_side.before_disconnect()

@@ -316,7 +316,6 @@ async def test_others_have_their_turn(
     assert turns > (1000 // 20 if runner == "loop" else 1)
 
 
-@pytest.mark.xfail(strict=True, reason="only parts that are sent are counted, and empty ones are not sent")
 @pytest.mark.parametrize("make", [Parts, plain], ids=["parts from the loop", "a plain iterable"])
 async def test_others_have_their_turn_beside_empty_parts(
     engine: Engine, make: Callable[[list[bytes]], Iterable[bytes]]
@@ -376,22 +375,7 @@ async def ended(runner: str, engine: Engine, ends: str, host: ListHost) -> Kept:
     return app
 
 
-LATE = [
-    pytest.param(
-        runner,
-        ends,
-        marks=[
-            pytest.mark.xfail(
-                run=False,
-                reason="raises CancelledError; leaves a coroutine that was never awaited, to any test",
-            )
-        ]
-        if (runner, ends) == ("loop, then thread", "is left")
-        else [],
-    )
-    for runner in RUNNERS
-    for ends in ("fails", "is left", "is cancelled")
-]
+LATE = [(runner, ends) for runner in RUNNERS for ends in ("fails", "is left", "is cancelled")]
 
 
 @pytest.mark.parametrize(("runner", "ends"), LATE)
@@ -415,18 +399,7 @@ async def test_a_late_write_to_a_complete_response_is_the_apps_mistake(runner: s
     assert len(host.parts) == sent
 
 
-@pytest.mark.parametrize(
-    "runner",
-    [
-        "thread",
-        pytest.param(
-            "loop",
-            marks=pytest.mark.xfail(
-                strict=True, reason="it is received for: see test_read_ahead, after stop()"
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("runner", ["thread", "loop"])
 async def test_a_late_read_raises_and_receives_nothing(runner: str, engine: Engine) -> None:
     host = ListHost([b"a" * 100] * 50)  # more than is read ahead
     app = await ended(runner, engine, "answers", host)
@@ -451,12 +424,7 @@ def echoing(opened: list[Parts]) -> WSGIApplication:
     return app
 
 
-NOT_CLOSED = pytest.mark.xfail(
-    reason="a body that waits for a thread when the host gives up is not closed", strict=False
-)
-
-
-@pytest.mark.parametrize("runner", ["thread", "loop", pytest.param("loop, then thread", marks=NOT_CLOSED)])
+@pytest.mark.parametrize("runner", RUNNERS)
 @pytest.mark.parametrize("times", [1, 2])
 async def test_cancelled_after_any_number_of_turns(runner: str, engine: Engine, times: int) -> None:
     """The app's body is closed, its thread free, and nothing is sent from then on."""
@@ -479,9 +447,6 @@ async def test_cancelled_after_any_number_of_turns(runner: str, engine: Engine, 
     assert not engine.streams.links
 
 
-@pytest.mark.xfail(
-    strict=True, reason="ThreadLink.run leaves out the rest of a call as it would the whole call"
-)
 async def test_a_body_that_waits_for_a_thread_is_closed_when_the_host_gives_up() -> None:
     """PEP 3333, "Specification Details": close() must be called, whatever has ended the request."""
     pool = WorkerPool(1, 0)
@@ -530,21 +495,8 @@ def fails_at_its_end(environ: WSGIEnvironment, start_response: StartResponse) ->
         raise Failure("while it cleans up")
 
 
-def is_held(runner: str, app: WSGIApplication, ends: str) -> bool:
-    """Whether ThreadLink.failure is left, whose traceback leads to the request."""
-    fails = runner == "loop, then thread" or (runner == "thread" and app is fails_at_its_end)
-    return fails and ends != "is left"
-
-
 GARBAGE = [
-    pytest.param(
-        runner,
-        app,
-        ends,
-        marks=[pytest.mark.xfail(strict=True, reason="nobody takes the failure of a call that was given up")]
-        if is_held(runner, app, ends)
-        else [],
-    )
+    (runner, app, ends)
     for runner in RUNNERS
     for app in (endless, fails_at_its_end)
     for ends in ("is left", "is cancelled", "is cancelled twice", "the host fails")

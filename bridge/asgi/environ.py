@@ -27,11 +27,11 @@ MULTIPROCESS = "bridge.multiprocess"
 _URL_SCHEMES = {"ws": "http", "wss": "https"}
 
 
-def build_environ(view: WWWScope | ScopeView, state: Mapping[str, Any]) -> WSGIEnvironment:
+def build_environ(scope: WWWScope | ScopeView, state: Mapping[str, Any]) -> WSGIEnvironment:
     """Make the WSGI environ of one request.
 
     Args:
-        view: an ASGI `http` or `websocket` scope, or the view of one.
+        scope: an ASGI `http` or `websocket` scope, or a view of one.
         state: the lifespan state of the app; becomes `asgi.state`, over what the host passed there.
 
     Returns:
@@ -39,23 +39,22 @@ def build_environ(view: WWWScope | ScopeView, state: Mapping[str, Any]) -> WSGIE
         `ScopeView`, and `asgi.state`. `wsgi.multiprocess` is what the state says under `MULTIPROCESS`, or
         true. REMOTE_ADDR, REMOTE_PORT, REQUEST_URI and RAW_URI are set where the host knows them.
     """
-    if not isinstance(view, ScopeView):
-        view = ScopeView(view)
-    scope: Any = view.scope
-    scheme = scope.get("scheme", "http")
+    view = scope if isinstance(scope, ScopeView) else ScopeView(scope)
+    values = view.scope
+    scheme = values.get("scheme", "http")
     scheme = _URL_SCHEMES.get(scheme, scheme)
-    query = scope.get("query_string", b"").decode("latin-1")
-    raw_path = scope.get("raw_path")
+    query = values.get("query_string", b"").decode("latin-1")
+    raw_path = values.get("raw_path")
     if raw_path is not None:
         raw_path = raw_path.partition(b"?")[0]  # some hosts leave the query there, against the ASGI spec
-    script_name, path_info = split_path(_path(scope.get("path", ""), raw_path), scope.get("root_path", ""))
+    script_name, path_info = split_path(_path(values.get("path", ""), raw_path), values.get("root_path", ""))
     environ: WSGIEnvironment = {
         **CONSTANTS,
         "wsgi.url_scheme": scheme,
         "wsgi.errors": sys.stderr,
         # A websocket scope has no method; its handshake is a GET (RFC 6455, 4.1).
-        "REQUEST_METHOD": scope.get("method", "GET"),
-        "SERVER_PROTOCOL": f"HTTP/{scope.get('http_version', '1.1')}",
+        "REQUEST_METHOD": values.get("method", "GET"),
+        "SERVER_PROTOCOL": f"HTTP/{values.get('http_version', '1.1')}",
         "QUERY_STRING": query,
         "SCRIPT_NAME": script_name,
         "PATH_INFO": path_info,
@@ -64,9 +63,9 @@ def build_environ(view: WWWScope | ScopeView, state: Mapping[str, Any]) -> WSGIE
     if raw_path is not None:
         target = raw_path.decode("latin-1")
         environ["REQUEST_URI"] = environ["RAW_URI"] = f"{target}?{query}" if query else target
-    set_addresses(environ, scheme, scope.get("server"), scope.get("client"))
-    set_headers(environ, scope.get("headers", ()))
-    host_state = scope.get("state")
+    set_addresses(environ, scheme, values.get("server"), values.get("client"))
+    set_headers(environ, values.get("headers", ()))
+    host_state = values.get("state")
     known = {**(host_state or {}), **state} if state or host_state is None else host_state
     environ["asgi.state"] = known
     if MULTIPROCESS in known:

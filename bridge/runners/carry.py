@@ -189,7 +189,7 @@ class Carrier:
         if self._host.is_open and self.link.gone is None and is_event_stream(self._host.head):
             self._stage = "ending"
             self._leave(reasons.STOPPING)
-            self._engine.mailbox.loop.call_later(reasons.LAST_MOMENT, self._give_up)
+            self._engine.mailbox.loop.call_later(reasons.GRACE, self._give_up)
             self.wake()
 
     def _give_up(self) -> None:
@@ -334,7 +334,7 @@ class Carrier:
         reader, self._reader = self._reader, None
         if reader is None:
             return None
-        failure = await reader.stop(reasons.LAST_MOMENT)
+        failure = await reader.stop(reasons.GRACE)
         return None if self._host.is_complete else failure
 
     def _move_off(self) -> None:

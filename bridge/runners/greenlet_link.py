@@ -41,11 +41,11 @@ _T = TypeVar("_T")
 
 # Seconds until a view that is waiting hears that its client has left. To listen takes a task, a tenth of what
 # a short request costs, and most views have answered by then. Streams listen from their beginning.
-_DEAF = 0.1
+_LISTEN_AFTER = 0.1
 
 # Parts of a response that may leave without the loop's having had a turn. A response that never waits, sent
 # to a host that never makes it wait, would stop all others, and nobody would hear that its client has left.
-_BREATH = 16
+_PARTS_PER_TURN = 16
 
 # Idle greenlets that are kept, 17 KB each.
 _MAX_IDLE = 256
@@ -269,7 +269,7 @@ class GreenletLink:
         # the processor at 1,000 connections.
         del self._call
         if self._ahead is not None:
-            await self._ahead.stop(reasons.LAST_MOMENT)
+            await self._ahead.stop(reasons.GRACE)
 
     # For the call
 
@@ -305,7 +305,7 @@ class GreenletLink:
                 self._leave(reasons.LEFT)
             except Exception as error:  # noqa: BLE001  # raised to the host, which has failed
                 self._fail(error)
-        if more and self._is_to_breathe():
+        if more and self._needs_turn():
             await asyncio.sleep(0)
         self._raise_if_gone()
 
@@ -429,7 +429,7 @@ class GreenletLink:
             self._ahead = ReadAhead(self._host, engine.buffer_size, engine.mailbox.loop, self._on_end)
         return self._ahead
 
-    def _is_to_breathe(self) -> bool:
+    def _needs_turn(self) -> bool:
         """Note that the response goes on; say whether the loop is due a turn.
 
         It is after many parts if the call has waited for nothing in between.
@@ -441,14 +441,14 @@ class GreenletLink:
             if streams.are_ending:
                 self.end()
         self._greenlet.steps += 1
-        return self._greenlet.steps >= _BREATH
+        return self._greenlet.steps >= _PARTS_PER_TURN
 
     async def _send_end(self) -> None:
         with suppress(OSError):
             await self._host.send(None, b"", False)
 
     def _listen_later(self) -> None:
-        self._read_ahead().start_later(_DEAF)
+        self._read_ahead().start_later(_LISTEN_AFTER)
 
     def _on_end(self, error: Exception | None) -> None:
         if error is None:

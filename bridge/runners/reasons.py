@@ -1,6 +1,6 @@
-"""Why there is nobody left to talk to, in the words of `ClientDisconnected`; and how long that is given."""
+"""Why nobody is left to talk to, in the words of `ClientDisconnected`; and how long code may take to end."""
 
-__all__ = ["CANCELLED", "HOST_FAILED", "LAST_MOMENT", "LEFT", "LOOP_CLOSED", "OVER", "STOPPING"]
+__all__ = ["CANCELLED", "GRACE", "HOST_FAILED", "LEFT", "LOOP_CLOSED", "OVER", "STOPPING"]
 
 LEFT = "the client has disconnected"
 CANCELLED = "the host has cancelled the request"
@@ -9,5 +9,5 @@ LOOP_CLOSED = "the host's event loop is closed"
 STOPPING = "the server is stopping, and this stream has no end of its own"
 OVER = "the call has ended"
 
-LAST_MOMENT = 2.0
-"""Seconds for those who have been told to end, and need not hear it."""
+GRACE = 2.0
+"""Seconds to wait for code that was told to end and may not notice."""

@@ -83,7 +83,7 @@ class WebSocketLink(GreenletLink):
 
     def _leave_later(self) -> None:
         if self._timer is None:
-            self._timer = self.access.loop.call_later(reasons.LAST_MOMENT, self._leave, reasons.LEFT)
+            self._timer = self.access.loop.call_later(reasons.GRACE, self._leave, reasons.LEFT)
 
     async def _end(self, tokens: AccessTokens) -> None:
         self._engine.streams.links.discard(self)
@@ -94,5 +94,5 @@ class WebSocketLink(GreenletLink):
         await super()._end(tokens)
         await self.reader.stop()
         if self._closing is not None:
-            await asyncio.wait([self._closing], timeout=reasons.LAST_MOMENT)
+            await asyncio.wait([self._closing], timeout=reasons.GRACE)
             self._closing.cancel()

@@ -11,7 +11,7 @@ __all__ = ["WebSocketReader"]
 
 # Seconds for which nobody may receive before a task of ours does, so that the client's end is noticed. Most
 # handlers receive again sooner, or all the time: to them, and to idle websockets, this costs nothing.
-_DEAF = 0.1
+_LISTEN_AFTER = 0.1
 
 # Messages that may be ahead of who receives them; the bytes are limited by `buffer_size`. Whatever is beyond
 # stays with the host, and makes the client wait.
@@ -85,7 +85,7 @@ class WebSocketReader:
     def watch(self) -> None:
         """See to it that the end is noticed even if nobody receives from here on."""
         if self._timer is None and self._task is None and self._websocket.state != "closed":
-            self._timer = self._loop.call_later(_DEAF, self._look)
+            self._timer = self._loop.call_later(_LISTEN_AFTER, self._look)
 
     async def stop(self) -> None:
         """Receive no more; wait for a `receive` of the host's that is deaf to this, but not for long."""
@@ -95,7 +95,7 @@ class WebSocketReader:
         task = self._task
         if task is not None:
             task.cancel()
-            await asyncio.wait([task], timeout=reasons.LAST_MOMENT)
+            await asyncio.wait([task], timeout=reasons.GRACE)
 
     @property
     def has_unread(self) -> bool:

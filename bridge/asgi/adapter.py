@@ -50,11 +50,11 @@ __all__ = ["WSGIToASGI"]
 
 logger = logging.getLogger("bridge")
 
-# Seconds that a shutdown waits for calls the host has given up, a quarter of what they had before at most; a
+# Seconds that a shutdown waits for calls the host has given up, at most a quarter of the graceful timeout; a
 # thread cannot be ended from outside.
 _PATIENCE = 3.0
 
-# Seconds; what a browser's user begins to notice.
+# Seconds that code may hold the loop before a warning: a browser's user begins to notice.
 _THRESHOLD = 0.1
 
 
@@ -80,7 +80,7 @@ class WSGIToASGI:
             that is; 0 for no warnings. None: 0.1 for a Flask app that has views on the loop, or is in debug
             mode, else 0.
         async_views: where requests run whose Flask view is `async def`. "thread": as Flask has it, hooks and
-            view in a thread of the request's own. "loop": on the host's event loop, plain hooks in whatever
+            view in a thread of the request's own. "loop": on the host's event loop, plain hooks in any
             worker thread. "auto": on the loop if all hooks and decorators are async or known to be safe in
             any thread, and else in a thread; a view that has blocked the loop twice goes to threads, too.
             Other apps, and other views, run in threads in any case.
@@ -188,9 +188,9 @@ class WSGIToASGI:
             )
 
     async def _serve_websocket(self, websocket: HostWebSocket, host: HandshakeHost) -> None:
-        """Have the app answer the handshake, or do with the websocket what it likes meanwhile.
+        """Have the app answer the handshake, or use the websocket until its call ends.
 
-        When the server has begun to stop, the websocket is refused.
+        A server that has begun to stop refuses the websocket.
         """
         if self._streams.are_ending:
             await websocket.close(GOING_AWAY)
@@ -249,7 +249,7 @@ class WSGIToASGI:
         """Run the app's lifespan around a block, and end the worker threads after it; yields the state.
 
         Hosts do this through lifespan events. Where those do not reach the adapter, as when it is mounted in
-        another framework, that one's lifespan can enter this instead. It can be entered again afterwards.
+        another framework, its lifespan can enter this instead. It can be entered again afterwards.
 
         Raises:
             BridgeError: it is entered already, or `lifespan` is not what it should be.
@@ -292,10 +292,10 @@ class WSGIToASGI:
         return 0 if self._engine is None else self._engine.pool.waiting
 
     def end_streams(self) -> None:
-        """End what has no end of its own, open or to come: streams of server-sent events, and websockets.
+        """End server-sent events and websockets, those that are open and those still to come.
 
-        For a server that is about to stop, on the event loop: such a stream would hold it until its client
-        leaves. The client sees a complete response; the app's iterable is closed as after a disconnect.
+        For a server that is about to stop, on the event loop: they would hold it until their clients leave. A
+        client of events sees a complete response; the app's iterable is closed as after a disconnect.
         Websockets are closed with 1001, in the loop's next step; their handlers see that, too.
         """
         self._streams.end()
@@ -323,7 +323,7 @@ class WSGIToASGI:
         return is_flask(self.app) and self.app.debug
 
     def _watch_loop(self, loop: asyncio.AbstractEventLoop, views: "FlaskViews | None") -> None:
-        """Watch for what blocks the loop: always, if that is wished for, else while there are views on it."""
+        """Watch for code that blocks the loop: always, if asked to, else while there are views on it."""
         watch = self._watch
         if watch is not None and watch.is_awake and watch.suspects is views:
             return
@@ -369,7 +369,7 @@ class WSGIToASGI:
         return engine
 
     def _new_engine(self, loop: asyncio.AbstractEventLoop, scope: HTTPScope) -> Engine:
-        """Make one for this loop; with new threads, if there are none, or a fork has left them behind."""
+        """Make an engine for this loop; with new threads, if there are none, or a fork left them behind."""
         engine, websockets = self._engine, self._websocket_engine
         if engine is not None and websockets is not None and engine.pool.is_usable:
             pools = engine.pool, websockets.pool
@@ -389,10 +389,10 @@ class WSGIToASGI:
         return engine
 
     def _tell_server(self, scope: HTTPScope) -> None:
-        """Let a server know that wants to, as Bridge's does: it could not see an adapter within another app.
+        """Make the adapter known to a server that asks, as Bridge's does.
 
-        With the first request only, as with each it would cost 0.2 µs. On another server nobody but the
-        adapter says what monkey patching breaks.
+        It cannot see an adapter within another app. With the first request only, as with each it would cost
+        0.2 µs. On another server nobody but the adapter says what monkey patching breaks.
         """
         adapters: weakref.WeakSet[WSGIToASGI] | None = scope.get("state", {}).get("bridge.adapters")
         if adapters is not None:
@@ -421,7 +421,7 @@ async def _close_pool(pool: WorkerPool, patience: float) -> None:
     empty = asyncio.Event()
 
     def tell() -> None:
-        with suppress(RuntimeError):  # the loop is closed, for nobody had the patience
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any longer
             loop.call_soon_threadsafe(empty.set)
 
     threads = pool.close(tell)

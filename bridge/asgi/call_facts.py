@@ -21,8 +21,8 @@ class CallFacts:
     """What is known of one call; a middleware puts one into the scope as `bridge.call`.
 
     Args:
-        begun: when the call began, by `time.perf_counter()`. Known before the app sends anything; from then
-            on `ran` is to come, too.
+        begun: when the call began, by `time.perf_counter()`. Known before the app sends anything; then
+            `ran` follows, too.
         waited: how many seconds the call was in the queue for a thread; None for one on the event loop.
         ran: how many seconds the call took, to the end of the app's `close()`. Known when the ASGI call
             returns.
@@ -39,12 +39,12 @@ class CallFacts:
 
 
 class TimedCall(Call):
-    """A call that notes what becomes known of it.
+    """A call that fills in its `CallFacts`.
 
     Args:
         app: the WSGI application.
         environ: the request.
-        facts: where that is noted.
+        facts: the facts to fill in.
         is_queued: whether the call is about to wait for a thread.
     """
 

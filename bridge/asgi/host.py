@@ -21,8 +21,7 @@ from bridge.types import (
 __all__ = ["SLICE", "ASGIHost", "events_of", "path_of"]
 
 SLICE = 262144
-"""Bytes of a part that the host gets at once: it says that it has enough when it has taken a little more than
-the client, and not when it has taken all."""
+"""Bytes handed to the host at once, so that it can make us wait before it has copied all of a large part."""
 
 
 class ASGIHost:
@@ -65,14 +64,14 @@ class ASGIHost:
                 raise ClientDisconnected("the client left before it had sent the whole request body")
             self.body_is_over = not event.get("more_body", False)
             data = event.get("body", b"")
-            if data:  # an event without says nothing; a client could send millions of them
+            if data:  # skip empty events: a client could send millions
                 return data
         return b""
 
     async def left(self) -> bool:
         """Wait for the client to leave, once the body is over.
 
-        Middleware that replays a body may give that instead, again and again: it is not asked twice.
+        Asks once: middleware that replays a body may answer with it for ever. False then.
         """
         try:
             return (await self._receive())["type"] == "http.disconnect"
@@ -117,7 +116,7 @@ class ASGIHost:
         self.is_complete = not more
 
     def prepare_file(self, file: BinaryIO, size: int) -> str | None:
-        """The path by which the host can send a file itself, by the extension `http.response.pathsend`."""
+        """The path for the extension `http.response.pathsend`, if the host has that and the file a path."""
         if "http.response.pathsend" not in (self._scope.get("extensions") or {}):
             return None
         return path_of(file, size)
@@ -126,7 +125,7 @@ class ASGIHost:
         """Send the head and a file by its path.
 
         Raises:
-            OSError: the host's; the client may have left, or the file is not there.
+            OSError: as the host raises it: perhaps it cannot read the file, and no client has left.
         """
         assert isinstance(file, str), "the path that prepare_file has given"
         self.head = head

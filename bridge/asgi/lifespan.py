@@ -38,7 +38,7 @@ async def serve_lifespan(
         scope: the lifespan scope; the state that the context yields is added to its `state`.
         receive: the host's `receive`.
         send: the host's `send`.
-        context: what is to live as long as the server.
+        context: lives as long as the server.
     """
     await receive()
     try:

@@ -1,10 +1,9 @@
-"""The ASGI scope as the environ holds it: a mapping that shows its values only to who asks for them.
+"""The ASGI scope as the environ holds it: a mapping that shows its values only to code that asks for them.
 
-A scope has its headers as a list of pairs, where cookies and credentials stand beside no name that an error
-reporter knows them by. Django's debug page and error mails, Sentry, and whoever else prints an environ, hide
-`HTTP_COOKIE` and `HTTP_AUTHORIZATION`, and would print the same again from here. They go into whatever is a
-`dict` or a `collections.abc.Mapping`, and call `repr` for the rest. So this is neither, by its type; by its
-methods, it is all that a dict is.
+Django's debug page and error mails, Sentry, and other code that prints an environ, hide `HTTP_COOKIE` and
+`HTTP_AUTHORIZATION` by their names. A scope has its headers as a list of pairs, in which they would not know
+the same secrets. They go into each `dict` and `collections.abc.Mapping`, and call `repr` for the rest. So a
+`ScopeView` is neither by its type, but has all methods of a dict.
 """
 
 from collections.abc import ItemsView, Iterator, KeysView, ValuesView
@@ -16,7 +15,7 @@ _NOTHING = object()
 
 
 class ScopeView:
-    """What is read, is read from the scope, and what is set, is set in it.
+    """Reads from the scope, and writes to it.
 
     Args:
         scope: the ASGI scope, which stays the plain dict that other ASGI code gets.
@@ -73,11 +72,11 @@ class ScopeView:
         return ScopeView(self.scope.copy())
 
     def copy(self) -> dict[str, Any]:
-        """A plain dict with the same values, as of a dict."""
+        """A plain dict with the same values."""
         return self.scope.copy()
 
     def keys(self) -> KeysView[str]:
-        """As of a dict; so are the methods that follow."""
+        """The keys. All methods do what a dict's do."""
         return self.scope.keys()
 
     def values(self) -> ValuesView[Any]:

@@ -68,14 +68,14 @@ class HostWebSocket:
         self.close_code = NO_STATUS
         self.close_reason = ""
         self.on_disconnect: Callable[[], object] | None = None
-        """Called where somebody is about to hear of the end by a `WebSocketDisconnect`."""
+        """Called just before a `WebSocketDisconnect` is raised, in the task that gets it."""
         self._states = WebSocketStates()
         self._receive = receive
         self._send = send
         self._receiver: asyncio.Task[Any] | None = None  # waits for the host's next event
-        self._close_sent: asyncio.Event | None = None  # if it interrupted a `receive`
-        self._failure: Exception | None = None  # of the host, by a close
-        self._changed: asyncio.Event | None = None  # it has ended or is answered; made by who waits for it
+        self._close_sent: asyncio.Event | None = None  # set when a close that interrupted `receive` is sent
+        self._failure: Exception | None = None  # of the host to close it
+        self._changed: asyncio.Event | None = None  # it has ended or is answered; for `wait_for_end`
 
     @property
     def path(self) -> str:
@@ -116,7 +116,7 @@ class HostWebSocket:
     def request(self) -> HTTPScope:
         """The handshake as the scope of an http request, with the fields that HTTP/1.1 has for it.
 
-        Not those of extensions: compression is between the host and its client.
+        Extensions are left out: compression is between the host and its client.
         """
         scope = self.scope
         headers = [(name, value) for name, value in scope["headers"] if name != b"sec-websocket-extensions"]
@@ -133,7 +133,7 @@ class HostWebSocket:
     # Messages
 
     async def connect(self) -> None:
-        """Receive the client's wish for a websocket.
+        """Receive `websocket.connect`, by which the client asks for a websocket.
 
         Raises:
             WebSocketDisconnect: the client has left already.
@@ -165,7 +165,7 @@ class HostWebSocket:
         except asyncio.CancelledError:
             if self._close_sent is None or task is None or task.uncancel():
                 raise
-            await self._close_sent.wait()  # it was `close`, which who hears of this may cancel
+            await self._close_sent.wait()  # `close` goes first: the code that gets this may cancel it
             raise self._disconnect() from None
         finally:
             self._receiver = None
@@ -190,18 +190,18 @@ class HostWebSocket:
         try:
             await self._send(cast(WebSocketSendEvent, event))
         except (OSError, RuntimeError) as error:
-            # The latter is uvicorn's between a ping that was not answered and the connection's end. That the
-            # order is right has been seen to, so it cannot be the app's fault.
+            # uvicorn raises a RuntimeError between an unanswered ping and the connection's end. The order was
+            # checked above, so it cannot be the app's fault.
             raise self._end_by(ABNORMAL, "") from error
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Close it; before it was accepted, that is a refusal, for which hosts answer 403. Twice is once.
 
-        Who waits for a message hears of it as soon as it is sent.
+        A task that waits for a message gets its `WebSocketDisconnect` as soon as the close is sent.
 
         Raises:
-            Exception: the host takes no such code; `HandshakeHost.finish` raises it, too, so that the host
-                closes it.
+            Exception: the host takes no such code. `HandshakeHost.finish` raises it again, so that the host
+                ends the websocket.
         """
         if self.state not in ("handshake", "open"):
             return
@@ -237,20 +237,20 @@ class HostWebSocket:
         await self._pass_on({"type": "websocket.http.response.start", "status": status, "headers": headers})
 
     def note_body(self, more: bool) -> None:
-        """Take note that a part of the body is there, whether or not it is sent at once."""
+        """Note a part of the response's body, whether it is sent now or later."""
         self._states.sending("websocket.http.response.body", more=more)
         if not more:
             self._tell_changed()
 
     async def send_body(self, body: bytes, more: bool) -> None:
-        """Send a part of that response."""
+        """Send a part of the response's body."""
         await self._pass_on({"type": "websocket.http.response.body", "body": body, "more_body": more})
 
     async def wait_for_end(self) -> None:
-        """Wait until it is closed, by whomever."""
+        """Wait until it is closed, by either side."""
         while self.state != "closed":
             if self.state == "answered" and self.is_of_bridge:
-                # The client may leave while the app answers. Of other hosts it is not known that they tell.
+                # The client may leave while the app answers; other hosts may not report it.
                 if (await self._receive())["type"] == "websocket.disconnect":
                     self._end_by(ABNORMAL, "")
             else:
@@ -271,7 +271,7 @@ class HostWebSocket:
             raise self._end_by(ABNORMAL, "") from error
 
     def _end_by(self, code: int, reason: str) -> WebSocketDisconnect:
-        """Take note of the end, if it did not come from here."""
+        """Note the end, unless it came from here; return the error to raise."""
         if self.state != "closed":
             self._end(code, reason)
         return self._disconnect()
@@ -357,7 +357,7 @@ class HandshakeHost:
                 await websocket.send_body(body, more)
 
     def prepare_file(self, file: BinaryIO, size: int) -> None:
-        """A host takes no file here."""
+        """None: a handshake is never answered by a file."""
 
     async def send_file(self, head: Head, file: object) -> None:
         """Never called, as no file is prepared."""

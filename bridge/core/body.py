@@ -1,8 +1,8 @@
-"""`wsgi.input`: the request body as a file, over a link. Pure but for the link.
+"""`wsgi.input`: the request body as a file, over a link. Pure but for that, and `receive_all`'s own file.
 
 PEP 3333 ("Input and Error Streams") asks for `read`, `readline`, `readlines` and iteration; the rest of what
-`io.BufferedIOBase` has for reading comes with it, with the results `io.BytesIO` would give. It holds one
-piece at most: bytes that the app has not read stay with the host, which can then make the client wait.
+`io.BufferedIOBase` has for reading comes with it, with the results `io.BytesIO` would give. A body
+holds one piece at most: what the app has not read stays with the host, which can then make the client wait.
 """
 
 import io
@@ -24,13 +24,13 @@ class RequestBody:
     """A file that asks a link for the next piece when it has nothing left to give.
 
     Args:
-        read: returns more of the body, waiting for it, and b"" at its end, again and again.
+        read: returns more of the body, waiting for it, and b"" at its end, however often it is called.
 
     Raises:
         ClientDisconnected: from any reading method, if the client leaves before the end of the body.
 
-    It has no base, as the finaliser of `io.IOBase` costs each request 0.5 us; `isinstance` knows it for an
-    `io.BufferedIOBase` all the same.
+    It has no base, as the finaliser of `io.IOBase` costs each request 0.5 us; `isinstance` still takes it for
+    an `io.BufferedIOBase`.
     """
 
     __slots__ = ("__weakref__", "_chunk", "_position", "_read", "closed")
@@ -50,7 +50,7 @@ class RequestBody:
         parts = []
         while part:
             parts.append(part)
-            left -= len(part)  # below 0, it stays there
+            left -= len(part)  # a negative size stays negative: no limit
             part = self.read1(left)
         return b"".join(parts)
 
@@ -120,16 +120,16 @@ class RequestBody:
         return True
 
     def writable(self) -> bool:
-        """Whether it is one to write: no. Nor can it be sought, and it is no terminal."""
+        """Whether this is a file to write: no. Nor can it be sought, and it is no terminal."""
         return False
 
     seekable = isatty = writable
 
     def fileno(self, *arguments: Any) -> int:
-        """As of any file that cannot be sought and has no descriptor.
+        """Raise, as `seek`, `tell` and the others do: the body can only be read.
 
         Raises:
-            io.UnsupportedOperation: always; as do `seek`, `tell`, `truncate`, `write` and `detach`.
+            io.UnsupportedOperation: always.
         """
         raise io.UnsupportedOperation("wsgi.input can be read, and no more")
 
@@ -139,7 +139,7 @@ class RequestBody:
         """Do nothing, as there is nothing to write."""
 
     def close(self) -> None:
-        """Have all reading fail from here on."""
+        """Make all reading fail from here on."""
         self.closed = True
 
     def __enter__(self) -> Self:
@@ -151,9 +151,9 @@ class RequestBody:
     def receive_all(self) -> None:
         """Receive the rest of the body, into a file beyond 1 MiB; reading waits for nobody from then on.
 
-        Plain code in a coroutine on the event loop must not wait where it reads.
+        Plain code in a coroutine on the event loop would otherwise block the loop when it reads.
         """
-        spool = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115  # closed with this, which holds it
+        spool = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115  # the finaliser closes it
         weakref.finalize(self, spool.close)
         spool.write(self._chunk[self._position :])
         self._chunk, self._position = b"", 0
@@ -163,7 +163,7 @@ class RequestBody:
         self._read = partial(spool.read, _IN_MEMORY)
 
     def _copy_into(self, view: memoryview) -> int:
-        """Copy from the piece at hand; returns how many bytes that are."""
+        """Copy from the piece at hand; return how many bytes were copied."""
         start = self._position
         size = min(len(view), len(self._chunk) - start)
         view[:size] = memoryview(self._chunk)[start : start + size]
@@ -175,7 +175,7 @@ class RequestBody:
         if self.closed:
             raise ValueError("I/O operation on closed file: the app has closed wsgi.input")
         if self._position == len(self._chunk):
-            self._chunk, self._position = b"", 0  # an error, or another reader, finds nothing twice
+            self._chunk, self._position = b"", 0  # first, so that nothing is read twice after an error
             self._chunk = self._read()
         return self._chunk != b""
 

@@ -8,7 +8,7 @@
 The link decides what waiting means: it parks a thread, switches a greenlet, or, in a test, appends to a list.
 """
 
-# Not for style: without it, the annotations of the two callables are built anew for every request, 1.6 us.
+# Not for style: without it, the annotations of the inner functions are built anew for every request, 1.6 us.
 from __future__ import annotations
 
 import logging
@@ -29,7 +29,7 @@ logger = logging.getLogger("bridge")
 # Looked up at every request, as in response.py.
 _COMPLETE = State.COMPLETE
 
-# The superfluous headers that have been logged: every event stream made after a tutorial has one.
+# The superfluous headers that have been logged: every event stream copied from a tutorial has one.
 _LOGGED: set[str] = set()
 
 
@@ -40,7 +40,7 @@ class Call:
         app: the WSGI application.
         environ: the request; the call adds `wsgi.input`.
 
-    An app that fails is logged. If its head is not out yet the client gets a 500, and all is well.
+    The call logs an app that fails. If the head is not out yet, the client gets a 500 and nothing is raised.
     """
 
     __slots__ = ("_path", "app", "environ", "response")
@@ -77,7 +77,7 @@ class Call:
     def start(self, link: Link) -> Iterable[bytes]:
         """Call the app, and return what it returns.
 
-        The app's `write` and its `wsgi.input` go by this link for good.
+        The app's `write` and its `wsgi.input` use this link to the end, even if `finish` gets another.
 
         Raises:
             BaseException: what the app raised.
@@ -100,7 +100,7 @@ class Call:
             try:
                 response.start(status, headers, exc_info)
             finally:
-                exc_info = None  # as in Response.start
+                exc_info = None  # as in Response._restart
             return write
 
         self.environ["wsgi.input"] = RequestBody(link.read)
@@ -146,7 +146,7 @@ class Call:
         state = self.response.state
         if comes_from_disconnect(error):
             logger.debug("%s: the client left (%s)", self.name, error)
-            # Flask holds it in a frame that it holds in turn: the request would wait for the collector.
+            # A frame of Flask's in it holds the error: the request would wait for the garbage collector.
             error.__traceback__ = None
             return
         name = self.name
@@ -171,7 +171,7 @@ class Call:
             logger.debug("%s: the client left before its 500", name)
 
     def report(self) -> None:
-        """The call is over: log the mistakes of the app that were mended."""
+        """Log the mistakes of the app that were mended; for when the call is over."""
         response = self.response
         for warning in response.warnings or ():
             logger.warning("%s: %s", self.name, warning)
@@ -179,20 +179,20 @@ class Call:
             self._log_superfluous(response.superfluous)
 
     def _send_file(self, file: FileWrapper, link: Link) -> bool:
-        """Have the link send a whole file; False if it is to be sent in blocks."""
+        """Have the link send a whole file; return False if it has to be sent in blocks."""
         response = self.response
         if response.state is not State.READY or response.is_bodiless or response.head is None:
             return False
         sendable = file.sendable
         if sendable is None or response.bytes_left not in (None, sendable[1]):
             return False
-        response.state = State.BODY  # what fails from here on has its head out
+        response.state = State.BODY  # whatever fails from here on, the head is out
         is_sent = link.send_file(response.head, *sendable)
         response.state = _COMPLETE if is_sent else State.READY
         return is_sent
 
     def _send_chunks(self, chunks: Iterable[bytes], link: Link) -> None:
-        """Send the body, a chunk as soon as it is there, up to its end or its Content-Length."""
+        """Send the body, each chunk as soon as it is there, up to its end or its Content-Length."""
         response = self.response
         if isinstance(chunks, (list, tuple)):
             response.declare(chunks)
@@ -202,9 +202,8 @@ class Call:
                 link.send(*part)
             elif chunk:
                 return  # "should stop iterating over the response when enough data has been sent"
-            elif (
-                response.state is not _COMPLETE
-            ):  # an app that yields nothing while it waits finds out that its client has left
+            elif response.state is not _COMPLETE:
+                # An app that yields nothing while it waits learns in this way that its client has left.
                 link.send(None, b"", True)
 
     def _log_superfluous(self, names: Iterable[str]) -> None:
@@ -233,9 +232,9 @@ def _iterator(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def comes_from_disconnect(error: BaseException) -> bool:
-    """Whether an app failed because its client had left, also by an error that it raised from ours.
+    """Whether the app failed because its client had left: by our `ClientDisconnected`, or an error it caused.
 
-    One raised while it was ending, in a `finally`, is a failure of its own.
+    An error that the app raised while it cleaned up, in a `finally`, is a failure of its own.
     """
     seen: BaseException | None = error
     for _ in range(16):
@@ -246,7 +245,7 @@ def comes_from_disconnect(error: BaseException) -> bool:
 
 
 def request_name(method: str, path: str) -> str:
-    """A request for a log line: without its query, which may hold secrets, and on one line.
+    """Name a request in a log line: without its query, which may hold secrets, and on one line.
 
     Args:
         method: its method.

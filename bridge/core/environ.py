@@ -19,7 +19,7 @@ from bridge.version import __version__
 __all__ = ["CONSTANTS", "latin1", "set_addresses", "set_headers", "split_path"]
 
 CONSTANTS: WSGIEnvironment = {
-    # The software that made the environ (RFC 3875, 4.1.17), on every host: apps ask it what they may rely on.
+    # The software that made the environ (RFC 3875, 4.1.17), on every host: it tells apps what to rely on.
     "SERVER_SOFTWARE": f"bridge/{__version__}",
     "wsgi.version": (1, 0),
     "wsgi.file_wrapper": FileWrapper,
@@ -32,7 +32,7 @@ CONSTANTS: WSGIEnvironment = {
 
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
-# Header name → environ key, or None for one that is dropped. Clients choose the names, so it is bounded.
+# Header name → environ key, or None for one that is dropped. Bounded, as clients choose the names.
 _KEYS: dict[bytes, str | None] = {}
 _MAX_KEYS = 1024
 _MAX_CACHED_NAME = 64
@@ -112,7 +112,7 @@ def set_addresses(
 def set_headers(environ: WSGIEnvironment, headers: Iterable[tuple[bytes, bytes]]) -> None:
     """Set the keys of the header fields, and `wsgi.input_terminated` for a body without a length.
 
-    Linear in their number: 32,000 of one name cost others seconds.
+    Takes time linear in their number: 32,000 of one name cost other servers seconds.
     """
     repeated: dict[str, list[str]] | None = None
     for name, raw_value in headers:
@@ -133,9 +133,9 @@ def set_headers(environ: WSGIEnvironment, headers: Iterable[tuple[bytes, bytes]]
         for key, values in repeated.items():
             environ[key] = _join(key, values)
     if "CONTENT_LENGTH" not in environ or "HTTP_TRANSFER_ENCODING" in environ:
-        # Werkzeug reads a body without a length, a chunked one, only if it is told that it has an end. Where
-        # there is a length it had better not know: it guards the body then, and makes a quiet 400 of a client
-        # that leaves in the middle, where it would else log a traceback.
+        # Werkzeug reads a body without a length, a chunked one, only if it is told that the body has an end.
+        # Where there is a length, it must not be told: it then limits the body itself and answers a quiet 400
+        # if the client leaves; told, it would log a traceback.
         environ["wsgi.input_terminated"] = True
 
 

@@ -9,7 +9,7 @@ from typing import BinaryIO, Protocol, cast
 __all__ = ["FileWrapper"]
 
 # Werkzeug asks for 8 KiB, which PEP 3333 calls a suggestion. Each block costs a step through the link, at
-# which the thread waits for the client: 10 MiB in blocks of 64 KiB took 34 ms of CPU time, in blocks of
+# which the thread may wait for the client: 10 MiB in blocks of 64 KiB took 34 ms of CPU time, in blocks of
 # 256 KiB 16 ms, and larger ones were no faster.
 _SMALLEST_BLOCK = 262144
 
@@ -24,7 +24,7 @@ class _Seekable(Protocol):
 
 
 class FileWrapper:
-    """An iterator over a file's blocks that the adapter knows for a file when the app returns it.
+    """An iterator over a file's blocks that a call recognises as a file when the app returns it.
 
     It is its own iterator, and can be sought if the file can: middleware, and Werkzeug to answer a Range,
     wrap what `iter()` gives them, and close and seek that.
@@ -85,4 +85,4 @@ class FileWrapper:
             size = status.st_size - opened.tell()
         except (OSError, ValueError):
             return None  # closed, or not made for seeking
-        return (opened, size) if size > 0 else None  # the kernel's own files have no size, and yet bytes
+        return (opened, size) if size > 0 else None  # files in /proc report no size but have bytes

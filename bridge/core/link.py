@@ -1,4 +1,4 @@
-"""The way between one WSGI call and its client: what a call needs of whoever serves it."""
+"""What a WSGI call needs of whoever serves it: a way to read the body, and to send the response."""
 
 from typing import BinaryIO, NamedTuple, Protocol, TypeAlias
 
@@ -19,7 +19,7 @@ Part: TypeAlias = tuple[Head | None, bytes, bool]
 
 
 class Link(Protocol):
-    """How a call reads its request's body and sends its response. A test's is a list."""
+    """How a call reads its request's body and sends its response. In a test it is a list."""
 
     def read(self) -> bytes:
         """Wait for more of the body, and return it; b"" at its end, however often it is called.
@@ -31,7 +31,7 @@ class Link(Protocol):
     def send(self, head: Head | None, data: bytes, more: bool) -> None:
         """Send a part of the response; wait while the client is behind.
 
-        A part without a head or bytes, with more to follow, sends nothing: it finds out that the client left.
+        A part without head or bytes, with more to follow, sends nothing: it only raises if the client left.
 
         Raises:
             ClientDisconnected: nobody is there to send to any more.

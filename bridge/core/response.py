@@ -56,15 +56,15 @@ _HOP_BY_HOP = frozenset(
     )
 )
 
-# What has passed the checks once: apps say the same few things again and again. Bounded, as some don't.
+# What has passed the checks once: most apps say the same few things. Bounded, as some do not.
 _STATUSES: dict[str, tuple[int, bytes]] = {}
 _NAMES: dict[str, bytes] = {}
-_PLAIN_NAMES: dict[str, bytes] = {}  # those of them that ask for nothing: not hop-by-hop, not Content-Length
+_PLAIN_NAMES: dict[str, bytes] = {}  # with no more to check: not hop-by-hop, not Content-Length
 _MAX_REMEMBERED = 1024
 
 
 class Response:
-    """One response, from the app's first word to its last part.
+    """One response, from `start_response` to its last part.
 
     Args:
         method: the request's method; a HEAD gets no body.
@@ -75,7 +75,7 @@ class Response:
     def __init__(self, method: str) -> None:
         self.state = _IDLE
         self.head: Head | None = None
-        """What the app has passed to `start_response`, once it has."""
+        """What the app has passed to `start_response`; None before."""
         self.bytes_left: int | None = None
         """How many bytes the app still owes by its Content-Length; None if it declared none."""
         self.is_bodiless = False
@@ -83,7 +83,7 @@ class Response:
         self.warnings: list[str] | None = None
         """The app's mistakes that were mended on the way; for the log."""
         self.superfluous: list[str] | None = None
-        """Headers that were removed, and asked for what the server does anyway."""
+        """Headers removed because they ask for what the server does anyway."""
         self.method = method
 
     def start(self, status: str, headers: Iterable[tuple[str, str]], exc_info: ExcInfo | None = None) -> None:
@@ -119,9 +119,9 @@ class Response:
         try:
             length = sum(map(len, chunks))
         except TypeError:
-            return  # not bytes: the first such chunk is an error of its own
+            return  # not bytes: `chunk` raises for it
         if self.is_bodiless and not length:
-            return  # an app that knows HEAD leaves the body out, and then its size says nothing
+            return  # an app that knows HEAD leaves the body out: the size is not that of a GET
         head.headers.append((b"content-length", b"%d" % length))
         self.bytes_left = length
 
@@ -181,11 +181,11 @@ class Response:
         return self.head if state is _READY else None, b"", False
 
     def complete(self) -> None:
-        """Note that the head and the whole body have been sent in another way, as a file."""
+        """Note that head and body go out in another way, and that nothing may follow."""
         self.state = _COMPLETE
 
     def _restart(self, exc_info: ExcInfo | None) -> None:
-        """Decide on a second `start_response`: fine with `exc_info` while the headers are not out."""
+        """Allow a second `start_response`, with `exc_info` and while the headers are not out; else raise."""
         if not exc_info or exc_info[1] is None:
             raise ApplicationError(
                 f"the app called start_response a second time without exc_info ({_START_RESPONSE})"
@@ -202,16 +202,16 @@ class Response:
         encoded = []
         length = None
         for pair in headers:
-            try:  # the short way of most: a name that has been here before, and nothing odd in the value
+            try:  # the fast path: a known name and a printable value
                 name, value = pair
                 stripped = value.strip(" \t")
                 if stripped.isprintable():
                     encoded.append((_PLAIN_NAMES[name], stripped.encode("latin-1")))
                     continue
             except (KeyError, TypeError, ValueError, AttributeError):
-                pass  # the long way says what is wrong
+                pass  # the slow path says what is wrong
             lower, field = encode_header(pair)
-            # A 426 has to say to what the client is to upgrade (RFC 9110, 15.5.22).
+            # A 426 has to name what the client can upgrade to (RFC 9110, 15.5.22).
             if lower in _HOP_BY_HOP and not (code == 426 and lower == b"upgrade"):
                 self._remove(lower, field)
                 continue
@@ -257,7 +257,7 @@ def _parse_status(status: Any) -> tuple[int, bytes]:
             f'the app\'s status is {status[:64]!r}; it must be a str such as "200 OK", '
             f"from 200 to 599 and without control characters ({_START_RESPONSE})"
         )
-    # A character outside latin-1 would break a rule of PEP 3333 that no host has ever held an app to.
+    # PEP 3333 forbids characters outside latin-1, but no host has ever held an app to that.
     parsed = int(match[1]), (match[2] or "").strip(" ").encode("latin-1", "replace")
     if len(_STATUSES) < _MAX_REMEMBERED:
         _STATUSES[status] = parsed
@@ -268,8 +268,8 @@ def encode_header(pair: Any) -> tuple[bytes, bytes]:
     """Check and encode one header.
 
     Raises:
-        ApplicationError: it is no pair of str, or ill-formed. It names the header, never its value, which may
-            be a secret.
+        ApplicationError: no pair of str, or ill-formed. The message names the header, never its value, which
+            may be a secret.
     """
     try:
         name, value = pair

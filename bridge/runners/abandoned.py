@@ -1,4 +1,4 @@
-"""A description of a thread that nobody waits for any longer, from its stack: free until somebody asks."""
+"""Describe a thread that nobody waits for any longer, by its stack: free until somebody asks."""
 
 import sys
 import threading
@@ -13,7 +13,7 @@ _SHOWN = 6
 
 
 def describe(thread: threading.Thread) -> str:
-    """Its name, its request, and where in the code it is, in several lines."""
+    """Return its name, its request, and its place in the code, in several lines."""
     frame = sys._current_frames().get(thread.ident or 0)
     stack = "".join(traceback.format_stack(frame, limit=_SHOWN)).rstrip() if frame is not None else ""
     request = thread.request if isinstance(thread, WorkerThread) else ""

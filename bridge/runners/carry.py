@@ -1,15 +1,16 @@
 """A call in a worker thread for a host that is awaited: a coroutine carries what passes between the two.
 
-All of it runs on the event loop's thread, but for the methods of `LoopSide`, which the worker's side calls.
+All of it runs on the event loop's thread, but for `run`, `name` and the methods of `LoopSide`, which the
+worker's side calls.
 
 - Links that have something for the loop queue up in its `Mailbox`, and one `call_soon_threadsafe` wakes the
   loop for all of them. A link that waits there already is not queued again.
-- Parts that pile up while the loop is busy leave as one. Nothing is delayed by it.
+- Parts that pile up while the loop is busy leave as one. None waits for others to come.
 
-A request with a longer body, or a longer response, gets a reader: a task that receives ahead of the app, by
-`buffer_size` or one piece. With a body, app and network work at the same time. With a response it is the only
-way to notice a disconnect, after which every ASGI host makes `send` do nothing. Short requests with short
-responses do without.
+A request with several pieces of body, or several parts of response, gets a reader: a task that receives ahead
+of the app, by `buffer_size` or one piece. It lets app and network work at the same time on a body. During a
+response it is the only way to notice a disconnect, after which every ASGI host makes `send` do nothing.
+Short requests with short responses do without.
 """
 
 import asyncio
@@ -46,7 +47,7 @@ def serve_in_thread(work: Work, host: Host, engine: Engine, method: str) -> Coro
         method: the request's method, for the 503.
 
     Returns:
-        what has to be awaited; it raises what `Carrier.serve` does.
+        The coroutine to await; raises what `Carrier.serve` does, but for the `Overloaded` that it answers.
     """
     carrier = Carrier(work, host, engine)
     queue = engine.queue
@@ -60,7 +61,7 @@ def serve_in_thread(work: Work, host: Host, engine: Engine, method: str) -> Coro
 
 
 async def _serve_in_time(carrier: "Carrier", host: Host, queue: ThreadQueue, method: str) -> None:
-    """Serve a call that waits for a thread, but not for longer than it may."""
+    """Serve a call that waits for a thread, for `queue.seconds` at most."""
     assert queue.seconds is not None
     link = carrier.link
     timer = asyncio.get_running_loop().call_later(queue.seconds, _give_up, link, queue.pool)
@@ -125,7 +126,7 @@ class Carrier:
         self._waiter: asyncio.Future[None] | None = None
         self._reader: Reader | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._stage = ""  # "ending": a stream is to end; "given up": it has ended, and the app goes on
+        self._stage = ""  # "ending": a stream has to end; "given up": nobody waits for its app any longer
 
     async def serve(self) -> None:
         """Do for the host what the worker asks for, until the call has ended.
@@ -145,7 +146,7 @@ class Carrier:
                     await self._waiter
                     self._waiter = None
                 self._has_news = False
-                is_finished = link.is_finished  # before the parts: there will be no more of them
+                is_finished = link.is_finished  # read before `take`: once it is set, no more parts come
                 parts = link.take()
                 if parts:
                     self._context.carry_back()
@@ -183,8 +184,8 @@ class Carrier:
     def end(self) -> None:
         """Bring the response to its end, if it is an open stream of server-sent events, which has none.
 
-        The client sees it end at once. The app is waited for a moment only: between two events, a generator
-        may be waiting for hours.
+        The client sees it end at once. The app has `GRACE` seconds to end, too: between two events, a
+        generator may wait for hours.
         """
         if self._host.is_open and self.link.gone is None and is_event_stream(self._host.head):
             self._stage = "ending"
@@ -203,7 +204,7 @@ class Carrier:
         if self._reader is not None:
             self._reader.go_on()
         elif self._is_sending and self.link.wants_body is not None:
-            # The client may not take this before it has sent the rest: a client that echoes, say.
+            # The client may read nothing before it has sent its whole body, so both must go on at once.
             self._read_ahead()
         waiter = self._waiter
         if waiter is not None and not waiter.done():
@@ -285,9 +286,9 @@ class Carrier:
             await self._host.send(None, b"", False)
 
     async def _receive(self) -> None:
-        """Receive the one piece that most bodies are, if the worker can do nothing meanwhile.
+        """Receive a piece of the body here, if the worker waits for it: most bodies are one piece.
 
-        Have the rest read ahead, and all of it, if it is another thread of the app's that reads: the worker
+        A reader takes the rest, or all of it if the response has begun or another thread waits: the worker
         may send something meanwhile.
         """
         link, body = self.link, self._body
@@ -319,7 +320,7 @@ class Carrier:
         self.wake()
 
     def _watch(self) -> None:
-        """Begin to listen for the disconnect, and to count the seconds; events are known to take long."""
+        """Begin to listen for the disconnect, and to count seconds to `_move_off`: for events, none."""
         if self._timer is None:
             self._engine.streams.links.add(self)
             seconds = 0 if is_event_stream(self._host.head) else _LONG_STREAM
@@ -327,7 +328,7 @@ class Carrier:
             self._read_ahead()
 
     async def _stop_watching(self) -> Exception | None:
-        """Stop; return the failure of the host to receive, if it still matters."""
+        """Stop listening; return the failure of the host to receive, if it still matters."""
         if self._timer is not None:
             self._timer.cancel()
             self._engine.streams.links.discard(self)
@@ -340,5 +341,5 @@ class Carrier:
     def _move_off(self) -> None:
         worker = self.link.worker
         if worker is not None and not self._engine.pool.move_off(worker, self.link):
-            # There are as many such streams as there may be; perhaps there is room for it later.
+            # Too many streams are off the count already; perhaps there is room later.
             self._timer = self._engine.mailbox.loop.call_later(_LONG_STREAM, self._move_off)

@@ -17,17 +17,17 @@ _UNSET: Any = object()
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-# The only way to unset a variable is the token of who has set it when it was not.
+# Only the token of the `set` that found a variable unset can unset it.
 _Tokens: TypeAlias = dict[contextvars.ContextVar[Any], contextvars.Token[Any]]
 
 
 class CallContext:
-    """A copy of the current context, in which a call runs; what it sets there can be made visible here.
+    """A copy of the current context, in which a call runs; `carry_back` makes what it sets visible here.
 
     The copy is why nothing leaks from one request to the next on a reused thread.
 
     Args:
-        context: what to run in, in the place of a copy.
+        context: a context to run in, instead of a copy.
     """
 
     __slots__ = ("_brought", "_carried", "_seen", "context")
@@ -48,8 +48,8 @@ class CallContext:
     def carry_in(self) -> None:
         """Have the same variables set in the copy as here, to run one more function in it.
 
-        One `ContextVar.reset` takes only tokens of its own context: functions that run in the same copy, one
-        after the other, may undo what the others have set.
+        `ContextVar.reset` takes only tokens of its own context: in the same copy, one function can undo what
+        another before it has set.
         """
         wanted = contextvars.copy_context()
         self._brought = self.context.run(_carry, wanted, self.context.copy(), self._brought)
@@ -68,7 +68,7 @@ class CallContext:
 class _OwnThread:
     """Stands for `ThreadSensitiveContext`: asgiref looks up its thread by it, weakly, and asks for no more.
 
-    That one has attributes, 300 bytes of them for each open stream.
+    asgiref's own class has attributes, 300 bytes for each open stream.
     """
 
     __slots__ = ("__weakref__",)
@@ -79,12 +79,12 @@ class _OwnThread:
 def own_thread_for_plain_code() -> "contextvars.Token[ThreadSensitiveContext]":
     """Have `asgiref.sync.sync_to_async` use a thread that is this call's alone, from here on in this context.
 
-    By itself it has one for all calls of a process, in which they wait for each other. ASGI hosts enter
-    `ThreadSensitiveContext` for that; its thread is started when it is needed, and ends when nobody has the
-    object any more. Without leaving it, nobody waits for a function that is still running there.
+    By itself asgiref has one for all calls of a process, in which they wait for each other. ASGI hosts enter
+    `ThreadSensitiveContext` for that; its thread starts when it is needed, and ends when nobody holds the
+    object any more. As nobody leaves this one, nobody waits for a function that still runs there.
 
     Returns:
-        what to reset the context variable of asgiref's by, if the context goes on.
+        The token that resets asgiref's variable, for a context that outlives the call.
     """
     return thread_sensitive_context().set(cast("ThreadSensitiveContext", _OwnThread()))
 
@@ -92,7 +92,7 @@ def own_thread_for_plain_code() -> "contextvars.Token[ThreadSensitiveContext]":
 @cache
 def thread_sensitive_context() -> "contextvars.ContextVar[ThreadSensitiveContext]":
     """The context variable by which asgiref finds the thread for plain code."""
-    # Not before: it makes a pool of threads when it is imported, which monkey-patching has to come before.
+    # Not earlier: its import makes a pool of threads, and monkey patching has to come before that.
     from asgiref.sync import SyncToAsync
 
     return SyncToAsync.thread_sensitive_context
@@ -102,21 +102,21 @@ def context_of_task(task: "asyncio.Task[Any]") -> contextvars.Context:
     """The context in which a task runs."""
     if sys.version_info >= (3, 12):
         return task.get_context()
-    # Python 3.11 keeps it, and shows it to the garbage collector alone.
+    # Python 3.11 shows it to the garbage collector alone.
     found = (each for each in gc.get_referents(task) if isinstance(each, contextvars.Context))
     return next(found, contextvars.Context())
 
 
 def _carry(there: contextvars.Context, known: contextvars.Context, tokens: _Tokens | None) -> _Tokens | None:
-    """Set in the current context what is not as it was known to be, and unset what is gone.
+    """Set in the current context what `there` has new or changed, and unset what it has no longer.
 
     Args:
         there: a context whose variables are wanted here.
         known: the values that need not be carried.
-        tokens: those of variables that this has set where they were not; None if there are none.
+        tokens: of variables that an earlier call has set here and found unset; None if there are none.
 
     Returns:
-        the tokens from now on.
+        The tokens for the next call.
     """
     for variable, value in there.items():
         if known.get(variable, _UNSET) is not value:

@@ -8,7 +8,7 @@ __all__ = ["Engine"]
 
 
 class Engine:
-    """The threads, the way back from them, and the open streams of the calls that it serves.
+    """The threads of an app's calls on one loop, the mailbox that wakes it, and the open streams.
 
     Args:
         queue: the way to the threads.

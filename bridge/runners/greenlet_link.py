@@ -4,8 +4,8 @@ If the call has to wait, for its host or for an `async def` view, the task await
 No thread is held. Code that might block is run by worker threads: a function that is not async through an
 `Offload`, and a response that plain code produces through a `ThreadLink`, which takes over from there.
 
-Everything is on the loop's thread. `read` and `send` may be called by threads that the app has started for
-itself, too: they have the loop do it, and wait.
+Everything runs on the loop's thread. Threads that the app has started, and the worker that produces the rest
+of a response, may call `read` and `send`, too: these have the loop do it, and wait.
 """
 
 import asyncio
@@ -39,12 +39,12 @@ logger = logging.getLogger("bridge")
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-# Seconds until a view that is waiting hears that its client has left. To listen takes a task, a tenth of what
-# a short request costs, and most views have answered by then. Streams listen from their beginning.
+# Seconds that a view may wait before a task listens for the disconnect. The task costs a tenth of a short
+# request, and most views have answered by then. Streams listen from their beginning.
 _LISTEN_AFTER = 0.1
 
-# Parts of a response that may leave without the loop's having had a turn. A response that never waits, sent
-# to a host that never makes it wait, would stop all others, and nobody would hear that its client has left.
+# Parts of a response that may leave before the loop gets a turn. A response that never waits, sent to a host
+# that never makes it wait, would stop all others, and nobody would notice that its client has left.
 _PARTS_PER_TURN = 16
 
 # Idle greenlets that are kept, 17 KB each.
@@ -56,11 +56,11 @@ class LoopIterable(Iterable[bytes]):
 
     @abstractmethod
     def begin_on_loop(self, link: "GreenletLink") -> AsyncIterator[str | bytes]:
-        """The parts, for a coroutine in the call's own context; `close` will be called as ever."""
+        """Return the parts, for a coroutine in the call's own context; `close` is called as ever."""
 
 
 class _LinkGreenlet(CallGreenlet):
-    """A greenlet that knows for whom it runs."""
+    """A greenlet that knows the link of its call."""
 
     __slots__ = ("link",)
     link: "GreenletLink | None"
@@ -74,17 +74,17 @@ class Greenlets:
     def __init__(self) -> None:
         self._busy: set[_LinkGreenlet] = set()
         self._idle: list[_LinkGreenlet] = []
-        self._none_busy: asyncio.Event | None = None  # made by who waits for it
+        self._none_busy: asyncio.Event | None = None  # made when `close` waits for it
 
     def take(self, link: "GreenletLink") -> _LinkGreenlet:
-        """One that is idle, or a new one."""
+        """Return an idle greenlet, or a new one."""
         greenlet = self._idle.pop() if self._idle else _LinkGreenlet()
         greenlet.link = link
         self._busy.add(greenlet)
         return greenlet
 
     def give_back(self, greenlet: _LinkGreenlet) -> None:
-        """Keep one that has finished for the next call; or not, if there are enough."""
+        """Keep a greenlet that has finished for the next call, unless there are enough."""
         greenlet.link = None
         self._busy.discard(greenlet)
         if greenlet.is_idle and len(self._idle) < _MAX_IDLE:
@@ -98,7 +98,7 @@ class Greenlets:
         return bool(self._busy)
 
     def step_of(self, task: "asyncio.Task[Any]") -> float | None:
-        """When a task that serves a call has gone on with that, by `time.monotonic()`; in any thread."""
+        """When the call that a task serves last went on, by `time.monotonic()`; for any thread."""
         for greenlet in list(self._busy):
             link = greenlet.link
             if link is not None and link.is_served_by(task):
@@ -106,7 +106,7 @@ class Greenlets:
         return None
 
     def link_of(self, task: "asyncio.Task[Any]") -> "GreenletLink | None":
-        """The link whose call runs in a task, or has begun it; may be asked in any thread."""
+        """The link whose call runs in a task, or has started the task; for any thread."""
         access = context_of_task(task).get(CURRENT_LOOP)
         for greenlet in list(self._busy):
             link = greenlet.link
@@ -128,7 +128,7 @@ class Greenlets:
 
 
 class _Rest:
-    """The part of a call that is left when the app has returned its body."""
+    """The rest of a call whose app has returned its body, for a worker thread."""
 
     __slots__ = ("_call", "_chunks")
 
@@ -148,7 +148,7 @@ class _Rest:
 
 
 class _EndOfClient:
-    """The body for such a rest: none, as `wsgi.input` stays with the greenlet's link; only the end comes."""
+    """The body for a `_Rest`: only the disconnect, as `wsgi.input` stays with the greenlet's link."""
 
     body_is_over = True
 
@@ -170,7 +170,7 @@ class GreenletLink:
         host: its client.
         engine: what it shares with other calls.
         greenlets: those of the running loop.
-        request: whatever those who asked for the link know the request by.
+        request: what the caller identifies the request by.
     """
 
     __slots__ = (
@@ -198,10 +198,10 @@ class GreenletLink:
         self.request = request
         self.access = GreenletLoopAccess(engine.mailbox.loop)
         self.answers_on_loop = False
-        """Whether iterating over the app's response does not block the loop; else a thread does it."""
+        """Whether iterating over the app's response does not block the loop; else a worker thread does it."""
         self.offload = Offload(engine.pool, engine.mailbox)
         """Calls plain functions for the app."""
-        self._ahead: ReadAhead | None = None  # of the host, once somebody reads or listens
+        self._ahead: ReadAhead | None = None  # of the host's body, once somebody reads or listens
         self._task: asyncio.Task[Any] | None = None
         self._gone: str | None = None  # the reason why there is nobody left to talk to
         self._waits_for_app = False  # the task waits for something of the app's, which may be cancelled
@@ -265,8 +265,8 @@ class GreenletLink:
         self.offload.close()
         self._greenlets.give_back(self._greenlet)
         self._gone = self._gone or reasons.OVER
-        # It has the environ, whose wsgi.input has this: left to the garbage collector, such took a quarter of
-        # the processor at 1,000 connections.
+        # It holds the environ, whose wsgi.input holds this: left to the garbage collector, such cycles took a
+        # quarter of the processor at 1,000 connections.
         del self._call
         if self._ahead is not None:
             await self._ahead.stop(reasons.GRACE)
@@ -277,7 +277,7 @@ class GreenletLink:
         """Wait for more of the body; b"" at its end.
 
         Raises:
-            ClientDisconnected: there is none to come.
+            ClientDisconnected: the rest will not come.
         """
         if self._ahead is None:
             self._raise_if_gone()
@@ -288,7 +288,7 @@ class GreenletLink:
             raise
 
     def send(self, head: Head | None, data: bytes, more: bool) -> None:
-        """Send a part; wait while the host does.
+        """Send a part; wait while the client is behind.
 
         Raises:
             ClientDisconnected: the client has left, or the host has given the request up.
@@ -381,7 +381,7 @@ class GreenletLink:
             call.close(chunks)
 
     async def _send_each(self, parts: AsyncIterator[str | bytes]) -> None:
-        """Send parts that come from the loop, in one coroutine: that costs a third less than steps do."""
+        """Send parts that come from the loop, in one coroutine: a third cheaper than a step for each."""
         response = self._call.response
         async for chunk in parts:
             data = chunk.encode() if isinstance(chunk, str) else chunk
@@ -394,7 +394,7 @@ class GreenletLink:
                 await self.send_from_loop(None, data, True)
 
     def _within_app(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Call the app; mark a cancellation by the host that leaves it as no failure of the app's."""
+        """Call the app. The host's cancellation, if it comes out, gets `ClientDisconnected` as its cause."""
         try:
             return function(*args, **kwargs)
         except (asyncio.CancelledError, GeneratorExit, GreenletExit) as error:
@@ -430,9 +430,9 @@ class GreenletLink:
         return self._ahead
 
     def _needs_turn(self) -> bool:
-        """Note that the response goes on; say whether the loop is due a turn.
+        """Note that the response streams; return whether the loop is due a turn.
 
-        It is after many parts if the call has waited for nothing in between.
+        It is after `_PARTS_PER_TURN` parts without a wait.
         """
         streams = self._engine.streams
         if self._host.is_open and self not in streams.links:
@@ -462,7 +462,7 @@ class GreenletLink:
         self._leave(reasons.HOST_FAILED)
 
     def _leave(self, reason: str) -> None:
-        """There is nobody to talk to any more: cancel what the app is waiting for."""
+        """Note that nobody is left to talk to; cancel what the app is waiting for."""
         if self._gone is None:
             self._gone = reason
             self.access.leave(reason)
@@ -477,7 +477,7 @@ class GreenletLink:
 
 
 class GreenletLoopAccess(LoopAccess):
-    """How the code of calls that run in greenlets gets at the loop: by waiting in the greenlet."""
+    """A `LoopAccess` for calls in greenlets: their code waits in the greenlet, if it runs there."""
 
     def run(self, awaitable: Awaitable[_T]) -> _T:
         """See `LoopAccess.run`."""
@@ -486,6 +486,6 @@ class GreenletLoopAccess(LoopAccess):
 
 
 def current_greenlet_link() -> GreenletLink | None:
-    """The link in whose greenlet the code that asks is running, if it is in one."""
+    """The link in whose greenlet the calling code runs; None outside of one."""
     current = getcurrent()
     return current.link if isinstance(current, _LinkGreenlet) else None

@@ -62,7 +62,7 @@ class CallGreenlet(greenlet):
 
     @property
     def is_current(self) -> bool:
-        """Whether the code that asks runs in this greenlet."""
+        """Whether the calling code runs in this greenlet."""
         return getcurrent() is self
 
     @property
@@ -107,7 +107,7 @@ class CallGreenlet(greenlet):
             except GeneratorExit as error:  # the loop is closed: nothing can be awaited any more
                 self._awaited = self.throw(error)
                 raise
-            except BaseException as error:  # a cancellation belongs to who is waiting
+            except BaseException as error:  # a cancellation, say: for the function, where it waits
                 if self._is_abandoned:
                     raise
                 self._awaited = self.throw(error)
@@ -133,18 +133,17 @@ class CallGreenlet(greenlet):
     def interrupt(self) -> None:
         """Raise CancelledError where the function waits now; on the loop, by another task or a callback.
 
-        What is waited for is cancelled, as when a task is. It is not the task that is: the host's is none of
-        ours to cancel.
+        Cancel what it waits for, not the task: the task is the host's.
         """
         if not (isinstance(self._awaited, asyncio.Future) and self._awaited.cancel()):
-            self._interrupts_next = True  # it is done, and the function will hear of this first
+            self._interrupts_next = True  # it is done; the function gets this before the result
 
     def abandon(self) -> None:
         """Raise the next cancellation to the task, not to the function, which is left where it waits."""
         self._is_abandoned = True
 
     def interrupt_next(self, is_to: bool) -> None:
-        """Raise CancelledError where the function waits next, or do not any more."""
+        """Decide whether CancelledError is raised where the function waits next."""
         self._interrupts_next = is_to
 
     def _raise_interrupt(self) -> None:
@@ -181,9 +180,9 @@ def _do_nothing() -> None:
 
 
 def _run_all() -> None:
-    """What runs in a greenlet. While that is idle nothing here refers to it, so that it ends when dropped.
+    """Run a greenlet's functions. While it is idle nothing here refers to it, so that it ends when dropped.
 
-    The garbage collector would not see that: it does not look into the stacks of greenlets.
+    The garbage collector could not end it: it does not look into the stacks of greenlets.
     """
     while True:
         cast(CallGreenlet, getcurrent())._run()

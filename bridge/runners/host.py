@@ -35,10 +35,10 @@ class Body(Protocol):
 
 
 class Host(Body, Protocol):
-    """How the client of a call is reached, from the event loop; a part after the other."""
+    """How the event loop reaches the client of a call: one part after the other."""
 
     head: Head | None
-    """That of the response, once it has been sent."""
+    """The response's head, once it has been sent."""
     is_open: bool
     """Whether the head has been sent, and the last part has not."""
     is_complete: bool
@@ -53,7 +53,7 @@ class Host(Body, Protocol):
         """
 
     def prepare_file(self, file: BinaryIO, size: int) -> object | None:
-        """See whether the host can send this file itself, as `send_file` will want it; None if not.
+        """Return what `send_file` needs, if the host can send this file itself; else None.
 
         May be called in any thread.
         """
@@ -63,5 +63,5 @@ class Host(Body, Protocol):
 
         Raises:
             ClientDisconnected: the client has left.
-            Exception: the host has failed.
+            Exception: the host has failed; an `OSError` may say that it cannot read the file.
         """

@@ -18,14 +18,17 @@ __all__ = ["CURRENT_LOOP", "AccessTokens", "LoopAccess", "run_on_loop"]
 _T = TypeVar("_T")
 
 AccessTokens: TypeAlias = "tuple[Token[LoopAccess], Token[ThreadSensitiveContext]]"
-"""What `LoopAccess.leave_context` undoes `enter` by."""
+"""What `LoopAccess.enter` returns, for `leave_context`."""
 
 
 class LoopAccess:
-    """How the code of one call gets at its host's event loop, from threads.
+    """How the code of one call reaches its host's event loop, from other threads.
 
-    What it waits for there is cancelled when the client leaves. That is said once: what the app does to clean
-    up may wait undisturbed.
+    What the code waits for there is cancelled when the client leaves. The app is told once; what it awaits to
+    clean up is not cancelled.
+
+    `enter`, `leave_context` and `leave` are called on the loop. There is no lock: `run_here` sets `_own` and
+    then reads `_left`, `leave` sets `_left` and then reads `_own`, so that one sees the other.
 
     Args:
         loop: the host's.
@@ -36,15 +39,15 @@ class LoopAccess:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.is_told = False
-        """Whether the app has heard, by an exception, that the client has left, or need not hear it now."""
+        """Whether the app was told, by an exception, that the client has left, or need not be told now."""
         self._left: str | None = None
         self._tasks: set[asyncio.Task[Any]] | None = None
-        self._own: asyncio.Task[Any] | None = None  # of a loop that is the call's own
+        self._own: asyncio.Task[Any] | None = None  # the task on a loop of the call's own, while one runs
 
     def enter(self) -> AccessTokens:
-        """Make this the way to the loop for all that runs in the current context, and what has a copy of it.
+        """Make this the way to the loop for all code in the current context, or in a copy of it.
 
-        On the loop, by the task that serves the call.
+        Called by the task that serves the call.
         """
         return CURRENT_LOOP.set(self), own_thread_for_plain_code()
 
@@ -128,7 +131,7 @@ class LoopAccess:
         return await awaitable
 
     def leave(self, reason: str) -> None:
-        """Cancel what the app waits for, or will wait for next, as its client has left; on the loop."""
+        """Cancel what the app waits for, or will wait for next, as its client has left."""
         self._left = reason
         own = self._own
         if self.is_told or not (self._tasks or own):
@@ -141,7 +144,7 @@ class LoopAccess:
                 own.get_loop().call_soon_threadsafe(own.cancel)
 
     def explain(self, error: asyncio.CancelledError) -> None:
-        """Give a cancellation its cause, if it is that the client has left."""
+        """Give a cancellation its cause, if the client has left."""
         if self._left is not None:
             error.__cause__ = ClientDisconnected(self._left)
 
@@ -181,7 +184,7 @@ class LoopAccess:
             done.set_result(task.result())
 
     def is_here(self) -> bool:
-        """Whether the code that asks runs on the loop."""
+        """Whether the calling code runs on the loop."""
         try:
             return asyncio.get_running_loop() is self.loop
         except RuntimeError:
@@ -189,7 +192,7 @@ class LoopAccess:
 
 
 CURRENT_LOOP: ContextVar[LoopAccess] = ContextVar("bridge.loop")
-"""Set within a call, in all that has its context."""
+"""Set in the context of a call, and in copies of it."""
 
 
 def run_on_loop(awaitable: Awaitable[_T]) -> _T:
@@ -203,7 +206,7 @@ def run_on_loop(awaitable: Awaitable[_T]) -> _T:
         awaitable: a coroutine, or anything else that can be awaited.
 
     Raises:
-        BridgeError: the code does not run inside a call by Bridge, or it is a task on the loop.
+        BridgeError: the caller is not inside a call by Bridge, or is a task on the loop.
         BaseException: what the awaitable raised.
     """
     access = CURRENT_LOOP.get(None)

@@ -15,7 +15,7 @@ class Wakeable(Protocol):
 
 
 class Mailbox:
-    """The links that have something for one event loop.
+    """The links that have something for one event loop. A deque needs no lock to append or pop.
 
     Args:
         loop: the loop that is woken.
@@ -33,8 +33,8 @@ class Mailbox:
             RuntimeError: the loop is closed.
         """
         self._links.append(link)
-        # Two threads may both find it False: the loop then wakes once more than it had to. And a loop that
-        # is closed will not wake whatever has been asked of it: each thread has to be told.
+        # Two threads may both find it False: the loop then wakes once more than it had to. A closed loop
+        # never delivers, so every thread has to call and get the RuntimeError.
         if not self._woken or self.loop.is_closed():
             self._woken = True
             self.loop.call_soon_threadsafe(self._deliver)

@@ -24,14 +24,14 @@ class Pool(Protocol):
 
 
 class OneThread:
-    """A worker thread that runs all jobs of one call, which may keep something in it, until `end`."""
+    """A worker thread that runs all jobs of one call, until `end`: they may keep something in it."""
 
     def __init__(self) -> None:
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
 
     @property
     def name(self) -> str:
-        """Empty: the job is not known here."""
+        """Empty: the request is not known here."""
         return ""
 
     def submit(self, job: Job) -> None:
@@ -75,13 +75,11 @@ class Offload:
         try:
             return cast(_T, await offloaded.done_by(self.pool))
         finally:
-            if (
-                offloaded.is_done
-            ):  # else the host has given the call up, and a thread is still in that context
+            if offloaded.is_done:  # else the host has given the call up, and a thread still uses the context
                 self._context = context
 
     def close(self) -> None:
-        """Let go of the request that the functions have seen, and that the app has unset since."""
+        """Drop from the shared context what the app has unset, the request above all."""
         if self._context is not None:
             self._context.carry_in()
             self._context = None
@@ -90,7 +88,7 @@ class Offload:
 class _Offloaded:
     """A function that a worker thread calls once."""
 
-    name = ""  # the request is that of the greenlet, which waits
+    name = ""  # that of the request is with the greenlet that waits
 
     def __init__(self, function: Callable[[], object], mailbox: Mailbox, context: CallContext) -> None:
         self._function = function
@@ -131,6 +129,6 @@ class _Offloaded:
         self._result = self._function()
 
     def wake(self) -> None:
-        """Let whoever waits go on; called by the mailbox, on the loop."""
+        """Let `done_by` go on; called by the mailbox, on the loop."""
         if not self._done.done():
             self._done.set_result(None)

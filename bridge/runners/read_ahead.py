@@ -1,4 +1,4 @@
-"""A request's body, received on the event loop ahead of the app, and the client's end after it."""
+"""A request's body, received on the event loop ahead of the app, and then the client's disconnect."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,7 +12,7 @@ __all__ = ["ReadAhead", "Reader", "Sink", "feed"]
 
 
 class Sink(Protocol):
-    """Where the pieces of a body go that are read ahead of the app."""
+    """Takes the pieces of a body that are read ahead of the app."""
 
     @property
     def has_room(self) -> bool:
@@ -46,7 +46,7 @@ class Reader:
         self._sink = sink
         self._loop = loop
         self._on_end = on_end
-        self._room: asyncio.Future[None] | None = None  # the task waits for it
+        self._room: asyncio.Future[None] | None = None  # the task waits for it while the sink is full
         self._failure: Exception | None = None
         self._task: asyncio.Task[None] | None = loop.create_task(self._read())
 
@@ -63,7 +63,7 @@ class Reader:
             patience: for how many seconds to wait for a host that does not notice.
 
         Returns:
-            what the host has raised.
+            The exception that the host has raised, if any.
         """
         self._on_end = _tell_nobody  # it holds this
         task, self._task = self._task, None  # the traceback of its cancellation leads here
@@ -72,7 +72,7 @@ class Reader:
             await asyncio.sleep(0)  # most have ended by then, and `wait` costs more than the task
             if not task.done():
                 await asyncio.wait([task], timeout=patience)
-        failure, self._failure = self._failure, None  # as does its own
+        failure, self._failure = self._failure, None  # its traceback leads here, too
         return failure
 
     async def _read(self) -> None:
@@ -105,7 +105,7 @@ async def feed(sink: Sink, body: Body) -> None:
 
 
 class ReadAhead:
-    """A `Body` in front of another one, which receives ahead from when it is told to.
+    """A `Body` that receives another one ahead of the app, once it is told to.
 
     Args:
         body: the host's.
@@ -140,7 +140,7 @@ class ReadAhead:
         self._buffer_size = buffer_size
         self._loop = loop
         self._on_end = on_end
-        # A list, as most have one piece: the memory of a deque, 0.6 KB, is a part of what a stream costs.
+        # A list, as most bodies are one piece: a deque would cost each stream 0.6 KB.
         self._pieces: list[bytes] = []
         self._size = 0
         self._ended: str | None = None  # the reason why there is nothing left to receive
@@ -148,7 +148,7 @@ class ReadAhead:
         self._is_to_start = False  # as soon as that is over
         self._changed: asyncio.Event | None = None  # made when somebody first has to wait
         self._reader: Reader | None = None
-        self._handle: asyncio.Handle | None = None  # of the start
+        self._handle: asyncio.Handle | None = None  # of a scheduled start
 
     @property
     def body_is_over(self) -> bool:
@@ -159,7 +159,7 @@ class ReadAhead:
         """The next piece of the body; b"" at its end.
 
         Raises:
-            ClientDisconnected: there is none to come.
+            ClientDisconnected: the rest will not come.
         """
         while not self._pieces:
             if self._body.body_is_over and not self._is_receiving:
@@ -189,16 +189,16 @@ class ReadAhead:
             self._handle = self._loop.call_later(seconds, self.start_soon)
 
     def start_soon(self) -> None:
-        """Begin to receive ahead, after all that can go on now has done so, and may need it no more.
+        """Begin in the loop's next turn: calls that can go on go first, and most then need it no more.
 
-        On a loop that is behind, most calls are ready to go on by the time that this is called.
+        On a loop that is behind, most calls can.
         """
         if self._handle is not None:
             self._handle.cancel()
         self._handle = self._loop.call_soon(self.start)
 
     def start(self) -> None:
-        """Receive ahead from here on; if it does not already."""
+        """Receive ahead from here on, if it does not do so already."""
         if self._is_receiving:
             self._is_to_start = True
         elif self._reader is None and self._ended is None:
@@ -222,7 +222,7 @@ class ReadAhead:
 
     @property
     def has_room(self) -> bool:
-        """Whether it may be further ahead."""
+        """Whether it may receive further ahead."""
         return self._size < self._buffer_size
 
     def feed(self, data: bytes) -> None:
@@ -234,7 +234,7 @@ class ReadAhead:
     # Inside
 
     async def _next_without_reader(self) -> bytes:
-        """Receive the one piece that most bodies are."""
+        """Receive a piece, without a task: most bodies are one piece."""
         self._is_receiving = True
         try:
             return await self._body.next()
@@ -253,7 +253,7 @@ class ReadAhead:
         self._on_end(error)
 
     async def _change(self) -> None:
-        """Wait for one."""
+        """Wait until something changes."""
         if self._changed is None:
             self._changed = asyncio.Event()
         self._changed.clear()

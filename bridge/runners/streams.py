@@ -24,7 +24,7 @@ class Streams:
     def end(self) -> None:
         """End those that have no end of their own; later ones look at `are_ending`.
 
-        One that cannot be ended does not keep the others, and the server behind, from their end.
+        One that cannot be ended does not keep the others, and the server behind them, from ending.
         """
         if not self.are_ending:
             self.are_ending = True

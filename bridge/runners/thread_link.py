@@ -3,11 +3,13 @@
 The rules:
 
 - The worker calls `run`, `read`, `send` and `send_file`; threads that the app has started for itself may call
-  the latter three, too. The loop's thread calls the rest. Only the worker's side waits.
-- The lock guards the parts, the body and their sizes. It is held for a few steps, never while anything else
-  is called. `gone`, `failure`, `is_finished`, `worker` and `wants_body` are read without it: each change of
-  theirs is followed by a post or a notification, so a thread that has read an old value looks again.
-- The worker posts after each change, and the loop looks at all there is, so nothing is missed.
+  the latter three, too. Any thread may ask for `name`. The loop's thread calls the rest. Only the worker's
+  side waits.
+- Whoever changes the parts, the body or their sizes holds the lock: for a few steps, which call nothing but
+  `before_disconnect`. They may be looked at without it, as may `gone`, `failure`, `is_finished`, `worker` and
+  `wants_body`: a post or a notification follows, so a thread that has seen an old value looks again.
+- The worker's side posts when it leaves the loop something to do: a part, a wait for a body that nobody reads
+  ahead, room for more of it, the end. The loop then looks at all there is, so nothing is missed.
 
 Crossings between the threads cost more than the work they carry. So the worker leaves its parts and goes on;
 it waits only when the client is more than `limit` bytes behind, or when it wants more of the body than came.
@@ -34,14 +36,14 @@ class Work(Protocol):
         """The request, for a log line."""
 
     def run(self, link: Link) -> None:
-        """Do it; raises what the host has to hear of."""
+        """Do it; what this raises is raised to the host."""
 
     def drop(self) -> None:
         """Let go of it: the host has given the call up before a thread could do it."""
 
 
 class LoopSide(Protocol):
-    """The side of a link that the event loop has. Its methods are called in other threads."""
+    """The event loop's side of a link. Its methods are called in other threads."""
 
     @property
     def reads_ahead(self) -> bool:
@@ -55,14 +57,14 @@ class LoopSide(Protocol):
         """
 
     def before_wait(self) -> None:
-        """The thread is about to wait for the loop.
+        """Called before each wait; refuses the loop's own thread.
 
         Raises:
-            BridgeError: it is the loop's own.
+            BridgeError: this is the loop's own thread.
         """
 
     def before_disconnect(self) -> None:
-        """The app is about to find out, by an exception, that its client has left."""
+        """Called before the app gets a `ClientDisconnected`; the link's lock may be held."""
 
     def prepare_file(self, file: BinaryIO, size: int) -> object | None:
         """See `Host.prepare_file`."""
@@ -133,7 +135,7 @@ class ThreadLink:
         self._in: list[bytes] = []  # few pieces: a deque would cost each call 0.6 KB
         self._in_size = 0  # bytes of the body that the app has not taken
         self.wants_body: int | None = None
-        """The thread that waits for more of the body, by its identifier, until it has it."""
+        """The identifier of the thread that waits for the body; None if none does."""
         self.worker: Worker | None = None
         """The worker that makes the call, while it does."""
         self.is_finished = False
@@ -189,7 +191,7 @@ class ThreadLink:
         """Wait for more of the body; b"" at its end.
 
         Raises:
-            ClientDisconnected: there is none to come.
+            ClientDisconnected: the rest will not come.
         """
         while True:
             with self._lock:
@@ -197,7 +199,7 @@ class ThreadLink:
                     self.wants_body = None
                     data = self._in[0]
                     was_full = self._in_size >= self._limit
-                    if data:  # the end stays
+                    if data:  # b"" stays, so that every later read gives it
                         del self._in[0]
                         self._in_size -= len(data) + PART_COST
                     has_room_again = was_full and self._in_size < self._limit
@@ -231,7 +233,7 @@ class ThreadLink:
                 raise self._disconnected()
 
     def _wait_until(self, reached: Callable[[], bool]) -> None:
-        """Wait until it is so, or nobody is left to make it so."""
+        """Wait until `reached()`, or until the call is over or the client gone."""
         if reached() or self.gone is not None or self.is_finished:
             return
         self._loop_side.before_wait()
@@ -271,7 +273,7 @@ class ThreadLink:
         return parts
 
     def sent(self, size: int) -> None:
-        """The host has taken parts of so many bytes, `PART_COST` for each included."""
+        """Note that the host has taken parts of so many bytes, `PART_COST` for each included."""
         with self._lock:
             self._out_size = max(self._out_size - size, 0)
             if self._changed is not None:

@@ -1,7 +1,7 @@
 """Which calls may wait for a thread, and for how long; the others are answered 503.
 
 If all threads are busy, a longer wait helps nobody: the client has given up by the time that its request is
-served, and those behind it wait for that. A 503 at once lets a load balancer go elsewhere.
+served, and those behind it have waited for that. A 503 at once lets a load balancer go elsewhere.
 """
 
 import logging
@@ -14,7 +14,7 @@ __all__ = ["ThreadQueue"]
 
 logger = logging.getLogger("bridge")
 
-# Seconds between two lines in the log: there is one for many requests when it happens.
+# Seconds between two lines in the log, as many requests are refused at a time.
 _LOG_INTERVAL = 10.0
 
 _BODY = b"Service Unavailable: the server is busy, try again later."
@@ -29,7 +29,7 @@ class ThreadQueue:
         pool: the threads.
         length: how many may wait; None for any number.
         seconds: how long each may wait; None for as long as it takes.
-        advice: what could be done about it, for the log.
+        advice: what could be done about refusals, for the log.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class ThreadQueue:
         self._next_log = 0.0
 
     def refusal(self, method: str) -> Part:
-        """The answer to a request that no thread takes; says so in the log every now and then."""
+        """Return the answer to a request that no thread takes; log the number of those every now and then."""
         self._refused += 1
         now = time.monotonic()
         if now >= self._next_log:

@@ -22,9 +22,9 @@ logger = logging.getLogger("bridge")
 
 
 class _Process:
-    """Stands for this process: a fork leaves the child with another one, and without its parent's threads.
+    """Identifies this process: a forked child gets another object, and none of its parent's threads.
 
-    Comparing it costs nothing, where `os.getpid()` is a system call for every request.
+    Comparing the two costs nothing, where `os.getpid()` is a system call for every request.
     """
 
     current: object = object()
@@ -80,7 +80,7 @@ class Worker:
         self.job: Job | None = None
         self.counted = True
         self._pool = pool
-        # Held while there is nothing to do; whoever releases it wakes the thread.
+        # Acquired by the thread when it has nothing to do; whoever releases it wakes the thread.
         self._sleep = threading.Lock()
         self._sleep.acquire()
         self.thread = WorkerThread(self, f"bridge-{number}")
@@ -112,10 +112,11 @@ class WorkerPool:
     Args:
         threads: how many calls may run at once.
         streams: how many calls, beyond those, may be moved off the count.
-        idle: how many threads are kept when they have nothing to do; None for all. A call that lasts does
-            not mind the start of a thread.
+        idle: how many threads are kept when they have nothing to do; None for all. Starting a thread costs a
+            long call little.
 
-    It belongs to the process that made it: see `is_usable`.
+    Any thread may call it. The lock guards the queue, the counts, and each worker's `job` and `counted`; no
+    job runs under it. A pool belongs to the process that made it: see `is_usable`.
     """
 
     def __init__(self, threads: int, streams: int, *, idle: int | None = None) -> None:
@@ -159,11 +160,11 @@ class WorkerPool:
         """Have a thread run the job, now or when one is free.
 
         Args:
-            job: what is to be done.
-            room: how many may wait when all threads are at work that there may be; None for any number.
+            job: what to run.
+            room: how many jobs may wait once all threads are busy; None for any number.
 
         Returns:
-            Whether it has to wait.
+            Whether the job has to wait.
 
         Raises:
             Overloaded: it would have to, and there is no room.
@@ -189,7 +190,7 @@ class WorkerPool:
         return True
 
     def take(self, worker: Worker, arriving: bool) -> Job | None:
-        """Give a worker its next job, if there is one; `arriving` says that it had been woken for it."""
+        """Give a worker its next job, if there is one; `arriving` says that it was woken for that."""
         following = None
         with self._lock:
             if not worker.counted:
@@ -261,7 +262,7 @@ class WorkerPool:
         return threads
 
     def _next_worker(self) -> Worker | None:
-        """Whom to wake or start for the queue, if anybody; the lock is held."""
+        """The worker to wake or start for the queue, if any; the lock is held."""
         if not self._jobs or self._arriving:
             return None
         if self._idle:

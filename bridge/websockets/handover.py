@@ -3,7 +3,7 @@
     library ──► the connection ──► client        the handshake and the end go through WebSocket, and so
             ◄──                ◄──               through the host and the middleware; messages do not
 
-The endings, and who hears what:
+The endings, and what each side sees:
 
 | what happens | the library | the client |
 | --- | --- | --- |
@@ -48,14 +48,14 @@ class ClientWire:
 
     @property
     def key(self) -> str:
-        """The Sec-WebSocket-Key that the library is to see; the host answers the client's own."""
+        """The Sec-WebSocket-Key for the library; the host answers the client's own."""
         return self._library.key
 
     def start(self) -> None:
-        """Nothing is to be done."""
+        """Do nothing: the library uses the connection itself."""
 
     async def settle(self) -> None:
-        """Nothing is to be done: the library writes to the client."""
+        """Do nothing: the library writes to the client."""
 
     async def finish(self) -> None:
         """The call has ended: close the socket if no library has it."""
@@ -77,7 +77,7 @@ class ClientWire:
             await self._closing
 
     def _shake_hands(self, head: bytes) -> bool:
-        """In the library's thread: have the websocket accepted; whether there is a client to have it."""
+        """Have the websocket accepted, for the library's thread; return whether the client is there."""
         accepting = asyncio.run_coroutine_threadsafe(self._accept(head), self._loop)
         try:
             accepting.result()

@@ -29,11 +29,11 @@ class _Wire(Protocol):
     """Joins the socket that a library has to the websocket."""
 
     socket: socket.socket
-    """The library's."""
+    """The library's end."""
 
     @property
     def key(self) -> str:
-        """The Sec-WebSocket-Key that the library is to see."""
+        """The Sec-WebSocket-Key for the library."""
 
     def start(self) -> None:
         """Begin; the call is about to be made."""
@@ -48,11 +48,11 @@ class _Wire(Protocol):
         """The server stops: close the websocket with 1001, as soon as it is open."""
 
     async def close(self) -> None:
-        """End what is still going on; raises what has failed there."""
+        """End the tasks that still run; raise the error of one that has failed."""
 
 
 class WebSocketCall:
-    """The app as it is called for one websocket, in a thread, and what goes on around that.
+    """The app with a socket for its library, and the wire that joins this to one websocket.
 
     Args:
         app: the WSGI application.
@@ -69,22 +69,22 @@ class WebSocketCall:
         )
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Call the app with a socket for its library."""
+        """Call the app, in a worker thread, with a socket for its library."""
         environ["werkzeug.socket"] = self._wire.socket
         environ["HTTP_SEC_WEBSOCKET_KEY"] = self._wire.key
         try:
             return self._app(environ, start_response)
         except ConnectionError:
-            # How engineio ends each call, so that Werkzeug's server does not answer.
+            # engineio ends each call by this, so that Werkzeug's server does not answer.
             if self._websocket.state == "handshake":
                 raise
             raise WebSocketDisconnect(NORMAL) from None
 
     async def serve(self, work: Work, host: Host, engine: Engine) -> None:
-        """Have the call made; returns when it has ended, and what the library has sent is with the host.
+        """Have the call made; return when it has ended and the host has what the library has sent.
 
         Args:
-            work: the call of this.
+            work: the call that has this as its app.
             host: the handshake.
             engine: the threads for it.
 

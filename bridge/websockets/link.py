@@ -15,14 +15,14 @@ __all__ = ["WebSocketLink"]
 
 
 class WebSocketLink(GreenletLink):
-    """A `GreenletLink` that hears of the client's end from the websocket, without a task that listens for it.
+    """A `GreenletLink` that learns of the disconnect from the websocket, without a task that listens for it.
 
     Args:
         websocket: the websocket; the other arguments are those of `GreenletLink`.
 
-    Who receives or sends hears of the end by a `WebSocketDisconnect`. If that is the handler itself, it has
-    been told, and cleans up undisturbed. If it waits for something else, that is cancelled: at once if nobody
-    else has heard of it and no message is left to read, else after a moment.
+    A task that receives or sends gets a `WebSocketDisconnect` then. If that is the handler itself, it has
+    been told, and cleans up undisturbed. If the handler waits for something else, that is cancelled: at once
+    if no other task was told and no message is left to read, else after `GRACE` seconds.
     """
 
     __slots__ = ("_closing", "_is_stopping", "_timer", "reader", "websocket")
@@ -42,7 +42,7 @@ class WebSocketLink(GreenletLink):
         await super().serve()
 
     async def serve_with_one_thread(self, pool: WorkerPool) -> None:
-        """The same, with one thread for all plain code of the call, for as long as that goes on.
+        """Serve, with one thread for all plain code of the call, until it ends.
 
         Raises:
             Overloaded: the pool has no thread to spare.
@@ -62,7 +62,7 @@ class WebSocketLink(GreenletLink):
         self._is_stopping = True
         self._closing = self.access.loop.create_task(self.websocket.close(GOING_AWAY))
         if self.reader.is_receiving:
-            self._leave_later()  # the host answers a close with the end, and who receives will hear of it
+            self._leave_later()  # the host answers with a disconnect, and the task that receives gets it
         else:
             self.access.loop.call_soon(self._leave, reasons.STOPPING)
 
@@ -70,7 +70,7 @@ class WebSocketLink(GreenletLink):
         self.reader.watch()
 
     def _hear(self) -> None:
-        """The websocket has ended, and the task that this runs in is about to hear of it."""
+        """The websocket has ended, and the current task is about to get a `WebSocketDisconnect`."""
         if self.websocket.is_closed_from_here and not self._is_stopping:
             return  # the handler's doing
         if self._greenlet.is_current or self.reader.is_awaited_by(self._task):

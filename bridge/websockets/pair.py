@@ -8,7 +8,7 @@ Each way has a task, which takes a message only when the one before it has been 
 that does not read, the library's `send()` waits as soon as the pair's buffers are full; behind a library that
 does not read, the host waits, and with it the client.
 
-The endings, and who hears what:
+The endings, and what each side sees:
 
 | what happens | the library | the client |
 | --- | --- | --- |
@@ -64,7 +64,7 @@ class PairWire:
         self._loop = loop
         self._library = LibraryConnection(websocket.subprotocols)
         self._ours, self.socket = _socket_pair()
-        self._is_over = False  # what the library has written is read to its end, and no more
+        self._is_over = False  # no more is read than the library has written by now
         self._readable: asyncio.Future[None] | None = None
         self._is_writing = False
         self._replies = bytearray()  # not yet written
@@ -75,7 +75,7 @@ class PairWire:
 
     @property
     def key(self) -> str:
-        """The Sec-WebSocket-Key that the library is to see."""
+        """The Sec-WebSocket-Key for the library."""
         return self._library.key
 
     def start(self) -> None:
@@ -83,7 +83,7 @@ class PairWire:
         self._from_library = self._loop.create_task(self._read())
 
     async def settle(self) -> None:
-        """Read what the library has written; returns when the host has it."""
+        """Read what the library has written; return when the host has it."""
         self._is_over = True
         self._look()
         if self._from_library is not None:
@@ -102,7 +102,7 @@ class PairWire:
             self._closing = self._loop.create_task(self._end(GOING_AWAY, ""))
 
     async def close(self) -> None:
-        """End both ways; raises what has failed on them."""
+        """End both ways; raise the error of one that has failed."""
         tasks = [task for task in (self._from_library, self._from_host, self._closing) if task is not None]
         for task in tasks:
             task.cancel()
@@ -119,7 +119,7 @@ class PairWire:
     async def _read(self) -> None:
         try:
             while data := await self._receive():
-                if self._websocket.state != "closed":  # else nobody is there, but it is not to wait for that
+                if self._websocket.state != "closed":  # else nobody is there; the library must not wait
                     for event in self._library.receive(data):
                         await self._take(event)
             if not self._is_over:
@@ -128,13 +128,11 @@ class PairWire:
             self._leave(end.code, end.reason)
             await self._read()
         except BaseException:
-            self._ours.shutdown(
-                socket.SHUT_RDWR
-            )  # so that the app does not wait for ever, nor the host for it
+            self._ours.shutdown(socket.SHUT_RDWR)  # or the app would wait for ever, and the host for it
             raise
 
     async def _receive(self) -> bytes:
-        """What the library has written; nothing, if there is no more to come."""
+        """Return what the library has written; b"" at its end."""
         while True:
             try:
                 return self._ours.recv(_READ_SIZE)
@@ -142,7 +140,7 @@ class PairWire:
                 if self._is_over:
                     return b""
             except ConnectionError:
-                return b""  # it has closed its end, and left something unread
+                return b""  # the library has closed its end, and left something unread
             self._readable = self._loop.create_future()
             self._loop.add_reader(self._ours, self._look)
             try:
@@ -177,7 +175,7 @@ class PairWire:
         await self._websocket.close(code, reason)
         self._leave(self._websocket.close_code, self._websocket.close_reason)
         if self._from_host is not None:
-            self._from_host.cancel()  # it may take the host a while to say that it has ended
+            self._from_host.cancel()  # the host may take a while to report the end
 
     # From the host to the library
 
@@ -190,7 +188,7 @@ class PairWire:
         except WebSocketDisconnect as end:
             self._leave(end.code, end.reason)
         except ConnectionError:
-            pass  # the library has closed its end, which `_read` hears, too
+            pass  # the library has closed its end, as `_read` sees, too
         except Exception:
             self._ours.shutdown(socket.SHUT_RDWR)
             raise
@@ -206,8 +204,8 @@ class PairWire:
     def _reply(self, data: bytes) -> None:
         """Write something short, between messages.
 
-        Not awaited: the reading that asks for it is not to depend on the library's reading. While that is so
-        far behind that the buffer is full, it stays here.
+        Not awaited: our reading, which asks for it, must not depend on the library's. While the library is so
+        far behind that the buffer is full, the bytes stay here.
         """
         self._replies += data
         if not self._is_writing and self._replies:
@@ -215,7 +213,7 @@ class PairWire:
                 del self._replies[: self._ours.send(self._replies)]
 
     def _leave(self, code: int, reason: str) -> None:
-        """Tell the library that the websocket is closed; for 1006 it sees what a server would have seen."""
+        """Tell the library that the websocket is closed; for 1006, by the end of the connection alone."""
         if self._library.is_open and code != ABNORMAL:
             self._reply(self._library.close(code, reason))
         with suppress(OSError):

@@ -2,8 +2,7 @@
 
 Such a library takes the socket of a request, and is a websocket server on it (RFC 6455). So here is the
 client: it reads the library's 101 and its frames, answers its pings, and speaks in masked frames. wsproto
-does the framing; what is added is that messages are whole, up to a bound, and that the library's own Close is
-told from what it has done wrong.
+does the framing. This joins messages, up to a bound, and tells the library's own Close from its mistakes.
 """
 
 import re
@@ -46,11 +45,11 @@ _KEY = re.compile(rb"\r\nSec-WebSocket-Key: ([^\r]*)\r\n", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """It accepts the websocket."""
+    """The library accepts the websocket."""
 
     subprotocol: str | None
     headers: list[tuple[bytes, bytes]]
-    """Those of its 101 that are not of the handshake itself, such as cookies."""
+    """The fields of its 101 besides those of the handshake, such as cookies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +61,14 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Bytes that are to go back to it: a Pong, or a Close."""
+    """Bytes that go back to the library: a Pong, or a Close."""
 
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """It has closed the websocket."""
+    """The library has closed the websocket."""
 
     code: int
     reason: str
@@ -77,7 +76,7 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """It has broken the protocol, and is not listened to any more; a Reply with the code comes before."""
+    """The library has broken the protocol; no more is taken from it. A Reply with the code comes before."""
 
     code: int
     what: str
@@ -115,11 +114,11 @@ class LibraryConnection:
 
     @property
     def is_open(self) -> bool:
-        """Whether messages, or a Close, can be sent to it."""
+        """Whether messages, or a Close, can be sent to the library."""
         return self._connection.state is ConnectionState.OPEN
 
     def receive(self, data: bytes) -> Iterator[LibraryEvent]:
-        """Take what it has written; iterate, for nothing is done before."""
+        """Take bytes that the library has written, as the caller iterates over their events."""
         if self._is_broken or self._connection.state is ConnectionState.CLOSED:
             return
         try:
@@ -133,12 +132,12 @@ class LibraryConnection:
             yield from self._break(CloseReason.PROTOCOL_ERROR, str(error))
 
     def send(self, data: str | bytes) -> bytes:
-        """A message as the frame that brings it there."""
+        """Return a message as a frame for the library."""
         message = TextMessage(data=data) if isinstance(data, str) else BytesMessage(data=data)
         return bytes(self._connection.send(message))
 
     def close(self, code: int, reason: str = "") -> bytes:
-        """The Close frame; it has no code for 1005, which says that none was given."""
+        """Return the Close frame; without a code for 1005, which says that none was given."""
         if code == CloseReason.NO_STATUS_RCVD:
             return bytes(self._connection.send(CloseConnection(code=CloseReason.NO_STATUS_RCVD)))
         return bytes(self._connection.send(CloseConnection(code=code, reason=reason)))

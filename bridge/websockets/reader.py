@@ -1,4 +1,4 @@
-"""The messages of a websocket, for who receives them now and then, and its end while nobody does."""
+"""The messages of a websocket, for code that receives now and then, and its end while nobody receives."""
 
 import asyncio
 
@@ -9,17 +9,17 @@ from bridge.websockets.websocket import WebSocket
 
 __all__ = ["WebSocketReader"]
 
-# Seconds for which nobody may receive before a task of ours does, so that the client's end is noticed. Most
-# handlers receive again sooner, or all the time: to them, and to idle websockets, this costs nothing.
+# Seconds without a `receive` before a task of ours receives, so that the disconnect is noticed. Most handlers
+# receive again sooner, or all the time: to them, and to idle websockets, this costs nothing.
 _LISTEN_AFTER = 0.1
 
-# Messages that may be ahead of who receives them; the bytes are limited by `buffer_size`. Whatever is beyond
-# stays with the host, and makes the client wait.
+# Messages that may be received ahead; `buffer_size` limits their bytes. The rest stays with the host, and
+# makes the client wait.
 _MAX_AHEAD = 32
 
 
 class WebSocketReader:
-    """Receives from a websocket; ahead, in a task of its own, when nobody else has received for a while.
+    """Receives from a websocket; in a task of its own, ahead, when nobody has received for a while.
 
     Args:
         websocket: what to receive from, once it is open.
@@ -48,7 +48,7 @@ class WebSocketReader:
         self._ahead: list[str | bytes] = []
         self._size = 0
         self._failure: Exception | None = None  # of the host's `receive`
-        self._receiver: object = None  # the task that waits for a message that is received ahead
+        self._receiver: object = None  # the task that waits for `_task` to receive
         self._task: asyncio.Task[None] | None = None  # receives ahead
         self._timer: asyncio.TimerHandle | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -83,12 +83,12 @@ class WebSocketReader:
             self.watch()
 
     def watch(self) -> None:
-        """See to it that the end is noticed even if nobody receives from here on."""
+        """Have the end noticed, even if nobody receives from here on."""
         if self._timer is None and self._task is None and self._websocket.state != "closed":
             self._timer = self._loop.call_later(_LISTEN_AFTER, self._look)
 
     async def stop(self) -> None:
-        """Receive no more; wait for a `receive` of the host's that is deaf to this, but not for long."""
+        """Receive no more; wait at most `GRACE` seconds for a host's `receive` that does not notice."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -103,12 +103,12 @@ class WebSocketReader:
         return bool(self._ahead)
 
     def is_awaited_by(self, task: object) -> bool:
-        """Whether it is this task that waits for a message, and that will hear of the end by itself."""
+        """Whether this task waits for a message that is received ahead, and so will get the end itself."""
         return self._receiver is task
 
     @property
     def is_current(self) -> bool:
-        """Whether the code that asks runs in the task that receives ahead."""
+        """Whether the calling code runs in the task that receives ahead."""
         return self._task is not None and asyncio.current_task() is self._task
 
     def _look(self) -> None:
@@ -123,15 +123,15 @@ class WebSocketReader:
         return len(self._ahead) < _MAX_AHEAD and self._size < self._buffer_size
 
     async def _receive_ahead(self) -> None:
-        """Receive until somebody wants to do so by himself, or there is no room."""
+        """Receive until there is no room, or another task wants to receive."""
         try:
             while self._waiter is None and self._has_room():
                 message = await self._websocket.receive()
                 self._ahead.append(message)
                 self._size += len(message) + PART_COST
         except WebSocketDisconnect:
-            pass  # the websocket has told who wants to know
-        except Exception as error:  # noqa: BLE001  # raised to who receives next
+            pass  # `on_disconnect` was called
+        except Exception as error:  # noqa: BLE001  # raised by the next `receive`
             self._failure = error
         finally:
             self._task = None
@@ -139,7 +139,7 @@ class WebSocketReader:
                 self._waiter.set_result(None)
 
     async def _arrival(self) -> None:
-        """Wait for what the task receives. Who gives up, as by a timeout, leaves it for the next."""
+        """Wait for the task to receive. A caller that gives up, as by a timeout, leaves the message there."""
         self._waiter = self._loop.create_future()
         self._receiver = asyncio.current_task()
         try:

@@ -1,7 +1,7 @@
 """What may happen on a websocket, and in which order (ASGI spec, "WebSocket"). Pure.
 
-Two state machines, as in Starlette: that of the client, moved by what the host has for us, and that of the
-application, moved by what it sends. The application may begin when the client is here, and nothing that it
+Two state machines, as in Starlette: that of the client, moved by the host's events, and that of the
+application, moved by its own. The application may begin when the client is here, and nothing that it
 sends gets anywhere when the client is gone.
 
     client:        connecting ── connect ──► here ⟲ receive ── disconnect ──► gone
@@ -23,7 +23,7 @@ ClientState: TypeAlias = Literal["connecting", "here", "gone"]
 ApplicationState: TypeAlias = Literal["silent", "answering", "accepted", "closed"]
 
 WebSocketState: TypeAlias = Literal["connecting", "handshake", "answered", "open", "closed"]
-"""Both in one word."""
+"""The states of both sides, in one word."""
 
 _CLIENT: Final[dict[tuple[ClientState, str], ClientState]] = {
     ("connecting", "websocket.connect"): "here",
@@ -48,7 +48,7 @@ _BOTH: Final[dict[ApplicationState, WebSocketState]] = {
     "closed": "closed",
 }
 
-# The events in the words of who sends them.
+# The events as errors name them: by what the app has called.
 _WORDS: Final = {
     "websocket.accept": "accept()",
     "websocket.send": "send()",
@@ -59,7 +59,7 @@ _WORDS: Final = {
 
 
 class WebSocketStates:
-    """Where both sides of one websocket are."""
+    """The states of both sides of one websocket."""
 
     __slots__ = ("application", "client", "combined")
 
@@ -70,10 +70,10 @@ class WebSocketStates:
         """Both in one word: `closed` if either side has ended it."""
 
     def received(self, event: str) -> None:
-        """Take note of an event that the host had, by its type.
+        """Take note of an event that the host has sent, by its type.
 
         Raises:
-            BridgeError: the host may not have such an event now.
+            BridgeError: the host may not send such an event now.
         """
         following = _CLIENT.get((self.client, event))
         if following is None:

@@ -53,7 +53,7 @@ class WebSocket(Protocol):
     close_code: int
     close_reason: str
     on_disconnect: Callable[[], object] | None
-    """Called where somebody is about to hear of the end by a `WebSocketDisconnect`."""
+    """Called just before a `WebSocketDisconnect` is raised, in the task that gets it."""
 
     @property
     def path(self) -> str:
@@ -65,11 +65,11 @@ class WebSocket(Protocol):
 
     @property
     def state(self) -> WebSocketState:
-        """Where it is, both sides in one word."""
+        """The states of both sides, in one word."""
 
     @property
     def is_closed_from_here(self) -> bool:
-        """Whether it was the app, or the server, that has closed or answered it."""
+        """Whether the app, or the server, has closed or answered it."""
 
     @property
     def offered_connection(self) -> Connection | None:

@@ -66,11 +66,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "runners": BASE | {"core"},
     "websockets": BASE | {"core", "interfaces", "runners"},
     "flask": BASE | {"core", "interfaces", "lifespans", "runners", "websockets"},
+    "http": BASE | {"core", "runners"},
     "asgi": INNER,
     "__init__": INNER | {"asgi"},
     "testing": INNER | {"asgi"},
     "trace": INNER | {"asgi"},
-    "server": INNER | {"asgi", "trace", "__init__"},
+    "server": INNER | {"asgi", "http", "trace", "__init__"},
     "__main__": {"server"},
 }
 

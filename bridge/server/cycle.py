@@ -1,36 +1,22 @@
-"""One response on the wire: how it is framed, and whether the connection can go on after it.
+"""The `receive` and `send` of one request, on today's connection.
 
-| request | response | framing | the connection |
-| --- | --- | --- | --- |
-| any | to HEAD; 204, 304 | no body (RFC 9112, 6.3) | goes on |
-| any | with a Content-Length | the length | goes on |
-| HTTP/1.1 | without | chunked | goes on |
-| HTTP/1.0 | without | the end of the connection (RFC 9112, 6.1) | closes |
-
-It closes, too, if the client or the app asks for that. And it closes after a request whose body was announced
-by `Expect: 100-continue` and not asked for: the client may send it, or the next request (RFC 9110, 10.1.1).
+`http.http1` frames the response. Its head waits for the first part of the body, until the loop's next turn at
+most (ASGI spec, "Response Start"): one write in place of two.
 """
 
 import asyncio
-import re
 from collections.abc import Coroutine
 from typing import Any
 
 from uvicorn._types import ASGI3Application
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.protocols.utils import get_client_addr, get_path_with_query_string
 
 from bridge.asgi.host import events_of
 from bridge.core.link import plain_answer
+from bridge.http.http1 import ResponseEncoder
 
 __all__ = ["Cycle"]
-
-_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.6.2
-_has_control = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search  # RFC 9110, 5.5
-
-# The names that have passed once, in lower case: apps say the same few again. Bounded, as some don't.
-_NAMES: dict[bytes, bytes] = {}
-_MAX_REMEMBERED = 1024
 
 
 class _ReleasedTransport(asyncio.Transport):
@@ -41,6 +27,9 @@ class _ReleasedTransport(asyncio.Transport):
 
 
 _RELEASED = _ReleasedTransport()
+
+# Bytes of a body that are not copied to be written together with the head.
+_LARGE = 65536
 
 _STOPPED = b"Service Unavailable: the server stops, and the request took too long."
 
@@ -59,8 +48,8 @@ class Cycle(RequestResponseCycle):
     client_closes = False
     """Whether the client has said that this is its last request."""
 
-    _has_body = True
-    _ends_with_connection = False
+    _encoder: ResponseEncoder | None = None  # once the app has begun its response
+    _head = b""  # of the response, as long as it has not been sent
 
     async def run_asgi(self, app: ASGI3Application) -> None:
         """Call the app; see uvicorn. That a server's end cuts a request is no failure of the app's.
@@ -87,6 +76,7 @@ class Cycle(RequestResponseCycle):
     async def _break_off(self) -> None:
         """End the response of an app that has failed: by a 500, if it has not begun."""
         if self.response_started:
+            self._flush_head()
             self.transport.close()
         else:
             await self.send_500_response()
@@ -97,6 +87,7 @@ class Cycle(RequestResponseCycle):
             for event in events_of(plain_answer(503, _STOPPED, self.scope["method"])):
                 await self.send(event)
         elif not self.response_complete:
+            self._flush_head()
             self.transport.close()
             self.disconnected = True
 
@@ -112,7 +103,7 @@ class Cycle(RequestResponseCycle):
         if self.disconnected:
             return
         if not self.response_started:
-            self._send_head(message)
+            self._take_head(message)
         elif not self.response_complete:
             self._send_body(message)
         else:
@@ -128,58 +119,29 @@ class Cycle(RequestResponseCycle):
             self.waiting_for_100_continue = False  # the client has not waited for it
         return super().receive()
 
-    def _send_head(self, message: Any) -> None:
+    def _take_head(self, message: Any) -> None:
         if message["type"] != "http.response.start":
             raise RuntimeError(f"the app sent {message['type']!r} first; a response begins with its start")
         status = message["status"]
-        self._has_body = self.scope["method"] != "HEAD" and status != 204 and status != 304
-        content = [STATUS_LINE[status]]
-        connection: list[bytes] = []
-        length = None
-        for given_name, value in self.default_headers + list(message.get("headers", ())):
-            name = _NAMES.get(given_name) or _parse_name(given_name)
-            if _has_control(value):
-                raise RuntimeError("the app sent a header with a control character (RFC 9110, 5.5)")
-            if name == b"content-length":
-                if length is None:
-                    length = int(value)
-            elif name == b"transfer-encoding":  # what is in use on this connection is known here only
-                continue
-            elif name == b"connection":
-                connection += (option.strip().lower() for option in value.split(b","))
-                continue
-            content += (name, b": ", value, b"\r\n")
-        content += self._frame(length, connection)
-        content.append(b"\r\n")
+        scope = self.scope
+        # After `Expect: 100-continue` the client may send the body that nobody has asked for, or the next
+        # request (RFC 9110, 10.1.1).
+        self.keep_alive = self.keep_alive and not self._may_be_without_body()
+        encoder = ResponseEncoder(scope["method"], scope["http_version"], keep_alive=self.keep_alive)
+        self._head = encoder.head(status, self.default_headers + list(message.get("headers", ())))
+        self._encoder = encoder
+        self.keep_alive = encoder.keep_alive
         self.response_started = True
         self.waiting_for_100_continue = False
         if self.access_log:
             self._log(status)
-        self.transport.write(b"".join(content))
+        asyncio.get_running_loop().call_soon(self._flush_head)
 
-    def _frame(self, length: int | None, connection: list[bytes]) -> list[bytes]:
-        """Decide on the framing and on the connection; return the fields that say so."""
-        is_http_10 = self.scope["http_version"] == "1.0"
-        fields = []
-        self.chunked_encoding = False
-        if not self._has_body:
-            pass
-        elif length is not None:
-            self.expected_content_length = length
-        elif is_http_10:
-            self._ends_with_connection = True
-        else:
-            self.chunked_encoding = True
-            fields.append(b"transfer-encoding: chunked\r\n")
-        if self._ends_with_connection or b"close" in connection or self._may_be_without_body():
-            self.keep_alive = False
-        if not self.keep_alive:
-            fields.append(b"connection: close\r\n")
-        elif connection:
-            fields.append(b"connection: %b\r\n" % b", ".join(connection))
-        elif is_http_10:
-            fields.append(b"connection: keep-alive\r\n")
-        return fields
+    def _flush_head(self) -> None:
+        """Send the head by itself, if no part of the body has taken it along."""
+        head, self._head = self._head, b""
+        if head and not self.disconnected:
+            self.transport.write(head)
 
     def _may_be_without_body(self) -> bool:
         """Whether the client has announced a body, and nobody has asked it to send it."""
@@ -200,34 +162,18 @@ class Cycle(RequestResponseCycle):
             raise RuntimeError(f"the app sent {message['type']!r} in the middle of its response's body")
         body = message.get("body", b"")
         more = message.get("more_body", False)
-        if not self._has_body:
-            pass
-        elif self.chunked_encoding:
-            parts = [b"%x\r\n" % len(body), body, b"\r\n"] if body else []
-            if not more:
-                parts.append(b"0\r\n\r\n")
-            self.transport.write(b"".join(parts))
-        elif self._ends_with_connection:
-            self.transport.write(body)
-        else:
-            self.expected_content_length -= len(body)
-            if self.expected_content_length < 0:
-                raise RuntimeError("Response content longer than Content-Length")
-            self.transport.write(body)
+        assert self._encoder is not None
+        head, self._head = self._head, b""
+        data = self._encoder.body(body, more)
+        # A large body is not copied: it leaves by itself.
+        if head and len(data) > _LARGE:
+            self.transport.write(head)
+            self.transport.write(data)
+        elif head or data:
+            self.transport.write(head + data)
         if more:
             return
-        if self._has_body and self.expected_content_length:
-            raise RuntimeError("Response content shorter than Content-Length")
         self.response_complete = True
         self.message_event.set()
         self.transport = _RELEASED
         self.on_response(self)
-
-
-def _parse_name(name: bytes) -> bytes:
-    if not _NAME.fullmatch(name):
-        raise RuntimeError("the app sent a header whose name is not a token (RFC 9110, 5.1)")
-    lower = name.lower()
-    if len(_NAMES) < _MAX_REMEMBERED:
-        _NAMES[name] = lower
-    return lower

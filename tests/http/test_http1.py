@@ -1,0 +1,119 @@
+"""The bytes of a response: its framing, and whether the connection goes on after it (RFC 9112, 6 and 9)."""
+
+import pytest
+
+from bridge.http.http1 import IllFormedResponse, ResponseEncoder
+
+Fields = list[tuple[bytes, bytes]]
+
+LENGTH: Fields = [(b"content-length", b"2")]
+CLOSE: Fields = [(b"Connection", b"close")]
+
+# The request and its answer; the fields that are added, the bytes of the body, whether the connection goes on.
+FRAMED: list[tuple[str, str, str, int, Fields, bytes, bytes, bool]] = [
+    ("a length", "GET", "1.1", 200, LENGTH, b"", b"ab", True),
+    ("no length", "GET", "1.1", 200, [], b"transfer-encoding: chunked\r\n", b"2\r\nab\r\n0\r\n\r\n", True),
+    ("a length, 1.0", "GET", "1.0", 200, LENGTH, b"connection: keep-alive\r\n", b"ab", True),
+    ("no length, 1.0", "GET", "1.0", 200, [], b"connection: close\r\n", b"ab", False),
+    ("to HEAD", "HEAD", "1.1", 200, LENGTH, b"", b"", True),
+    ("to HEAD, no length", "HEAD", "1.1", 200, [], b"", b"", True),
+    ("to HEAD, 1.0", "HEAD", "1.0", 200, [], b"connection: keep-alive\r\n", b"", True),
+    ("204", "GET", "1.1", 204, [], b"", b"", True),
+    ("304 with a length", "GET", "1.1", 304, LENGTH, b"", b"", True),
+    ("the app closes", "GET", "1.1", 200, LENGTH + CLOSE, b"connection: close\r\n", b"ab", False),
+    (
+        "other options of the app's",
+        "GET",
+        "1.1",
+        426,
+        [*LENGTH, (b"connection", b"Upgrade")],
+        b"connection: upgrade\r\n",
+        b"ab",
+        True,
+    ),
+    ("two lengths", "GET", "1.1", 200, [*LENGTH, (b"content-length", b"7")], b"", b"ab", True),
+    ("the app's coding", "GET", "1.1", 200, [*LENGTH, (b"transfer-encoding", b"gzip")], b"", b"ab", True),
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "version", "status", "fields", "added", "body", "goes_on"),
+    [pytest.param(*case, id=name) for name, *case in FRAMED],
+)
+def test_a_response_is_framed(
+    method: str, version: str, status: int, fields: Fields, added: bytes, body: bytes, goes_on: bool
+) -> None:
+    encoder = ResponseEncoder(method, version, keep_alive=True)
+    line, _, head = encoder.head(status, fields).partition(b"\r\n")
+    assert line.startswith(b"HTTP/1.1 %d " % status)
+    lengths = b"".join(
+        b"content-length: %b\r\n" % value for name, value in fields if name == b"content-length"
+    )
+    assert head == lengths + added + b"\r\n"
+    assert encoder.body(b"ab", more=False) == body
+    assert encoder.keep_alive is goes_on
+
+
+@pytest.mark.parametrize("status", [299, 599])
+def test_a_status_without_a_standard_reason_has_none(status: int) -> None:
+    encoder = ResponseEncoder("GET", "1.1", keep_alive=True)
+    assert encoder.head(status, LENGTH).startswith(b"HTTP/1.1 %d \r\n" % status)
+
+
+def test_a_connection_that_ends_says_so() -> None:
+    encoder = ResponseEncoder("GET", "1.1", keep_alive=False)
+    assert encoder.head(200, LENGTH) == b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n"
+    assert not encoder.keep_alive
+
+
+def test_parts_of_a_chunked_body() -> None:
+    encoder = ResponseEncoder("GET", "1.1", keep_alive=True)
+    encoder.head(200, [])
+    parts = [encoder.body(data, more) for data, more in ((b"a" * 16, True), (b"", True), (b"", False))]
+    assert parts == [b"10\r\n" + b"a" * 16 + b"\r\n", b"", b"0\r\n\r\n"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [([(b"abc", True)], "longer"), ([(b"ab", True), (b"c", False)], "longer"), ([(b"a", False)], "shorter")],
+    ids=["too long", "too long in two parts", "too short"],
+)
+def test_a_body_keeps_to_its_length(parts: list[tuple[bytes, bool]], message: str) -> None:
+    encoder = ResponseEncoder("GET", "1.1", keep_alive=True)
+    encoder.head(200, LENGTH)
+    *before, last = parts
+    for data, more in before:
+        encoder.body(data, more)
+    with pytest.raises(IllFormedResponse, match=message):
+        encoder.body(*last)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        (b"na me", b"value"),
+        (b"", b"value"),
+        (b"name\r\n", b"value"),
+        (b"n\xc3\xa4me", b"value"),
+        (b"name", b"a\r\nb: c"),
+        (b"name", b"a\x00"),
+        (b"name", b"a\x7f"),
+    ],
+)
+def test_a_field_that_could_add_others_is_refused(field: tuple[bytes, bytes]) -> None:
+    """RFC 9110, 5.1 and 5.5."""
+    for _ in range(2):  # not remembered as one that has passed
+        with pytest.raises(IllFormedResponse):
+            ResponseEncoder("GET", "1.1", keep_alive=True).head(200, [field])
+
+
+def test_names_are_lowered_and_values_kept() -> None:
+    encoder = ResponseEncoder("GET", "1.1", keep_alive=True)
+    head = encoder.head(200, [(b"X-Name", b"V\tal\xfce"), (b"Content-Length", b"0")])
+    assert head == b"HTTP/1.1 200 OK\r\nx-name: V\tal\xfce\r\ncontent-length: 0\r\n\r\n"
+
+
+def test_more_names_than_are_remembered() -> None:
+    for number in range(2000):
+        head = ResponseEncoder("GET", "1.1", keep_alive=True).head(200, [(b"x-%d" % number, b"1")])
+        assert b"x-%d: 1\r\n" % number in head

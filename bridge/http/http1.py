@@ -54,7 +54,8 @@ class ResponseEncoder:
         """Encode the status line and the fields, and add those for the framing and the connection.
 
         Raises:
-            IllFormedResponse: a name that is no token, or a control character in a value.
+            IllFormedResponse: a name that is no token, a control character in a value, or two Content-Lengths
+                that differ.
         """
         if status == 204 or status == 304:
             self._has_body = False
@@ -66,8 +67,11 @@ class ResponseEncoder:
             if _has_control(value):
                 raise IllFormedResponse("the app sent a header with a control character (RFC 9110, 5.5)")
             if name == b"content-length":
-                if length is None:
-                    length = int(value)
+                if length is not None:  # two that differ are two framings (RFC 9110, 8.6)
+                    if int(value) != length:
+                        raise IllFormedResponse("the app sent two Content-Lengths that differ")
+                    continue
+                length = int(value)
             elif name == b"transfer-encoding":  # only this knows the one that is in use
                 continue
             elif name == b"connection":

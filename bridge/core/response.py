@@ -204,11 +204,11 @@ class Response:
         for pair in headers:
             try:  # the fast path: a known name and a printable value
                 name, value = pair
-                stripped = value.strip(" \t")
-                if stripped.isprintable():
-                    encoded.append((_PLAIN_NAMES[name], stripped.encode("latin-1")))
+                plain = _PLAIN_NAMES.get(name)
+                if plain is not None and (stripped := value.strip(" \t")).isprintable():
+                    encoded.append((plain, stripped.encode("latin-1")))
                     continue
-            except (KeyError, TypeError, ValueError, AttributeError):
+            except (TypeError, ValueError, AttributeError):
                 pass  # the slow path says what is wrong
             lower, field = encode_header(pair)
             # A 426 has to name what the client can upgrade to (RFC 9110, 15.5.22).

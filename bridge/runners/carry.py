@@ -279,7 +279,8 @@ class Carrier:
                         self.end()
         except ClientDisconnected:
             self._leave(reasons.LEFT)
-        self._is_sending = False
+        finally:
+            self._is_sending = False
 
     async def _send_end(self) -> None:
         with suppress(OSError):

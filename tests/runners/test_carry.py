@@ -266,6 +266,41 @@ async def test_a_host_that_refuses_to_send_ends_the_call_and_is_told_of_its_erro
     assert stream.closed == 1
 
 
+@pytest.mark.parametrize("ends", ["the host fails", "the host cancels"])
+async def test_a_call_that_ends_while_the_app_reads_and_the_host_sends_receives_no_more(ends: str) -> None:
+    """The app's last post found the wish for the body, and began to receive for a call that was over."""
+
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", HEADERS)
+        yield b"part"
+        environ["wsgi.input"].read()
+        raise AssertionError("the body had no end")
+
+    receives = asyncio.Event()
+
+    class Host(ScriptedHost):
+        async def receive(self) -> Any:
+            receives.set()
+            return await super().receive()
+
+    async def end(event: Any) -> None:
+        if event["type"] == "http.response.body":
+            await receives.wait()
+            if ends == "the host fails":
+                raise RuntimeError("the middleware is broken")
+            call.cancel()
+            await asyncio.Event().wait()
+
+    adapter = WSGIToASGI(app)
+    before = asyncio.all_tasks()
+    async with adapter.lifespan_context():
+        host = Host(on_send=end)
+        call = asyncio.create_task(adapter(http_scope(method="POST"), host.receive, host.send))
+        with pytest.raises(asyncio.CancelledError if ends == "the host cancels" else RuntimeError):
+            await call
+    assert asyncio.all_tasks() == before
+
+
 async def test_an_oserror_of_send_is_a_disconnect() -> None:
     """ASGI spec, HTTP: "raise ... OSError if called after a client has disconnected"."""
     stream = Stream()

@@ -17,7 +17,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from benchmarks.layers import LAYERS, Bar, bars
 from benchmarks.results import REFERENCE, Figure, Results, WorkloadResults, failures_of, ratios, values_of
-from benchmarks.rivals import LIMITS
+from benchmarks.rivals import LIMITS, footnotes
 
 __all__ = ["draw"]
 
@@ -131,6 +131,7 @@ def _overview(workloads: dict[str, WorkloadResults], titles: dict[str, str], the
     heights = {each: 20 + max(15 * len(labels[each]), 12 * len(set(lanes[each].values()))) for each in shares}
     top, end = _BELOW_NOTE + 56 + 18 * -(-len(marks) // 4), sum(heights.values())
     note = "Rate divided by that of bridge serve, median of the rounds. Who fails in a workload has no mark."
+    note = " ".join([note, *footnotes(mark["label"] for mark in marks.values())])
     sheet = _Sheet(theme, top + end + _MARGIN, "All workloads, compared with Bridge", note)
     sheet.legend([*marks.values()], 4)
     axes = sheet.panel(left, top, width, 1, end)
@@ -198,8 +199,9 @@ def _workload(name: str, workload: WorkloadResults, titles: dict[str, str], them
     rows = _rows(workload)
     ranked = [rival for rival, reason in rows.items() if not reason]
     note = f"Rounds: {len(workload.rounds)}. A bar is their median, a line goes from least to greatest."
-    hollow = " Hollow: a limit, not a rival." if set(ranked) & set(LIMITS) else ""
-    sheet = _Sheet(theme, _PANELS + _ROW * len(rows) + _MARGIN, f"{name}: {workload.title}", note + hollow)
+    hollow = ["Hollow: a limit, not a rival."] if set(ranked) & set(LIMITS) else []
+    note = " ".join([note, *hollow, *footnotes(titles.get(rival, rival) for rival in rows)])
+    sheet = _Sheet(theme, _PANELS + _ROW * len(rows) + _MARGIN, f"{name}: {workload.title}", note)
     labels = [_shortened(titles.get(rival, rival), 240, _NORMAL, "bold") for rival in rows]
     left = _MARGIN + 10 + max((_width(label, _NORMAL, "bold") for label in labels), default=0)
     for place, (rival, label) in enumerate(zip(rows, labels, strict=True)):

@@ -3,13 +3,24 @@
 A new rival is one entry in `RIVALS`.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from benchmarks.apps import THREADS, import_string
 from benchmarks.results import REFERENCE
 
-__all__ = ["HOST", "IN_PROCESS", "LIMITS", "RIVALS", "Kind", "Rival"]
+__all__ = [
+    "EVENT_LOOP_MARK",
+    "HOST",
+    "IN_PROCESS",
+    "LIMITS",
+    "ON_EVENT_LOOP",
+    "RIVALS",
+    "Kind",
+    "Rival",
+    "footnotes",
+]
 
 HOST = "127.0.0.1"
 
@@ -24,7 +35,7 @@ class Rival:
     """A server with its best documented settings, one worker process, no access log.
 
     Args:
-        title: for people.
+        title: for people. `EVENT_LOOP_MARK` at its end is explained below every table and chart.
         options: the command line after `python -m`, split at spaces. `{app}` stands for the name of an app,
             `{wsgi}` for the `module:attribute` it is imported from, `{host}` and `{port}` for the address.
         kinds: the workloads it takes part in; others have to name it.
@@ -43,6 +54,12 @@ class Rival:
         values = {"app": app, "wsgi": import_string(app), "host": HOST, "port": port}
         return [option.format(**values) for option in self.options.split()]
 
+
+EVENT_LOOP_MARK = "†"
+_EVENT_LOOP_NOTE = f"{EVENT_LOOP_MARK} runs the app on its event loop: one blocking view stops all"
+
+ON_EVENT_LOOP = ("fastpysgi", "bjoern")
+"""Those that call the app in the one thread that serves every connection."""
 
 _UVICORN = "--host {host} --port {port} --http httptools --no-access-log --log-level warning --workers 1"
 _GRANIAN = (
@@ -112,6 +129,16 @@ RIVALS: dict[str, Rival] = {
         f"cheroot {{wsgi}} --bind {{host}}:{{port}} --threads {THREADS} --max-threads {THREADS}",
         version="cheroot",
     ),
+    # One thread, and no access log. Their documentation advises no setting.
+    **{
+        name: Rival(
+            f"{name} {EVENT_LOOP_MARK}",
+            f"benchmarks.run_wsgi {name} {{wsgi}} {{host}} {{port}}",
+            version=name,
+            holds_threads=False,
+        )
+        for name in ON_EVENT_LOOP
+    },
     "quart": Rival(
         "Quart in uvicorn",
         f"uvicorn benchmarks.apps.quart_app:app {_UVICORN} --loop uvloop",
@@ -160,4 +187,9 @@ RIVALS: dict[str, Rival] = {
 IN_PROCESS = "in-process"
 
 LIMITS = ("inline", "bare-asgi", IN_PROCESS)
-"""What no WSGI server can be expected to reach, or be used as: shown, and not ranked."""
+"""What no server with threads can be expected to reach, or be used as: shown, and not ranked."""
+
+
+def footnotes(titles: Iterable[str]) -> list[str]:
+    """What the marks at the end of titles say: a line for each mark that there is."""
+    return [_EVENT_LOOP_NOTE] if any(title.endswith(EVENT_LOOP_MARK) for title in titles) else []

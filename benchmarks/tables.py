@@ -17,7 +17,7 @@ from benchmarks.results import (
     ratios,
     values_of,
 )
-from benchmarks.rivals import LIMITS
+from benchmarks.rivals import LIMITS, footnotes
 
 __all__ = ["markdown", "print_layers", "print_workload", "verdicts"]
 
@@ -89,7 +89,7 @@ def markdown(results: Results) -> str:
 
 
 def verdicts(results: Results, name: str) -> list[str]:
-    """In plain words: behind whom Bridge is, who failed, who was left out."""
+    """In plain words: behind whom Bridge is, who failed, who was left out, what a mark says."""
     workload = results.workloads[name]
     lines = []
     for rival in workload.contenders():
@@ -99,9 +99,11 @@ def verdicts(results: Results, name: str) -> list[str]:
             lines.append(f"{title} fails in {len(failures)} of {len(workload.rounds)} rounds: {failures[0]}")
         elif rival not in LIMITS and not rival.startswith(_OURS):
             lines += _behind(workload, rival, title)
-    return lines + [
+    lines += [
         f"{results.rivals.get(rival, rival)} left out: {reason}" for rival, reason in workload.skipped.items()
     ]
+    named = (*workload.contenders(), *workload.skipped)
+    return lines + footnotes(results.rivals.get(rival, rival) for rival in named)
 
 
 def _behind(workload: WorkloadResults, rival: str, title: str) -> Iterable[str]:

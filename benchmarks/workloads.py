@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from benchmarks.apps.sizes import KIB, MIB
 from benchmarks.crowd import Events, SlowReaders
 from benchmarks.loads import CrowdAlone, CrowdBeside, Load, Requests
-from benchmarks.rivals import IN_PROCESS, RIVALS, Kind
+from benchmarks.rivals import IN_PROCESS, ON_EVENT_LOOP, RIVALS, Kind
 from benchmarks.wrk import WrkLoad
 
 __all__ = ["QUICK_RIVALS", "QUICK_WORKLOADS", "WORKLOADS", "Workload"]
@@ -54,6 +54,9 @@ _ONE_THREAD_EACH = {
     for name, rival in RIVALS.items()
     if rival.holds_threads and "async" in rival.kinds
 }
+_ALL_WAIT = dict.fromkeys(
+    ON_EVENT_LOOP, "its event loop waits for the next event of one stream, and all others with it"
+)
 
 
 def _requests(path: str, connections: int = 64) -> Requests:
@@ -162,7 +165,7 @@ WORKLOADS: dict[str, Workload] = {
         CrowdAlone(Events("/events?interval=1", 5_000, interval=1.0)),
         app="async_flask",
         also=("bare-asgi",),
-        skipped=_ONE_THREAD_EACH,
+        skipped=_ONE_THREAD_EACH | _ALL_WAIT,
         unit="events",
     ),
 }

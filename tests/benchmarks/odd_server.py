@@ -1,8 +1,13 @@
-"""Servers that do not do what they should: `python -m tests.benchmarks.odd_server KIND HOST PORT`."""
+"""Servers that do not do what they should: `python -m tests.benchmarks.odd_server KIND HOST PORT`.
+
+And one that does, for a program to call.
+"""
 
 import asyncio
 import sys
 from collections.abc import Callable, Mapping
+from wsgiref.simple_server import make_server
+from wsgiref.types import WSGIApplication
 
 HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\nHello, World!"
 SHORT = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nHello"
@@ -39,6 +44,10 @@ async def serve(kind: str, host: str, port: int) -> None:
 
     server = await asyncio.start_server(answer, host, port)
     await server.serve_forever()
+
+
+def run(app: WSGIApplication, host: str, port: int) -> None:
+    make_server(host, port, app).serve_forever()
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from benchmarks.apps import APPS, bare_asgi, import_string, load, on_asgiref, on
 from benchmarks.goals import GOALS, Goal
 from benchmarks.materials import material, materials
 from benchmarks.results import REFERENCE
-from benchmarks.rivals import HOST, IN_PROCESS, LIMITS, RIVALS
+from benchmarks.rivals import EVENT_LOOP_MARK, HOST, IN_PROCESS, LIMITS, ON_EVENT_LOOP, RIVALS
 from benchmarks.rounds import Contender, contenders_of_layers, contenders_of_workload
 from benchmarks.workloads import QUICK_RIVALS, QUICK_WORKLOADS, WORKLOADS, Workload
 from benchmarks.wrk import WrkCounts, WrkLoad
@@ -52,6 +52,17 @@ def test_a_server_is_told_what_to_serve(name: str) -> None:
 def test_the_reference_and_the_limits_are_rivals() -> None:
     assert {REFERENCE, IN_PROCESS, *LIMITS} <= set(RIVALS)
     assert len({rival.title for rival in RIVALS.values()}) == len(RIVALS)
+
+
+def test_those_that_one_blocking_view_stops_are_marked() -> None:
+    assert [name for name, rival in RIVALS.items() if rival.title.endswith(EVENT_LOOP_MARK)] == [
+        *ON_EVENT_LOOP
+    ]
+
+
+@pytest.mark.parametrize("name", ["hello", "bare", "json", "page", "stream", "upload", "file", "blocking"])
+def test_those_on_their_event_loop_take_part_in_what_they_can_serve(name: str) -> None:
+    assert set(ON_EVENT_LOOP) <= set(WORKLOADS[name].rivals())
 
 
 # Workloads

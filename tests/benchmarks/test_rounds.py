@@ -14,7 +14,7 @@ from benchmarks.in_process import InProcessError, call_in_process
 from benchmarks.loads import CrowdAlone, CrowdBeside, Requests
 from benchmarks.processes import ProcessTree
 from benchmarks.results import REFERENCE, Round, Sample, ratios
-from benchmarks.rivals import RIVALS, Rival
+from benchmarks.rivals import ON_EVENT_LOOP, RIVALS, Rival
 from benchmarks.rounds import Contender, contenders_of_workload, measure_rounds
 from benchmarks.servers import Server, ServerError, environment
 from benchmarks.tables import verdicts
@@ -173,6 +173,34 @@ def test_an_app_is_called_in_process() -> None:
 def test_an_app_that_fails_in_process_is_an_error() -> None:
     with pytest.raises(InProcessError, match="answered GET /nosuch with 404"):
         call_in_process("flask", "GET", "/nosuch", 0, 1, environment({}))
+
+
+# Servers that a program calls
+
+
+def test_a_server_is_called_by_the_name_of_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = "benchmarks.run_wsgi tests.benchmarks.odd_server {wsgi} {host} {port}"
+    monkeypatch.setitem(RIVALS, "called", Rival("called", command))
+    for app in ("flask", "bare"):
+        with Server("called", app) as server:
+            assert server.request("GET", "/") == b"Hello, World!"
+
+
+def test_one_that_is_not_installed_fails_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = "benchmarks.run_wsgi nosuchserver {wsgi} {host} {port}"
+    monkeypatch.setitem(RIVALS, "missing", Rival("missing", command))
+    found = measured(contenders_of_workload(WORKLOADS["hello"], ["missing"]))["missing"]
+    assert found.failed == 1.0
+    assert "No module named 'nosuchserver'" in str(found.failure)
+
+
+@pytest.mark.parametrize("name", ON_EVENT_LOOP)
+def test_one_on_its_event_loop_serves_what_others_do(name: str) -> None:
+    pytest.importorskip(name, reason=f"needs {name}, as benchmarks/README.md installs it")
+    with Server(name) as server:
+        assert server.request("GET", "/") == b"Hello, World!"
+        assert len(server.request("GET", "/stream")) == 100 * KIB
+        assert server.request("POST", "/upload", b"x" * MIB) == b'{"received":%d}\n' % MIB
 
 
 # Servers and their processes

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from benchmarks.charts import draw
 from benchmarks.goals import Goal, goal_lines
 from benchmarks.layers import STEPS
 from benchmarks.results import Sample, WorkloadResults
+from benchmarks.rivals import ON_EVENT_LOOP, RIVALS
 from benchmarks.tables import markdown, print_layers, print_workload, verdicts
 from tests.benchmarks.made import COSTS, FAILED, layer_rounds, results, rounds_of
 
@@ -69,6 +72,36 @@ def test_who_is_left_out_is_named_with_the_reason() -> None:
     )
     (line,) = verdicts(run, "hello")
     assert "Wait left out: it takes a thread" in line
+
+
+# Marks
+
+NOTE = "† runs the app on its event loop: one blocking view stops all"
+
+
+@pytest.mark.parametrize("left_out", [False, True], ids=["measured", "left out"])
+def test_a_mark_is_explained_once_wherever_it_is_shown(left_out: bool, tmp_path: Path) -> None:
+    speeds = {"bridge-serve": OURS} | ({} if left_out else dict.fromkeys(ON_EVENT_LOOP, OURS))
+    run = results(
+        rounds_of(speeds),
+        skipped=dict.fromkeys(ON_EVENT_LOOP, "it waits") if left_out else {},
+        titles={name: RIVALS[name].title for name in ON_EVENT_LOOP},
+    )
+    shown = [" ".join(line) for line in printed(lambda console: print_workload(console, run, "hello"))]
+    assert shown.count(NOTE) == 1
+    assert markdown(run).count(f"- {NOTE}\n") == 1
+    for name in ON_EVENT_LOOP:
+        assert any(line.startswith(f"{name} † ") for line in shown), name
+    for page in ("light", "dark"):
+        chart = tmp_path / f"hello-{page}.svg"
+        assert chart in draw(run, tmp_path)
+        assert NOTE in chart.read_text()
+
+
+def test_without_a_mark_nothing_is_explained(tmp_path: Path) -> None:
+    run = results(rounds_of({"bridge-serve": OURS, "granian": OURS}), skipped={"waitress": "it waits"})
+    assert NOTE not in markdown(run)
+    assert not [path for path in draw(run, tmp_path) if NOTE in path.read_text()]
 
 
 # Goals

@@ -279,7 +279,7 @@ class WSGIToASGI:
         finally:
             self._entered = False
             self._state = {}
-            self._streams = Streams()
+            self._streams.are_ending = False  # not a new one: an engine that is still there has this
 
     @property
     def busy_threads(self) -> int:

@@ -3,7 +3,8 @@
 import asyncio
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -482,6 +483,52 @@ async def test_a_stream_that_opens_while_the_server_stops_is_ended() -> None:
         host = ScriptedHost()
         await adapter(http_scope(), host.receive, host.send)
         assert host.body == b"data: 1\n\ndata: 2\n\n"
+
+
+@pytest.mark.parametrize("before", ["a lifespan that has failed", "a request as late as the last thread"])
+async def test_streams_are_those_of_the_next_life_whatever_was_before(before: str) -> None:
+    wait = threading.Event()
+    fails = before == "a lifespan that has failed"
+
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[None]:
+        if fails:
+            raise LookupError("no database yet")
+        yield
+
+    adapter = WSGIToASGI(events_app(wait), lifespan=lifespan)
+
+    async def request() -> ScriptedHost:
+        host = ScriptedHost()
+        await adapter(http_scope(), host.receive, host.send)
+        return host
+
+    if fails:
+        wait.set()
+        await request()
+        with pytest.raises(LookupError):
+            async with adapter.lifespan_context():
+                pass
+        fails = False
+    else:
+        async with adapter.lifespan_context():
+            host = ScriptedHost()
+            call = asyncio.create_task(adapter(http_scope(), host.receive, host.send))
+            await host.until_sent(2)
+            late = asyncio.create_task(request())  # begins when the lifespan's end waits for the thread
+            asyncio.get_running_loop().call_soon(wait.set)
+        await asyncio.gather(call, late)
+    wait.clear()
+    async with adapter.lifespan_context():
+        host = ScriptedHost()
+        call = asyncio.create_task(adapter(http_scope(), host.receive, host.send))
+        await host.until_sent(2)
+        assert len(host.sent) == 2
+        adapter.end_streams()
+        await host.until_sent(3)
+        assert host.is_complete
+        wait.set()
+        await call
 
 
 async def test_events_of_a_known_length_have_an_end_of_their_own() -> None:

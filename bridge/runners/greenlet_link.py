@@ -224,6 +224,7 @@ class GreenletLink:
         except GeneratorExit:  # the loop is closed, and nothing can be awaited any more
             raise
         except BaseException:
+            self._failure = None  # its traceback leads here: this would wait for the garbage collector
             await self._end(tokens)
             raise
         await self._end(tokens)

@@ -54,9 +54,14 @@ class ResponseEncoder:
         """Encode the status line and the fields, and add those for the framing and the connection.
 
         Raises:
-            IllFormedResponse: a name that is no token, a control character in a value, or two Content-Lengths
-                that differ.
+            IllFormedResponse: a status that is not final, a name that is no token, a control character in a
+                value, a Content-Length that is no number, or two that differ.
         """
+        if not 200 <= status <= 599:
+            raise IllFormedResponse(
+                f"the app sent the status {status}; a response has one from 200 to 599, and a 1xx is for the "
+                "server to send (RFC 9110, 15)"
+            )
         if status == 204 or status == 304:
             self._has_body = False
         pieces = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
@@ -67,11 +72,15 @@ class ResponseEncoder:
             if _has_control(value):
                 raise IllFormedResponse("the app sent a header with a control character (RFC 9110, 5.5)")
             if name == b"content-length":
+                if not value.isdigit():
+                    raise IllFormedResponse("the app sent a Content-Length that is no number (RFC 9110, 8.6)")
                 if length is not None:  # two that differ are two framings (RFC 9110, 8.6)
                     if int(value) != length:
                         raise IllFormedResponse("the app sent two Content-Lengths that differ")
                     continue
                 length = int(value)
+                if status == 204:  # has none (RFC 9110, 8.6)
+                    continue
             elif name == b"transfer-encoding":  # only this knows the one that is in use
                 continue
             elif name == b"connection":

@@ -19,6 +19,7 @@ FRAMED: list[tuple[str, str, str, int, Fields, bytes, bytes, bool]] = [
     ("to HEAD, no length", "HEAD", "1.1", 200, [], b"", b"", True),
     ("to HEAD, 1.0", "HEAD", "1.0", 200, [], b"connection: keep-alive\r\n", b"", True),
     ("204", "GET", "1.1", 204, [], b"", b"", True),
+    ("204 with a length", "GET", "1.1", 204, LENGTH, b"", b"", True),
     ("304 with a length", "GET", "1.1", 304, LENGTH, b"", b"", True),
     ("the app closes", "GET", "1.1", 200, LENGTH + CLOSE, b"connection: close\r\n", b"ab", False),
     (
@@ -46,7 +47,7 @@ def test_a_response_is_framed(
     encoder = ResponseEncoder(method, version, keep_alive=True)
     line, _, head = encoder.head(status, fields).partition(b"\r\n")
     assert line.startswith(b"HTTP/1.1 %d " % status)
-    length = b"content-length: 2\r\n" if LENGTH[0] in fields else b""
+    length = b"content-length: 2\r\n" if LENGTH[0] in fields and status != 204 else b""  # RFC 9110, 8.6
     assert head == length + added + b"\r\n"
     assert encoder.body(b"ab", more=False) == body
     assert encoder.keep_alive is goes_on
@@ -103,6 +104,19 @@ def test_a_field_that_could_add_others_is_refused(field: tuple[bytes, bytes]) ->
     for _ in range(2):  # not remembered as one that has passed
         with pytest.raises(IllFormedResponse):
             ResponseEncoder("GET", "1.1", keep_alive=True).head(200, [field])
+
+
+@pytest.mark.parametrize("length", [b"", b"+2", b"-2", b"2,2", b"2_0", b"0x2", b" 2", b"\xb2"])
+def test_a_length_that_is_no_number_is_refused(length: bytes) -> None:
+    with pytest.raises(IllFormedResponse, match="no number"):
+        ResponseEncoder("GET", "1.1", keep_alive=True).head(200, [(b"content-length", length)])
+
+
+@pytest.mark.parametrize("status", [0, 100, 101, 103, 199, 600, 1000])
+def test_a_status_that_no_app_may_send(status: int) -> None:
+    """A 1xx would be followed by nothing that the client waits for (RFC 9110, 15.2)."""
+    with pytest.raises(IllFormedResponse, match=f"the status {status}"):
+        ResponseEncoder("GET", "1.1", keep_alive=True).head(status, [])
 
 
 def test_two_lengths_that_differ_are_refused() -> None:

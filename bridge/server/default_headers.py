@@ -9,7 +9,7 @@ class DefaultHeaders(list[_Header]):
     """A list for uvicorn, which puts it before the app's headers with a `+`.
 
     There may be only one Date and one Server (RFC 9110, 5.3), and Werkzeug sets a Date for every file that it
-    sends. The app's are kept. This costs 0.3 µs a response.
+    sends. The app's are kept, of several the first. This costs 0.4 µs a response.
     """
 
     def __init__(self, headers: list[_Header]) -> None:
@@ -19,7 +19,17 @@ class DefaultHeaders(list[_Header]):
     def __add__(self, headers: list[_Header]) -> list[_Header]:  # type: ignore[override]  # as uvicorn calls it
         """These and the app's."""
         for name, _ in headers:
-            if name in self._names:
-                names = {name for name, _ in headers}
-                return [*(own for own in self if own[0] not in names), *headers]
+            if name.lower() in self._names:
+                return self._with_one_of_each(headers)
         return [*self, *headers]
+
+    def _with_one_of_each(self, headers: list[_Header]) -> list[_Header]:
+        kept: dict[bytes, _Header] = {}
+        others = []
+        for header in headers:
+            name = header[0].lower()
+            if name in self._names:
+                kept.setdefault(name, header)
+            else:
+                others.append(header)
+        return [*(kept.get(own[0], own) for own in self), *others]

@@ -4,32 +4,28 @@ llhttp, the parser, is fast and strict, but three things it does are wrong for a
 
 - It stops at any `Upgrade`, and drops the body. A server that does not take an upgrade ignores it, and
   handles the request with its body (RFC 9110, 7.8).
-- It takes CONNECT for an upgrade, too.
 - It knows a list of methods, and refuses all others. Every token is a method (RFC 9110, 9.1).
+- It is lenient with the request line: `request_line` reads the line before the parser gets it.
 
 So the parser is never fed the end of one message together with the beginning of the next. A head and a
 chunked body end with an empty line, and any other body after its Content-Length; each read is cut there.
 Where the parser disagrees about an end, the connection is refused.
 """
 
-import re
 from typing import Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-__all__ = ["FramedProtocol"]
+from bridge.server.limits import Refusal
+from bridge.server.request_line import RequestLine, read_request_line
+
+__all__ = ["FramedProtocol", "Refused"]
 
 _EMPTY_LINE = b"\r\n\r\n"
-_BLANK = re.compile(rb"[\r\n]*")
-_SPACE = ord(" ")
 
 # The methods that the parser is given as they are. CONNECT is one, for its target has a syntax of its own.
-_USUAL = tuple(
-    method + b" "
-    for method in (b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT")
-)
-_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.6.2
+_USUAL = frozenset((b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT"))
 
 # The parser is given this one in the place of every other: it has no rule of its own in llhttp.
 _STAND_IN = b"REPORT"
@@ -37,6 +33,18 @@ _STAND_IN = b"REPORT"
 # In the place of the number of bytes that are left of a body.
 _CHUNKED = -1
 _NOT_YET_KNOWN = -2
+
+
+# Before any line has been read.
+_NO_LINE = RequestLine(0, b"", b"", "1.1")
+
+
+class Refused(Exception):
+    """Ends the parsing of a request, also from within a callback."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.reason)
+        self.refusal = refusal
 
 
 class FramedProtocol(HttpToolsProtocol):
@@ -47,15 +55,15 @@ class FramedProtocol(HttpToolsProtocol):
     """
 
     # Beside uvicorn's attributes, in the object's dict, they would make each connection 1 KB larger.
-    __slots__ = ("_in_body", "_in_head", "_left", "_method_so_far", "_tail")
+    __slots__ = ("_in_body", "_in_head", "_left", "_line", "_line_so_far", "_tail")
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.url = b""
         self._in_head = False
         self._in_body = False
         self._left = _NOT_YET_KNOWN
-        self._method_so_far = b""  # of a message of which no more has come
+        self._line = _NO_LINE
+        self._line_so_far = b""  # of a message of which no more has come
         self._tail = b""  # up to three bytes before this read, with which an empty line may have begun
 
     def parse(self, data: bytes) -> bytes | None:
@@ -67,19 +75,19 @@ class FramedProtocol(HttpToolsProtocol):
 
         Raises:
             httptools.HttpParserError: it is not HTTP, or it is not certain where a message ends.
+            Refused: its request line is not HTTP, or of another version.
         """
-        if self._method_so_far:
-            data, self._method_so_far = self._method_so_far + data, b""
+        is_split = False
+        if self._line_so_far:
+            data, self._line_so_far = self._line_so_far + data, b""
             self._in_head = False
+            is_split = True
         at, size = 0, len(data)
         while at < size:
             if not self._in_head and not self._in_body:
-                if not data.startswith(_USUAL, at) or self._is_last_message():
-                    at = self._begin_unusual(data, at)
-                    if at == size:
-                        break
-                self._in_head = True
-                self._left = _NOT_YET_KNOWN
+                at = self._begin(data, at, is_split=is_split and at == 0)
+                if at == size:
+                    break
             # The parser may read up to where the message may end.
             end = self._end_of_length(at, size) if self._in_body else _CHUNKED
             if end == _CHUNKED:
@@ -99,27 +107,27 @@ class FramedProtocol(HttpToolsProtocol):
             at = end
         return None
 
-    def _begin_unusual(self, data: bytes, at: int) -> int:
-        """Begin a message with another method, or with empty lines, or none; return from where to go on."""
-        if data[at] in b"\r\n":  # empty lines before a message are ignored (RFC 9112, 2.2)
-            at = _BLANK.match(data, at).end()  # type: ignore[union-attr]  # it always matches
-        if at == len(data) or self._is_last_message():
+    def _begin(self, data: bytes, at: int, *, is_split: bool) -> int:
+        """Begin a message, if its request line is whole; return from where to go on."""
+        if self._is_last_message():
             return len(data)
-        if data.startswith(_USUAL, at):
-            return at
+        self._line = _NO_LINE
+        line = read_request_line(data, at)
+        if line is None:
+            # Empty lines alone are the beginning of nothing. One in two parts is: the first of them began it.
+            if is_split or not data.endswith(b"\r\n"):
+                self._in_head = True
+                self._line_so_far = data[at:]
+            return len(data)
         self._in_head = True
-        method = _TOKEN.match(data, at)
-        if method is None:
-            raise httptools.HttpParserInvalidMethodError("the method is not a token")
-        end = method.end()
-        if end == len(data):
-            self._method_so_far = method[0]
-        elif data[end] != _SPACE:
-            raise httptools.HttpParserInvalidMethodError("no space follows the method")
-        else:
-            self.parser = _OtherMethodParser(self, method[0])
-            self.parser.feed_data(_STAND_IN)
-        return end
+        self._left = _NOT_YET_KNOWN
+        if isinstance(line, Refusal):
+            raise Refused(line)
+        self._line = line
+        if line.method in _USUAL:
+            return line.start
+        self.parser.feed_data(_STAND_IN)
+        return line.start + len(line.method)
 
     def _is_last_message(self) -> bool:
         """Whether nothing is to be read after the last message (RFC 9112, 9.6)."""
@@ -146,7 +154,7 @@ class FramedProtocol(HttpToolsProtocol):
         return len(data)
 
     def _go_on_without_upgrade(self) -> None:
-        """Have the body parsed of a request with an upgrade that is not taken, or of a CONNECT."""
+        """Have the body parsed of a request with an upgrade that is not taken."""
         self.parser = httptools.HttpRequestParser(_BodyCallbacks(self))
         length = _length_of_body(self.headers)
         field = b"transfer-encoding: chunked" if length == _CHUNKED else b"content-length: %d" % length
@@ -186,19 +194,6 @@ class FramedProtocol(HttpToolsProtocol):
         if not cycle.response_complete:
             cycle.more_body = False
             cycle.message_event.set()
-
-
-class _OtherMethodParser(httptools.HttpRequestParser):
-    """A parser that is given the stand-in for a method, and tells the method."""
-
-    def __init__(self, protocol: FramedProtocol, method: bytes) -> None:
-        super().__init__(protocol)
-        self._method = method
-
-    def get_method(self) -> bytes:
-        """The method; of a later message on this connection, too."""
-        method = super().get_method()
-        return self._method if method == _STAND_IN else method
 
 
 class _BodyCallbacks:

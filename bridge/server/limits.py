@@ -1,7 +1,8 @@
 """What a request may look like before an app sees it. Pure: a request's head → None, or why it is refused.
 
-llhttp, the parser, refuses what is no HTTP at all: control characters, folded headers, a Content-Length
-beside a Transfer-Encoding, spaces before a colon. This is what it lets through, and uvicorn with it.
+llhttp, the parser, refuses header fields that are no HTTP at all: control characters, folded ones, a
+Content-Length beside a Transfer-Encoding, spaces before a colon. This is what it lets through, and uvicorn
+with it. The request line and the target are read before: see `request_line` and `request_target`.
 """
 
 import re
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 
 __all__ = [
     "BAD_REQUEST",
+    "HOST",
     "Limits",
     "Refusal",
     "check_head",
@@ -20,9 +22,12 @@ __all__ = [
 
 _Header = tuple[bytes, bytes]
 
-# RFC 9110, 7.2 and RFC 3986, 3.2.2: a name or an IPv4 address, or an IPv6 address in brackets; and a port. An
-# empty one is allowed (RFC 9112, 3.2).
-_HOST = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
+HOST = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
+"""A name or an IPv4 address, or an IPv6 address in brackets; and a port (RFC 9110, 7.2; RFC 3986, 3.2.2).
+
+An empty one is allowed (RFC 9112, 3.2).
+"""
+
 
 # What a request line and a header field have besides the target, the name and the value.
 _REQUEST_LINE_OVERHEAD = len(b"  HTTP/1.1\r\n")
@@ -77,11 +82,11 @@ def check_head(
 ) -> Refusal | None:
     """Look at a complete head: the request line and all header fields, with names in lower case.
 
+    The version is "1.0" or "1.1".
+
     Returns:
         why it must not reach an app, or None.
     """
-    if version not in ("1.1", "1.0"):
-        return Refusal(505, "The version of HTTP is not 1.0 or 1.1 (RFC 9110, 15.6.6).")
     if len(method) + len(target) + _REQUEST_LINE_OVERHEAD > limits.request_line:
         return _line_too_long(limits)
     if len(headers) > limits.header_count:
@@ -95,7 +100,7 @@ def check_head(
             return Refusal(431, f"A header field of the request has more than {limits.header_size} bytes.")
         if name == b"host":
             hosts += 1
-            if not _HOST.fullmatch(value):
+            if not HOST.fullmatch(value):
                 return Refusal(400, "The Host of the request is ill-formed (RFC 9112, 3.2).")
         elif name == b"transfer-encoding":
             if version == "1.0":

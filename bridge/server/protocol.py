@@ -17,7 +17,7 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from bridge.server.cycle import Cycle
-from bridge.server.framing import FramedProtocol
+from bridge.server.framing import FramedProtocol, Refused
 from bridge.server.limits import (
     BAD_REQUEST,
     Limits,
@@ -28,6 +28,7 @@ from bridge.server.limits import (
     trailers_too_large,
 )
 from bridge.server.lingering import Lingering
+from bridge.server.request_target import RequestTarget, read_request_target, replace_host
 from bridge.server.websocket_answers import MOST_EARLY, WebSocketAnswers
 from bridge.server.websocket_handshake import check_handshake, read_handshake
 
@@ -43,14 +44,6 @@ _BUSY = Refusal(503, "The server is busy with other requests.")
 _FIRST_BYTE_TIMEOUT = Refusal(408, "The connection was open, and no request came.")
 _HEAD_TIMEOUT = Refusal(408, "The head of the request did not arrive in time.")
 _BODY_TIMEOUT = Refusal(408, "The body of the request stopped coming.")
-
-
-class _Refused(Exception):
-    """Ends the parsing of a request from within a callback."""
-
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal.reason)
-        self.refusal = refusal
 
 
 class BridgeProtocol(FramedProtocol):
@@ -107,7 +100,7 @@ class BridgeProtocol(FramedProtocol):
         if self._upgrade is not None:
             self._keep_for_websocket(data)
             return
-        if data[0] in b"\r\n" and not self._in_head and not self._in_body and not data.strip(b"\r\n"):
+        if data[0] in b"\r\n" and not self._in_head and not self._in_body and not data.replace(b"\r\n", b""):
             return  # no request begins with empty lines alone: who is waited for has still to come
         self._unset_keepalive_if_required()
         self._size_beside_body += len(data)
@@ -117,11 +110,11 @@ class BridgeProtocol(FramedProtocol):
                 self._check_what_came()
             else:
                 self._take_handshake(after_handshake)
-        except _Refused as error:
+        except Refused as error:
             self._refuse(error.refusal)
         except httptools.HttpParserError as error:
             cause = error.__context__
-            self._refuse(cause.refusal if isinstance(cause, _Refused) else BAD_REQUEST)
+            self._refuse(cause.refusal if isinstance(cause, Refused) else BAD_REQUEST)
 
     # A websocket
 
@@ -255,29 +248,29 @@ class BridgeProtocol(FramedProtocol):
         # after a proxy has looked.
         self._trailers_size += len(name) + len(value)
         if self._trailers_size > self.limits.head_size:
-            raise _Refused(trailers_too_large(self.limits))
+            raise Refused(trailers_too_large(self.limits))
 
     def on_headers_complete(self) -> None:
         """Let the app have the request, if its head is as it has to be."""
         parser = self.parser
-        method = parser.get_method()
-        version = parser.get_http_version()
-        refusal = check_head(
-            self.limits, method=method, target=self.url, version=version, headers=self.headers
-        )
+        _, method, target, version = self._line
+        refusal = check_head(self.limits, method=method, target=target, version=version, headers=self.headers)
         if refusal is not None:
-            raise _Refused(refusal)
+            raise Refused(refusal)
+        wanted = read_request_target(method, target)
+        if isinstance(wanted, Refusal):
+            raise Refused(wanted)
         # uvicorn counts connections, too, those that are kept open and idle among them.
         if self.limit_concurrency is not None and len(self.tasks) >= self.limit_concurrency:
-            raise _Refused(_BUSY)
+            raise Refused(_BUSY)
         self.scope["method"] = method.decode("ascii")
         self.scope["http_version"] = version
-        self._set_target(method)
+        self._set_target(wanted)
         if parser.should_upgrade():
             if self._should_upgrade():
                 refusal = check_handshake(self.headers)
                 if refusal is not None:
-                    raise _Refused(refusal)
+                    raise Refused(refusal)
                 self._in_head = False
                 return
             self._hide_upgrade_to_websocket()
@@ -302,27 +295,21 @@ class BridgeProtocol(FramedProtocol):
             )
         self.headers[:] = [field for field in self.headers if field[0] != b"upgrade"]
 
-    def _set_target(self, method: bytes) -> None:
-        """Split the request's target (RFC 9112, 3.2)."""
+    def _set_target(self, target: RequestTarget) -> None:
+        """Let the app have the request's target."""
         scope = self.scope
-        if self.url == b"*" or method == b"CONNECT":
-            # The server as a whole, or another one: neither is below the root path.
-            scope["path"] = self.url.decode("latin-1")
-            scope["raw_path"] = self.url
-            scope["query_string"] = b""
-            return
-        parsed = httptools.parse_url(self.url)
-        raw_path = parsed.path or b"/"  # empty after a host (RFC 9110, 4.2.3)
-        path = raw_path.decode("ascii")
-        scope["path"] = self.root_path + (unquote(path) if "%" in path else path)
-        scope["raw_path"] = self.root_path.encode("ascii") + raw_path
-        scope["query_string"] = parsed.query or b""
+        path = target.path.decode("ascii")
+        root_path = "" if path == "*" else self.root_path  # the server as a whole is not below it
+        scope["path"] = root_path + (unquote(path) if "%" in path else path)
+        scope["raw_path"] = root_path.encode("ascii") + target.path
+        scope["query_string"] = target.query
+        if target.host is not None:
+            replace_host(self.headers, target.host)
 
     def _let_app_have_request(self, *, client_closes: bool) -> None:
         """Start the app on this request, or queue it behind the ones before."""
         scope = self.scope
-        # The client of a CONNECT takes whatever follows a 2xx for a tunnel (RFC 9110, 9.3.6).
-        is_last = client_closes or self.is_stopping or scope["method"] == "CONNECT"
+        is_last = client_closes or self.is_stopping
         cycle = Cycle(
             scope=scope,
             transport=self.transport,
@@ -353,7 +340,7 @@ class BridgeProtocol(FramedProtocol):
         if limit is not None:
             self._body_size += len(body)
             if self._body_size > limit:
-                raise _Refused(too_large(self.limits))
+                raise Refused(too_large(self.limits))
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -368,17 +355,17 @@ class BridgeProtocol(FramedProtocol):
         if self._is_over:
             return
         if self._in_head:
-            line_so_far = self._method_so_far or self.url
+            line_so_far = self._line_so_far or self._line.target
             refusal = check_unfinished_head(
                 self.limits, target_size=len(line_so_far), size=self._size_beside_body
             )
             if refusal is not None:
-                raise _Refused(refusal)
+                raise Refused(refusal)
             if not self._expects("head"):
                 self._expect("head", self.limits.head_time, self._head_is_late)
         elif self._in_body:
             if self._size_beside_body > self.limits.head_size:
-                raise _Refused(trailers_too_large(self.limits))
+                raise Refused(trailers_too_large(self.limits))
             self._last_data = self.loop.time()
             if not self._expects("body"):
                 self._expect("body", self.limits.body_pause, self._body_is_late)

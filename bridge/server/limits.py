@@ -28,6 +28,7 @@ HOST = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]*|\[[0-9A-Fa-f:.]+\])(?::[0-
 An empty one is allowed (RFC 9112, 3.2).
 """
 
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.6.2
 
 # What a request line and a header field have besides the target, the name and the value.
 _REQUEST_LINE_OVERHEAD = len(b"  HTTP/1.1\r\n")
@@ -93,6 +94,7 @@ def check_head(
         return Refusal(431, f"The request has more than {limits.header_count} header fields.")
     head_size = 0
     hosts = 0
+    codings: list[bytes] = []
     for name, value in headers:
         size = len(name) + len(value) + _FIELD_OVERHEAD
         head_size += size
@@ -105,12 +107,13 @@ def check_head(
         elif name == b"transfer-encoding":
             if version == "1.0":
                 return Refusal(400, "Transfer-Encoding has no meaning in HTTP/1.0 (RFC 9112, 6.1).")
-            if value.strip(b" \t").lower() != b"chunked":
-                return Refusal(501, "The only transfer coding that is understood is chunked (RFC 9112, 6.1).")
+            codings += (coding.strip(b" \t").lower() for coding in value.split(b","))
         elif name == b"content-length" and limits.body_size is not None and int(value) > limits.body_size:
             return too_large(limits)
     if head_size > limits.head_size:
         return _head_too_large(limits)
+    if codings and codings != [b"chunked"]:
+        return _wrong_codings(codings)
     if hosts > 1:
         return Refusal(400, "The request has more than one Host (RFC 9112, 3.2).")
     if not hosts and version != "1.0":
@@ -135,6 +138,19 @@ def too_large(limits: Limits) -> Refusal:
 def trailers_too_large(limits: Limits) -> Refusal:
     """The refusal of a chunked body with more than `head_size` bytes of trailers, or between two parts."""
     return Refusal(431, f"The chunked body has more than {limits.head_size} bytes of extensions or trailers.")
+
+
+def _wrong_codings(codings: Sequence[bytes]) -> Refusal:
+    """Why a body cannot be read with these codings, in the order in which they were applied.
+
+    Without `chunked` at the end, and only there, nobody can say where it ends.
+    """
+    *others, last = codings
+    if last != b"chunked" or last in others or not all(map(_TOKEN.match, others)):
+        return Refusal(
+            400, "The Transfer-Encoding of the request does not end with one chunked (RFC 9112, 6.3)."
+        )
+    return Refusal(501, "The only transfer coding that is understood is chunked (RFC 9112, 6.1).")
 
 
 def _line_too_long(limits: Limits) -> Refusal:

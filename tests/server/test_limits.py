@@ -58,7 +58,7 @@ HEADS: dict[str, tuple[dict[str, Any], int | None]] = {
     "in capitals": ({"headers": [HOST, (b"transfer-encoding", b" Chunked ")]}, None),
     "in HTTP/1.0": ({"headers": [(b"transfer-encoding", b"chunked")], "version": "1.0"}, 400),
     "gzip, chunked": ({"headers": [HOST, (b"transfer-encoding", b"gzip, chunked")]}, 501),
-    "identity": ({"headers": [HOST, (b"transfer-encoding", b"identity")]}, 501),
+    "identity": ({"headers": [HOST, (b"transfer-encoding", b"identity")]}, 400),
     # The limits themselves are allowed: 4 + 1 + 12 bytes of the line are not the target's.
     "a request line as long as it may be": ({"target": b"/" + b"x" * 84}, None),
     "one byte longer": ({"target": b"/" + b"x" * 85}, 414),

@@ -242,7 +242,8 @@ class BridgeProtocol(FramedProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header field, or a trailer, is whole."""
         if not self._in_body:
-            super().on_header(name, value)
+            # The parser leaves the whitespace behind a value, which is no part of it (RFC 9112, 5.1).
+            super().on_header(name, value.rstrip(b" \t"))
             return
         # A trailer (RFC 9110, 6.5), which uvicorn takes for a header: a client could set X-Forwarded-For
         # after a proxy has looked.
@@ -277,7 +278,19 @@ class BridgeProtocol(FramedProtocol):
         self._in_head = False
         self._in_body = True
         self._body_size = self._trailers_size = self._size_beside_body = 0
-        self._let_app_have_request(client_closes=not parser.should_keep_alive())
+        self._let_app_have_request(client_closes=self._is_last_of_client())
+
+    def _is_last_of_client(self) -> bool:
+        """Whether the client wants no answer after this one's (RFC 9112, 9.3)."""
+        if not self.parser.should_keep_alive():
+            return True
+        if self.scope["http_version"] != "1.0":
+            return False
+        # There the parser takes keep-alive for more than close.
+        options = (
+            option for name, value in self.headers if name == b"connection" for option in value.split(b",")
+        )
+        return any(option.strip(b" \t").lower() == b"close" for option in options)
 
     def _hide_upgrade_to_websocket(self) -> None:
         """Let nobody see the field of a request that cannot be a handshake, so that it is ignored.
@@ -451,7 +464,8 @@ class BridgeProtocol(FramedProtocol):
             headers.append((b"retry-after", b"1"))
         lines = [b"HTTP/1.1 %d %s" % (refusal.status, status.phrase.encode())]
         lines += [name + b": " + value for name, value in headers]
-        return b"\r\n".join([*lines, b"", text])
+        # To HEAD, there is no body (RFC 9110, 9.3.2).
+        return b"\r\n".join([*lines, b"", b"" if self._line.method == b"HEAD" else text])
 
     def _client_name(self) -> str:
         return self.client[0] if self.client else "a unix socket"

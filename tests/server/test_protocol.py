@@ -88,34 +88,16 @@ def request(*fields: str, line: str = "GET / HTTP/1.1", body: bytes = b"") -> by
 HOST = "Host: example.org"
 CHUNKED = "Transfer-Encoding: chunked"
 
+# One of each place that refuses; all shapes that are refused: `test_http_letter`.
 REQUESTS: dict[str, tuple[bytes, int]] = {
     "a request": (request(HOST, "Connection: close"), 200),
     "without a Host": (request(), 400),
     "without a Host in HTTP/1.0": (request(line="GET / HTTP/1.0"), 200),
-    "two Hosts": (request(HOST, HOST), 400),
-    "an ill-formed Host": (request("Host: example.org/path"), 400),
     "a long request line": (request(HOST, line=f"GET /{'x' * 200} HTTP/1.1"), 414),
     "many header fields": (request(HOST, *["A: b"] * 8), 431),
     "a large header field": (request(HOST, "A: " + "x" * 300), 431),
     "header fields that are large in all": (request(HOST, *["A: " + "x" * 200] * 5), 431),
-    "Transfer-Encoding in HTTP/1.0": (request(CHUNKED, line="POST / HTTP/1.0", body=b"0\r\n\r\n"), 400),
-    "a transfer coding nobody knows": (
-        request(HOST, "Transfer-Encoding: gzip, chunked", line="POST / HTTP/1.1", body=b"0\r\n\r\n"),
-        501,
-    ),
-    "a length and a transfer coding": (
-        request(HOST, CHUNKED, "Content-Length: 5", line="POST / HTTP/1.1", body=b"0\r\n\r\n"),
-        400,
-    ),
-    "two lengths": (
-        request(HOST, "Content-Length: 5", "Content-Length: 6", line="POST / HTTP/1.1", body=b"12345"),
-        400,
-    ),
-    "a length that is no number": (request(HOST, "Content-Length: +5", line="POST / HTTP/1.1"), 400),
     "a space before the colon": (request(HOST, "A : b"), 400),
-    "a folded header": (request(HOST, "A: b", " c"), 400),
-    "a NUL in a header": (request(HOST, "A: b\x00c"), 400),
-    "a bare line feed": (b"GET / HTTP/1.1\nHost: example.org\n\n", 400),
     "no HTTP": (b"\x16\x03\x01\x02\x00\x01\x00", 400),
     "a body that is too large": (request(HOST, "Content-Length: 10001", line="POST / HTTP/1.1"), 413),
 }

@@ -7,6 +7,7 @@ from typing import Any
 import uvicorn
 from uvicorn.server import ServerState
 
+from bridge.server.default_headers import DefaultHeaders
 from bridge.server.limits import Limits
 from bridge.server.protocol import make_protocol
 
@@ -19,7 +20,8 @@ class Wire(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__({"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2)})
         self.sent = b""
-        self.is_paused = False
+        self.reads = asyncio.Event()
+        self.reads.set()
         self.is_closed = False
         self.has_ended = False
         self.protocol: Any = None
@@ -40,19 +42,20 @@ class Wire(asyncio.Transport):
         pass
 
     def pause_reading(self) -> None:
-        self.is_paused = True
+        self.reads.clear()
 
     def resume_reading(self) -> None:
-        self.is_paused = False
+        self.reads.set()
 
     def is_closing(self) -> bool:
         return self.is_closed
 
     def close(self) -> None:
         self.is_closed = True
+        self.reads.set()
 
     def abort(self) -> None:
-        self.is_closed = True
+        self.close()
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self.protocol = protocol
@@ -97,22 +100,22 @@ async def exchange(
     config.load()
     protocol: Any = config.http_protocol_class
     state = ServerState()
+    state.default_headers = DefaultHeaders([(b"date", b"Thu, 01 Jan 1970 00:00:00 GMT")])
     wire = Wire()
     wire.protocol = protocol(config=config, server_state=state, app_state={})
     wire.protocol.connection_made(wire)
-    for part in parts:
-        for _ in range(20):  # turns of the loop, as none is there that tells when all is quiet
-            if not wire.is_paused:
+    async with asyncio.timeout(10):
+        for part in parts:
+            await wire.reads.wait()
+            if wire.is_closed:
                 break
+            wire.protocol.data_received(part)
             await asyncio.sleep(0)
-        if wire.is_closed or wire.is_paused:
-            break
-        wire.protocol.data_received(part)
-        await asyncio.sleep(0)
-    for _ in range(20):
-        await asyncio.sleep(0)
-    if until is not None:
-        await asyncio.wait_for(until.wait(), 10)
+        if until is not None:
+            await until.wait()
+        else:
+            while state.tasks:
+                await asyncio.wait(state.tasks)
     wire.protocol.connection_lost(ConnectionResetError())
     while state.tasks:
         await asyncio.wait(state.tasks)

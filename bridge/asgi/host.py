@@ -125,11 +125,18 @@ class ASGIHost:
         """Send the head and a file by its path.
 
         Raises:
-            OSError: as the host raises it: perhaps it cannot read the file, and no client has left.
+            ClientDisconnected: the host says so at the head, as in `send`.
+            TimeoutError: as in `send`.
+            OSError: as the host raises it at the path: perhaps it cannot read the file, and nobody has left.
         """
         assert isinstance(file, str), "the path that prepare_file has given"
         self.head = head
-        await self._send(_start_event(head))
+        try:
+            await self._send(_start_event(head))
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise ClientDisconnected(reasons.LEFT) from error
         await self._send({"type": "http.response.pathsend", "path": file})
         self.is_complete = True
 

@@ -342,14 +342,32 @@ async def test_file_is_sent_by_its_path(path: Path) -> None:
     assert state_of(host) == (HEAD, False, True)
 
 
-@pytest.mark.parametrize("at", [0, 1], ids=["the head", "the file"])
-@pytest.mark.parametrize("error", [FileNotFoundError("the file"), RuntimeError("broken")], ids=repr)
+@pytest.mark.parametrize(
+    ("at", "error"),
+    [
+        (0, TimeoutError("too slow")),
+        (0, RuntimeError("broken")),
+        (1, FileNotFoundError("the file")),
+        (1, RuntimeError("broken")),
+    ],
+    ids=repr,
+)
 async def test_file_that_is_not_sent(at: int, error: Exception) -> None:
-    """Of an OSError nobody knows here whether it is about the client or the file."""
+    """Of an OSError at the path nobody knows here whether it is about the client or the file."""
     host = host_of(Callables(failures={at: error}), **PATHSEND)
     with pytest.raises(type(error)) as raised:
         await host.send_file(HEAD, "/a/path")
     assert raised.value is error
+    assert state_of(host) == (HEAD, False, False)
+
+
+async def test_client_that_left_before_the_head_of_a_file() -> None:
+    """ASGI spec, HTTP, "Disconnected Client - send exception": the head is not about the file."""
+    error = BrokenPipeError()
+    host = host_of(Callables(failures={0: error}), **PATHSEND)
+    with pytest.raises(ClientDisconnected, match=reasons.LEFT) as raised:
+        await host.send_file(HEAD, "/a/path")
+    assert raised.value.__cause__ is error
     assert state_of(host) == (HEAD, False, False)
 
 

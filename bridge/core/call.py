@@ -202,7 +202,7 @@ class Call:
                 link.send(*part)
             elif chunk:
                 return  # "should stop iterating over the response when enough data has been sent"
-            elif response.state is not _COMPLETE:
+            else:
                 # An app that yields nothing while it waits learns in this way that its client has left.
                 link.send(None, b"", True)
 

@@ -277,6 +277,14 @@ def test_empty_chunk_asks_whether_the_client_is_there() -> None:
     assert link.probes == 3
 
 
+def test_empty_chunk_after_the_last_byte_asks_as_well() -> None:
+    """An app that waits with its response complete would hold its thread after its host has given it up."""
+    body = Body(b"a", b"", b"")
+    app = answering(body, headers=[("Content-Length", "1")])
+    assert exchange(app, link=ListLink(leaves_after=1)).body == b"a"
+    assert (body.yielded, body.closed) == (2, 1)
+
+
 def test_empty_chunk_by_write_sends_nothing() -> None:
     link = ListLink()
     exchange(of_write, link=link)

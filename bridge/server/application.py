@@ -71,6 +71,7 @@ class ServeSettings:
     request_id: bool = False
     request_timeout: float | None = None
     supervise: bool | None = None
+    preload: bool = False
     worker_start_timeout: float = 60.0
     clear_forwarded: bool = False
     metrics_host: str = "127.0.0.1"

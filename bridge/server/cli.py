@@ -265,6 +265,11 @@ def make_config(app: str | None, options: dict[str, Any]) -> ServeConfig:
     """
     if options["debug"]:
         check_processes(options["workers"] or 1)
+    if options["preload"] and (options["reload"] or options["debug"]):
+        raise BridgeError(
+            f"--preload and --{'debug' if options['debug'] else 'reload'} contradict each other: an app that "
+            "is loaded once is not loaded anew; leave one of them out, or say --no-preload"
+        )
     return ServeConfig(make_settings(app, options), **_config_options(options))
 
 
@@ -295,6 +300,7 @@ def make_settings(app: str | None, options: dict[str, Any]) -> ServeSettings:
         request_id=options["request_id"],
         request_timeout=options["timeout_request"] or None,
         supervise=options["supervise"],
+        preload=options["preload"],
         worker_start_timeout=options["timeout_worker_start"],
         clear_forwarded=options["clear_forwarded"],
         metrics_host=options["metrics_host"],

@@ -37,6 +37,7 @@ _NOTHING: dict[str, object] = {
     "health-live": "",
     "health-ready": "",
     "limit-max-requests-jitter": 0,
+    "preload": False,
     "queue-timeout": 0,
     "ssl-cert-reqs": ssl.CERT_NONE,
 }
@@ -231,12 +232,20 @@ def _processes(said: _Settings) -> Iterator[str]:
         # In a file they may wait for a --reload to be typed.
         typed = [key for key in said.keys if key.startswith("reload-") and said.strength(key) > 1]
         yield from said.without_effect(*typed, for_="without --reload no files are watched")
+        if not _has_supervisor(said) and said.strength("preload") > 1:  # in a file it may wait for --workers
+            yield from said.without_effect("preload", for_="one process serves, and loads the app for itself")
     elif said.number("workers") > 1:
         why = f"with {said.spelled('reload')} one process serves"
         yield from said.without_effect("workers", for_=why, because_of="reload")
     if said.value("limit-max-requests") is None:
         why = "without --limit-max-requests there is no number to add it to"
         yield from said.without_effect("limit-max-requests-jitter", for_=why)
+
+
+def _has_supervisor(said: _Settings) -> bool:
+    if said.value("supervise") is not None:
+        return said.value("supervise") is True
+    return said.number("workers") > 1 or said.value("limit-max-requests") is not None
 
 
 def _limits(said: _Settings) -> Iterator[str]:

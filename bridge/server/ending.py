@@ -14,17 +14,18 @@ import sys
 import threading
 import time
 from _thread import start_new_thread
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
+from itertools import takewhile
 from multiprocessing import active_children
 from multiprocessing.process import BaseProcess
 from queue import Empty, SimpleQueue
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self, TypeAlias
 
 from bridge.runners.abandoned import describe
 
-__all__ = ["LEAST", "Ending", "forget_after_fork"]
+__all__ = ["LEAST", "Ending", "end_after", "flush_output", "forget_after_fork"]
 
 logger = logging.getLogger("bridge")
 
@@ -150,7 +151,7 @@ class Ending:
         if self.was_terminated:
             return self._terminated
         if isinstance(error, SystemExit):
-            return error.code if isinstance(error.code, int) else int(error.code is not None)
+            return _code_of(error)
         return 0 if error is None or isinstance(error, KeyboardInterrupt) else 1
 
     # The thread
@@ -189,12 +190,49 @@ class Ending:
 
     def _end(self, why: str) -> None:
         logger.error("ending the process, as %s", why)
-        for stream in (sys.stdout, sys.stderr):
+        _exit_at_once(self._exit_code)
+
+
+def end_after(run: Callable[[], None]) -> NoReturn:
+    """Do what a forked process is there for, and end it as Python ends others, in the place of its callers.
+
+    `multiprocessing` leaves out the functions of `atexit` that were there before the fork.
+    """
+    code = 0
+    try:
+        for step in (run, threading._shutdown):  # type: ignore[attr-defined]  # not public, as Python's own
             try:
-                stream.flush()
-            except (OSError, ValueError, AttributeError):
-                continue  # nobody reads it, or it was closed
-        os._exit(self._exit_code)
+                step()
+            except SystemExit as error:
+                code = _code_of(error)
+            except BaseException:  # noqa: BLE001  # nobody is there to catch it
+                code = 1
+                sys.excepthook(*sys.exc_info())
+        _call_exit_functions()
+    finally:
+        _exit_at_once(code)
+
+
+def _call_exit_functions() -> None:
+    atexit._run_exitfuncs()
+
+
+def _exit_at_once(code: int) -> NoReturn:
+    flush_output()
+    os._exit(code)
+
+
+def flush_output() -> None:
+    """Have written what has been printed, if somebody reads it."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            continue  # nobody does, or it was closed
+
+
+def _code_of(error: SystemExit) -> int:
+    return error.code if isinstance(error.code, int) else int(error.code is not None)
 
 
 def _timeout(deadline: float) -> float | None:
@@ -225,7 +263,8 @@ def _overdue(stage: _Stage, seconds: float) -> str:
 
 def _exit_function() -> str:
     """Which one it is, and where it waits."""
-    code = _frames()[-1].f_code
+    called = takewhile(lambda frame: frame.f_code is not _call_exit_functions.__code__, _frames())
+    code = list(called)[-1].f_code
     return f"{code.co_qualname} ({code.co_filename}:{code.co_firstlineno}), in {_describe_main_thread()}"
 
 
@@ -260,7 +299,7 @@ def _hide_from_unraisable_hook() -> None:
 
 
 class _SignalsOfForks(threading.local):
-    """Has signals do in a child that the app has forked what they do without a server.
+    """Has signals do in a forked child, the app's or a worker, what they do without a server.
 
     The server's handlers would only take note of them there, so that nobody could end the child. Signals wait
     while it is made, for one that came before its handlers are set would be lost.
@@ -286,7 +325,8 @@ _DEFAULTS: dict[signal.Signals, Any] = {
     signal.SIGTERM: signal.SIG_DFL,
     signal.SIGINT: signal.default_int_handler,
 }
-_forgotten: list[Callable[[int, FrameType | None], object]] = []
+_Handler: TypeAlias = Callable[[int, FrameType | None], object]
+_forgotten: list[_Handler] = []
 _signals_of_forks = _SignalsOfForks()
 os.register_at_fork(
     before=_signals_of_forks.hold,
@@ -295,6 +335,13 @@ os.register_at_fork(
 )
 
 
-def forget_after_fork(handler: Callable[[int, FrameType | None], object]) -> None:
-    """Have a handler of SIGTERM or SIGINT be the server's own, which no child has that the app forks."""
+def forget_after_fork(handler: _Handler, instead: Mapping[signal.Signals, Any] | None = None) -> None:
+    """Have a handler of signals be the server's own, which no forked child has.
+
+    Args:
+        handler: the handler. In the place of those of SIGTERM and SIGINT a child has Python's own.
+        instead: what it has for other signals.
+    """
+    for number, other in (instead or {}).items():
+        _DEFAULTS.setdefault(number, other)
     _forgotten.append(handler)

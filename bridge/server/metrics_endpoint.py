@@ -9,6 +9,7 @@ it is the operator's, who empties it before each start.
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import struct
 import tempfile
@@ -134,12 +135,13 @@ def _shared_folder(has_workers: bool) -> Iterator[MetricsEndpoint]:
     elif not has_workers:
         yield MetricsEndpoint()
     else:
-        with tempfile.TemporaryDirectory(prefix="bridge-metrics-", ignore_cleanup_errors=True) as made:
-            os.environ[_DIRECTORY] = made
-            try:
-                yield MetricsEndpoint(Path(made), owns_folder=True)
-            finally:
-                del os.environ[_DIRECTORY]
+        made = tempfile.mkdtemp(prefix="bridge-metrics-")  # forked workers would remove a TemporaryDirectory
+        os.environ[_DIRECTORY] = made
+        try:
+            yield MetricsEndpoint(Path(made), owns_folder=True)
+        finally:
+            del os.environ[_DIRECTORY]
+            shutil.rmtree(made, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -40,6 +40,13 @@ def operating_options() -> list[click.Parameter]:
             "[default: with several workers, or with --limit-max-requests]",
         ),
         click.Option(
+            ["--preload/--no-preload"],
+            default=False,
+            show_default=True,
+            help="Load the app once, before the workers are forked, which share its memory. It may start no "
+            "threads or event loops while it is loaded; SIGHUP does not load new code.",
+        ),
+        click.Option(
             ["--timeout-worker-start"],
             type=click.FloatRange(min=0, min_open=True),
             default=60.0,

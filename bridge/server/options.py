@@ -58,6 +58,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "limit_max_requests",
         "limit_max_requests_jitter",
         "supervise",
+        "preload",
         "timeout_worker_start",
         "timeout_worker_healthcheck",
         "reset_contextvars",

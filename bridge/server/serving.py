@@ -36,13 +36,15 @@ from bridge.server.forwarded import ClearForwarded
 from bridge.server.garbage import settle
 from bridge.server.metrics_endpoint import MetricsEndpoint, metrics_endpoint
 from bridge.server.own_loggers import enable_own_loggers
+from bridge.server.preloading import forkable
 from bridge.server.protocol import make_protocol
 from bridge.server.root_path import RootPath
 from bridge.server.server import Server
 from bridge.server.sockets import address_of, bind, bind_all, inherited
-from bridge.server.supervisors import Reloader, Workers, let_ctrl_c_through
+from bridge.server.supervisors import Reloader, Workers
 from bridge.server.websocket_answers import SansIOProtocol
 from bridge.server.websocket_connection import BridgeWebSocketProtocol
+from bridge.server.worker import let_ctrl_c_through
 
 if TYPE_CHECKING:
     from bridge.server.metrics import Metrics
@@ -82,6 +84,11 @@ class ServeConfig(uvicorn.Config):
         return self.workers > 1 or self.limit_max_requests is not None
 
     @property
+    def preloads(self) -> bool:
+        """Whether the app is loaded in the supervisor, and workers are forked from it."""
+        return self.settings.preload and self.has_supervisor
+
+    @property
     def use_subprocess(self) -> bool:
         """Whether the app is served by other processes than this one."""
         return self.should_reload or self.has_supervisor
@@ -108,6 +115,21 @@ class ServeConfig(uvicorn.Config):
         factory = super().get_loop_factory()
         self._make_application()
         return factory
+
+    def preload(self) -> None:
+        """Load the app in this process, from which workers are forked.
+
+        The garbage collector is told to leave it alone before that: in workers it would write to what they
+        share, and so copy it.
+
+        Raises:
+            AppError: it cannot be loaded, or this process could not be forked any more.
+            BridgeError: the adapter is not installed.
+        """
+        with forkable():
+            self._make_application().result()
+        if self.settings.settle_gc:
+            settle()
 
     def load(self) -> None:
         """Load everything, and have the app told when the server begins to stop."""
@@ -174,7 +196,7 @@ class ServeConfig(uvicorn.Config):
             self._application: Application = self._make_application().result()
         except BridgeError as error:
             sys.exit(_report(error))
-        if self.settings.settle_gc:
+        if self.settings.settle_gc and not self.preloads:
             settle()
         logger.info("%s", self._application.description)
         patching = describe_monkey_patching()
@@ -306,7 +328,10 @@ def _made_paths(config: ServeConfig) -> list[str]:
 
 
 def _run(config: ServeConfig, sockets: list[socket.socket], metrics: MetricsEndpoint) -> int:
-    if config.use_subprocess:
+    if config.preloads:
+        config.preload()
+        config.log_addresses()
+    elif config.use_subprocess:
         check_workers_start()
         config.log_addresses()
         if config.settings.app_dir in sys.path:

@@ -15,12 +15,14 @@ import time
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import ChangeReload, Multiprocess
+from uvicorn.supervisors.multiprocess import SIGNALS
 
 from bridge.server.backoff import Backoff
+from bridge.server.ending import forget_after_fork
 from bridge.server.server import Server
 from bridge.server.systemd import Notifier
 from bridge.server.worker import Worker
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from bridge.server.metrics_endpoint import MetricsEndpoint
     from bridge.server.serving import ServeConfig
 
-__all__ = ["Reloader", "Workers", "let_ctrl_c_through"]
+__all__ = ["Reloader", "Workers"]
 
 logger = logging.getLogger("bridge")
 
@@ -51,15 +53,6 @@ def _ctrl_c_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def let_ctrl_c_through() -> None:
-    """Undo in a child what its supervisor has done.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C was pressed meanwhile.
-    """
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-
-
 class Workers(Multiprocess):
     """Keeps a number of worker processes serving, and replaces them without losing a request.
 
@@ -67,7 +60,8 @@ class Workers(Multiprocess):
     listen on the same sockets, which this process holds open, so that no connection is refused meanwhile.
 
     INT and TERM stop everything. HUP replaces each worker by one that has loaded the app anew, one after the
-    other. TTIN adds a worker, TTOU takes one away.
+    other; with `--preload` by one that has the app as it was loaded at the start. TTIN adds a worker, TTOU
+    takes one away.
 
     Args:
         config: what they serve, and how.
@@ -80,7 +74,10 @@ class Workers(Multiprocess):
     def __init__(
         self, config: "ServeConfig", sockets: list[socket.socket], metrics: "MetricsEndpoint"
     ) -> None:
+        before = {number: signal.getsignal(number) or signal.SIG_DFL for number in SIGNALS}
         super().__init__(config, sockets)
+        for number in before:
+            forget_after_fork(cast(Any, signal.getsignal(number)), before)
         self._metrics = metrics
         self.has_failed = False
         """Whether it has ended because the app cannot be served."""
@@ -163,6 +160,11 @@ class Workers(Multiprocess):
 
     def restart_all(self) -> None:
         """Begin to replace each worker, for HUP."""
+        if self.config.preloads:
+            logger.warning(
+                "SIGHUP cannot load the app anew with --preload: new workers serve it as it was loaded at "
+                "the start; for new code, restart the server"
+            )
         microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         self._notifier.tell(RELOADING=1, MONOTONIC_USEC=microseconds)
         self._is_restarting = True
@@ -249,7 +251,8 @@ class Workers(Multiprocess):
             if self._backoff.is_over(time.monotonic()):
                 self._replacement = self._try_to_start()
         elif self._is_restarting:
-            logger.info("restarted: all workers have loaded the app anew")
+            what = "were replaced" if self.config.preloads else "have loaded the app anew"
+            logger.info("restarted: all workers %s", what)
             self._end_restart()
 
     def _give_up_replacing(self, new: Worker) -> None:
@@ -278,7 +281,7 @@ class Workers(Multiprocess):
         """Start a worker; put it off if the system has no process, file or memory for it just now."""
         began = time.monotonic()
         try:
-            worker = Worker(self.config, self.sockets)
+            worker = Worker(self.config, self.sockets, [each.parent_conn for each in self._all()])
             worker.start()
         except OSError as error:
             self._wait_after(began, f"cannot start a worker: {error.strerror}; trying again")

@@ -6,23 +6,36 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
+from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Process
 
+from bridge.server.preloading import Fork
 from bridge.server.server import TERMINATED, Server, State
 
 if TYPE_CHECKING:
     from bridge.server.serving import ServeConfig
 
-__all__ = ["Worker"]
+__all__ = ["Worker", "let_ctrl_c_through"]
 
 logger = logging.getLogger("bridge")
 
 _PING = b"ping"
 _RETIRE = b"retire"
+
+
+def let_ctrl_c_through() -> None:
+    """Undo in a child what its supervisor has done.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed meanwhile.
+    """
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 class Worker(Process):
@@ -31,12 +44,17 @@ class Worker(Process):
     Args:
         config: what it serves, and how.
         sockets: where it listens.
+        pipes: what its supervisor has open to other workers, and none of them may have if it is forked.
     """
 
     config: "ServeConfig"
 
-    def __init__(self, config: "ServeConfig", sockets: list[socket.socket]) -> None:
+    def __init__(
+        self, config: "ServeConfig", sockets: list[socket.socket], pipes: "Sequence[Connection]" = ()
+    ) -> None:
         super().__init__(config, sockets)
+        if config.preloads:
+            self.process = Fork(partial(self._go_on, sockets, [*pipes, self.parent_conn]))  # type: ignore[assignment]  # uvicorn's is spawned
         self.state: State = "starting"
         """What it was at when it last answered."""
         self.is_hung = False
@@ -116,6 +134,14 @@ class Worker(Process):
         self.parent_conn.close()
 
     # In the process
+
+    def _go_on(self, sockets: list[socket.socket], pipes: "Sequence[Connection]") -> None:
+        """Serve in a process that was forked."""
+        for pipe in pipes:  # that the others, and this one, see when the supervisor is gone
+            pipe.close()
+        with suppress(KeyboardInterrupt):
+            let_ctrl_c_through()
+            self.target(sockets)
 
     def target(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until the end; this is what the process runs."""

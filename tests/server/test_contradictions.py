@@ -107,6 +107,12 @@ CONTRADICTIONS = [
         "--reload --reload-dir . --reload-delay 1",
     ),
     (
+        "--preload",
+        "--preload has no effect: one process serves, and loads the app for itself",
+        "--preload --supervise",
+    ),
+    ("--preload --workers 1 --no-supervise", "--preload has no effect: one", "--preload --workers 2"),
+    (
         "--limit-max-requests-jitter 5",
         "--limit-max-requests-jitter has no effect: without --limit-max-requests there is no number to add "
         "it to",
@@ -278,6 +284,8 @@ def test_what_is_only_a_default_or_unusual_contradicts_nothing(typed: str) -> No
         ("queue-timeout = 9", {}, "--timeout-request 9", None),
         # In a file it may wait for --reload to be typed.
         ("reload-dir = ['.']", {}, "", None),
+        ("preload = true", {}, "", None),
+        ("", {"BRIDGE_PRELOAD": "1"}, "", "BRIDGE_PRELOAD has no effect: one process serves"),
     ],
 )
 def test_settings_are_named_as_they_were_spelled(

@@ -15,6 +15,7 @@ PORT = ("--port", "0", "--no-access-log")
 MODES = {
     "one process": (),
     "two workers": ("--workers", "2"),
+    "two forked workers": ("--workers", "2", "--preload"),
     "reloading": ("--reload",),
 }
 

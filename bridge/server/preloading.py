@@ -1,0 +1,126 @@
+"""`--preload`: the supervisor loads the app, and forks the workers, which share its memory."""
+
+import gc
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import CodeType, FrameType
+
+from bridge.monkey_patching import describe_monkey_patching
+from bridge.server.app_errors import AppError
+from bridge.server.ending import end_after, flush_output
+
+__all__ = ["Fork", "forkable"]
+
+
+class Fork:
+    """A process that goes on from this one, with the interface of `multiprocessing.Process`.
+
+    It ends as others do: functions of `atexit` are called in it, also those from before the fork. So are
+    handlers of signals, less the server's own. `multiprocessing` does not know of it, nor does the app find
+    anything there that it would not find without a server.
+
+    Args:
+        run: what it does.
+    """
+
+    def __init__(self, run: Callable[[], None]) -> None:
+        self.pid: int | None = None
+        self.exitcode: int | None = None
+        self._run = run
+
+    def start(self) -> None:
+        """Start it.
+
+        Raises:
+            OSError: the system has no process, file or memory for it.
+        """
+        self.sentinel, end = multiprocessing.Pipe(duplex=False)  # the other end is closed when it has ended
+        flush_output()  # or both would write what waits there
+        self.pid = os.fork()
+        if not self.pid:
+            end_after(self._run)
+        end.close()
+
+    def is_alive(self) -> bool:
+        """Whether it has not ended."""
+        self._wait(os.WNOHANG)
+        return self.exitcode is None
+
+    def join(self) -> None:
+        """Wait for its end."""
+        self._wait(0)
+        self.sentinel.close()
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self.pid and self.is_alive():
+            os.kill(self.pid, signal.SIGKILL)
+
+    def _wait(self, options: int) -> None:
+        if self.pid and self.exitcode is None:
+            pid, status = os.waitpid(self.pid, options)
+            if pid:
+                self.exitcode = os.waitstatus_to_exitcode(status)
+
+
+@contextmanager
+def forkable() -> Iterator[None]:
+    """See to it that this process can still be forked after a block, which loads an app.
+
+    Raises:
+        AppError: it cannot: threads run that were not there before, or processes, or there is an event loop.
+            Or gevent or eventlet have taken the place of what the supervisor needs.
+    """
+    threads_before = set(sys._current_frames())
+    yield
+    patching = describe_monkey_patching()
+    if patching is not None:
+        raise AppError(f"--preload has the supervisor load the app, too, and {patching}")
+    gc.collect()  # an event loop that nobody has is none
+    found = [
+        *(
+            _describe(ident, frame)
+            for ident, frame in sys._current_frames().items()  # also those that `threading` does not know
+            if ident not in threads_before
+        ),
+        *(f"process {child.name} [{child.pid}]" for child in multiprocessing.active_children()),
+        *(
+            f"event loop {each!r}"
+            for each in gc.get_objects()
+            if issubclass(type(each), AbstractEventLoop) and not each.is_closed()
+        ),
+    ]
+    if found:
+        raise AppError(
+            "--preload forks the workers when the app is loaded, and they could not use what it has started "
+            f"by then: {'; '.join(found)}; start that where a worker serves, as in the app's lifespan or its "
+            "first request, or leave --preload out"
+        )
+
+
+def _describe(ident: int, frame: FrameType) -> str:
+    """The name of a thread, and the function that it began with."""
+    thread = next((each for each in threading.enumerate() if each.ident == ident), None)
+    name = f"thread {thread.name!r}" if thread is not None else "a thread of _thread"
+    code = _first_of(frame)
+    if code is None and isinstance(thread, threading.Timer):
+        code = getattr(thread.function, "__code__", None)
+    return (
+        name if code is None else f"{name} of {code.co_qualname} ({code.co_filename}:{code.co_firstlineno})"
+    )
+
+
+def _first_of(frame: FrameType | None) -> CodeType | None:
+    """The outermost code that is not that of `threading`."""
+    first = None
+    while frame is not None:
+        if frame.f_globals.get("__name__") != "threading":
+            first = frame.f_code
+        frame = frame.f_back
+    return first

@@ -81,7 +81,7 @@ def forkable() -> Iterator[None]:
     yield
     patching = describe_monkey_patching()
     if patching is not None:
-        raise AppError(f"--preload has the supervisor load the app, too, and {patching}")
+        raise AppError(f"--preload has the supervisor load the app, and {patching}")
     gc.collect()  # an event loop that nobody has is none
     found = [
         *(

@@ -127,6 +127,7 @@ class ServeConfig(uvicorn.Config):
             BridgeError: the adapter is not installed.
         """
         with forkable():
+            self.get_loop_factory()  # imports what makes the event loop, too
             self._make_application().result()
         if self.settings.settle_gc:
             settle()

@@ -9,7 +9,7 @@ from signal import Signals as Signal
 
 import pytest
 
-from tests.server.command import Serving, run, wait_until
+from tests.server.command import Command, Serving, run, wait_until
 from tests.server.steady import SteadyClients
 from tests.server.test_metrics import requests, scrape
 from tests.server.test_supervisor import assert_ended, pids_of
@@ -214,6 +214,23 @@ def test_what_has_ended_by_then_is_no_reason(folder: Path) -> None:
     (folder / "app.py").write_text(APP + ended)
     with Serving("app:app", *PORT, *ONE, cwd=folder) as serving:
         assert serving.get("/").text == "Hello"
+
+
+def test_the_supervisor_is_not_monkey_patched(folder: Path) -> None:
+    pytest.importorskip("gevent")
+    (folder / "app.py").write_text(f"from gevent import monkey; monkey.patch_all()\n{APP}")
+    code, _, err = run("serve", "app:app", *PORT, *TWO, cwd=folder)
+    assert code == 3
+    assert err.startswith("bridge: --preload has the supervisor load the app, and gevent has replaced ")
+
+
+@pytest.mark.parametrize("number", [Signal.SIGTERM, Signal.SIGINT])
+def test_a_signal_while_the_app_is_loaded_ends_the_server(tmp_path: Path, pipe: Path, number: Signal) -> None:
+    (tmp_path / "app.py").write_text(f"open({str(pipe)!r}).read()")
+    with Command("serve", "app:app", *PORT, *TWO, cwd=tmp_path) as command, pipe.open("w"):
+        command.signal(number)
+        assert command.finish() == 0
+        assert command.stderr == ""
 
 
 def test_an_app_that_cannot_be_loaded_is_said_once(folder: Path) -> None:

@@ -162,15 +162,6 @@ def test_error_of_close_has_that_of_the_body_behind_it() -> None:
     assert raised.value.__context__ is first
 
 
-@pytest.mark.parametrize(("method", "length"), [("HEAD", "9"), ("GET", "1")])
-def test_empty_chunk_after_the_end_is_not_sent(method: str, length: str) -> None:
-    """There is nothing to ask the link for by then, and "more to follow" would not be true."""
-    link = ListLink()
-    call_of(answering(Body(b"a", b""), ("Content-Length", length)), method).run(link)
-    assert Reply.of(link.parts).is_complete
-    assert link.probes == 0
-
-
 # end and close, of a driver that iterates by itself
 
 

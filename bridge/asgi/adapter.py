@@ -370,11 +370,11 @@ class WSGIToASGI:
 
     def _new_engine(self, loop: asyncio.AbstractEventLoop, scope: HTTPScope) -> Engine:
         """Make an engine for this loop; with new threads, if there are none, or a fork left them behind."""
+        if self._watch is not None and self._watch.loop is not loop:
+            self._end_watch()
         engine, websockets = self._engine, self._websocket_engine
         if engine is not None and websockets is not None and engine.pool.is_usable:
             pools = engine.pool, websockets.pool
-            if self._watch is not None and self._watch.loop is not loop:
-                self._end_watch()
         else:
             self._forget_engines()
             pools = WorkerPool(self.threads, self.streams), WorkerPool(self.websockets, 0, idle=0)

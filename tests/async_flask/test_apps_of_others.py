@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import os
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -245,6 +248,19 @@ async def test_a_view_that_blocks_hurts_once(caplog: pytest.LogCaptureFixture) -
         assert "time.sleep(0.4)" in message
     assert "if it does so again, its requests go to threads" in first_warning
     assert "this is the second time, so its requests go to threads from now on" in second_warning
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_view_that_blocks_is_noticed_after_a_fork() -> None:
+    """The thread that watched in the parent is not in the child, on whose loop nobody looked."""
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-m", "tests.async_flask.forking"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (0, "child: {'view': 1}\n")
 
 
 @pytest.mark.timeout(60)

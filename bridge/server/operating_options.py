@@ -43,8 +43,8 @@ def operating_options() -> list[click.Parameter]:
             ["--preload/--no-preload"],
             default=False,
             show_default=True,
-            help="Load the app once, before the workers are forked, which share its memory. It may start no "
-            "threads or event loops while it is loaded; SIGHUP does not load new code.",
+            help="Load the app once, in the supervisor, and fork the workers, which share its memory then. "
+            "While it is loaded it may start no thread or event loop. SIGHUP does not load new code.",
         ),
         click.Option(
             ["--timeout-worker-start"],

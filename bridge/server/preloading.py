@@ -21,9 +21,9 @@ __all__ = ["Fork", "forkable"]
 class Fork:
     """A process that goes on from this one, with the interface of `multiprocessing.Process`.
 
-    It ends as others do: functions of `atexit` are called in it, also those from before the fork. So are
-    handlers of signals, less the server's own. `multiprocessing` does not know of it, nor does the app find
-    anything there that it would not find without a server.
+    It ends as others do: functions of `atexit` are called in it, also those from before the fork. It has none
+    of the server's handlers of signals. `multiprocessing` does not know of it, so that the app finds there
+    what it finds without a server.
 
     Args:
         run: what it does.

@@ -21,6 +21,7 @@ PROCESSES = {
     "one process": (),
     "one worker": ("--supervise",),
     "two workers": ("--workers", "2"),
+    "two forked workers": ("--workers", "2", "--preload"),
 }
 
 

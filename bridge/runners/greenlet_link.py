@@ -144,7 +144,10 @@ class _Rest:
         self._call.finish(self._chunks, link)
 
     def drop(self) -> None:
-        self._call.close(self._chunks)
+        try:
+            self._call.close(self._chunks)
+        except Exception:
+            logger.exception("%s: the close() of a response whose client had left failed", self.name)
 
 
 class _EndOfClient:

@@ -448,7 +448,10 @@ async def test_cancelled_after_any_number_of_turns(runner: str, engine: Engine, 
     assert not engine.streams.links
 
 
-async def test_a_body_that_waits_for_a_thread_is_closed_when_the_host_gives_up() -> None:
+@pytest.mark.parametrize("error", [None, Failure("while it is closed")], ids=["closed", "close() raises"])
+async def test_a_body_that_waits_for_a_thread_is_closed_when_the_host_gives_up(
+    error: Failure | None, caplog: pytest.LogCaptureFixture
+) -> None:
     """PEP 3333, "Specification Details": close() must be called, whatever has ended the request."""
     pool = WorkerPool(1, 0)
     engine = Engine(ThreadQueue(pool, None, None), Mailbox(asyncio.get_running_loop()), Streams(), 1000)
@@ -459,7 +462,7 @@ async def test_a_body_that_waits_for_a_thread_is_closed_when_the_host_gives_up()
         start_response("200 OK", [])
         return []
 
-    made = Parts([b"a"])
+    made = Parts([b"a"], close=error)
     try:
         first = serving("thread", Call(holds_the_thread, wsgi_environ()), ListHost(), engine)
         second = serving("loop, then thread", Call(answering(made), wsgi_environ()), ListHost(), engine)
@@ -472,6 +475,7 @@ async def test_a_body_that_waits_for_a_thread_is_closed_when_the_host_gives_up()
     finally:
         pool.close(lambda: None)
     assert made.closed == 1
+    assert [record.exc_info[1] for record in caplog.records if record.exc_info] == ([error] if error else [])
 
 
 # Garbage

@@ -18,7 +18,7 @@ import pytest
 from flask import Flask, Response, abort, current_app, g, render_template_string
 from sqlalchemy import Column, Integer, String, create_engine, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import declarative_base, scoped_session, sessionmaker
+from sqlalchemy.orm import close_all_sessions, declarative_base, scoped_session, sessionmaker
 
 from bridge import WSGIToASGI
 from bridge.flask import stream
@@ -152,7 +152,7 @@ def app_of_scoped_sessions(path: Path) -> Iterator[Flask]:
         return sorted(found)
 
     yield app
-    session.remove()
+    close_all_sessions()  # that of the view that failed, too: its thread has ended, and no teardown was in it
     engine.dispose()
 
 

@@ -80,8 +80,8 @@ class Manners:
     """The code that the app gets when the connection breaks."""
     broke: int = 1011
     """The code that a client gets when the app raises; 1005 is a close without a code, 1006 is no close."""
-    stopped: int = 1001
-    """The code that a client gets when the host is told to stop."""
+    stopped: int | None = 1001
+    """The code that a client gets when the host is told to stop; None if it waits for the client to leave."""
     too_large: int = 1009
     """The code that a client gets for a message of more than `MAX_SIZE`."""
     not_utf8: int = 1007
@@ -164,9 +164,14 @@ _WSPROTO_MANNERS = replace(_UVICORN_MANNERS, not_utf8=1006)
 
 # hypercorn 0.18 tells the app 1006 whatever the client has closed with (protocol/ws_stream.py, StreamClosed);
 # when it stops it waits for its `graceful_timeout`, and then cancels the app, which counts as one that broke.
-# With wsproto, it drops the connection for text that is none.
+# From Python 3.12 on it does not come to that: it awaits `Server.wait_closed()` first (asyncio/run.py), which
+# waits for all connections to end there. With wsproto, it drops the connection for text that is none.
 _HYPERCORN_MANNERS = Manners(
-    tells_code=False, tells_reason=False, stopped=1011, not_utf8=1006, tells_of_bad_input=False
+    tells_code=False,
+    tells_reason=False,
+    stopped=1011 if sys.version_info < (3, 12) else None,
+    not_utf8=1006,
+    tells_of_bad_input=False,
 )
 
 # Its own is 1 MiB.

@@ -351,7 +351,7 @@ class TestInABrowser:
         expect(page.get_by_label("When does it start?")).to_have_accessible_description(
             "Choose a time in the next two years."
         )
-        assert self.errors.pop().endswith("422 (Unprocessable Entity)")
+        assert "status of 422" in self.errors.pop()  # Python 3.13 has another phrase for it
         page.get_by_label("When does it start?").focus()
         type_moment(page, YEAR)
         page.keyboard.press("Tab")

@@ -101,10 +101,11 @@ def thread_sensitive_context() -> "contextvars.ContextVar[ThreadSensitiveContext
 def context_of_task(task: "asyncio.Task[Any]") -> contextvars.Context:
     """The context in which a task runs."""
     if sys.version_info >= (3, 12):
-        return task.get_context()
-    # Python 3.11 shows it to the garbage collector alone.
-    found = (each for each in gc.get_referents(task) if isinstance(each, contextvars.Context))
-    return next(found, contextvars.Context())
+        context = task.get_context()
+    else:  # Python 3.11 shows it to the garbage collector alone
+        found = (each for each in gc.get_referents(task) if isinstance(each, contextvars.Context))
+        context = next(found, contextvars.Context())
+    return context
 
 
 def _carry(there: contextvars.Context, known: contextvars.Context, tokens: _Tokens | None) -> _Tokens | None:

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from signal import Signals as Signal
 
@@ -105,6 +106,15 @@ def test_workers_differ_in_their_random_numbers(folder: Path) -> None:
         assert serving.get("/random").text != first
 
 
+@pytest.fixture
+def _sighup_is_not_ignored() -> Iterator[None]:
+    """It is under nohup, and in all children."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("_sighup_is_not_ignored")
 def test_signals_do_in_a_worker_what_the_app_has_them_do(folder: Path) -> None:
     """The supervisor's own handlers would only take note of them."""
     with Serving("app:app", *PORT, *ONE, cwd=folder) as serving:

@@ -89,24 +89,14 @@ class ASGIHost:
         try:
             if head is not None:
                 self.head = head
-                await send(
-                    {
-                        "type": "http.response.start",
-                        "status": head.status,
-                        "headers": head.headers,
-                        "trailers": False,
-                    }
-                )
+                await send(_start_event(head))
                 self.is_open = True
             if len(data) >= SLICE and (more or _transports_copy()):
                 last = len(data) - SLICE
                 for start in range(0, len(data), SLICE):
-                    piece = data[start : start + SLICE]
-                    await send(
-                        {"type": "http.response.body", "body": piece, "more_body": more or start < last}
-                    )
+                    await send(_body_event(data[start : start + SLICE], more or start < last))
             else:
-                await send({"type": "http.response.body", "body": data, "more_body": more})
+                await send(_body_event(data, more))
         except OSError as error:
             self.is_open = False
             if isinstance(error, TimeoutError):

@@ -202,7 +202,7 @@ class WSGIToASGI:
         views = self._find_views() if self._views is None else self._views
         request = views.request_on_loop(environ) if views else None
         if not views or request is None:
-            await self._serve_library(websocket, host, environ)
+            await self._serve_library(websocket, host, environ, scope)
             return
         self._watch_loop(engine.mailbox.loop, views)
         call = _call(self.app, environ, scope, is_queued=False)
@@ -218,7 +218,7 @@ class WSGIToASGI:
             await host.send(*queue.refusal("GET"))
 
     async def _serve_library(
-        self, websocket: HostWebSocket, host: HandshakeHost, environ: WSGIEnvironment
+        self, websocket: HostWebSocket, host: HandshakeHost, environ: WSGIEnvironment, scope: HTTPScope
     ) -> None:
         """Have a thread call the app, with a socket for a library that looks for one."""
         try:
@@ -241,7 +241,7 @@ class WSGIToASGI:
         assert engine is not None
         library = WebSocketCall(self.app, websocket, engine.mailbox.loop)
         host.before_head = library.settle
-        call = _call(library, environ, websocket.request, is_queued=True)
+        call = _call(library, environ, scope, is_queued=True)
         await library.serve(call, host, engine)
 
     @asynccontextmanager

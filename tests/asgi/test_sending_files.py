@@ -5,7 +5,7 @@ import gc
 import gzip
 import io
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, cast
@@ -16,9 +16,9 @@ from flask import Response as FlaskResponse
 
 from bridge import WSGIToASGI
 from bridge.errors import ApplicationError
-from bridge.types import HTTPScope, StartResponse, WSGIApplication, WSGIEnvironment
+from bridge.types import HTTPScope, WSGIApplication
 from tests.asgi_host import ScriptedHost, body_event, http_scope
-from tests.core.links import Reply
+from tests.core.links import Reply, app_of, of_length
 
 CONTENT = b"the bytes of a file"
 OFFERED: dict[str, dict[object, object]] = {"http.response.pathsend": {}}
@@ -40,27 +40,6 @@ class Bare:
 
     def read(self, size: int = -1, /) -> bytes:
         return self._file.read(size)
-
-
-def app_of(
-    file: Any,
-    *headers: tuple[str, str],
-    status: str | None = "200 OK",
-    written: bytes = b"",
-) -> WSGIApplication:
-    """An app that returns a file, as PEP 3333 has it."""
-
-    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if status is not None:
-            start_response(status, list(headers))(written)
-        wrapped: Iterable[bytes] = environ["wsgi.file_wrapper"](file, 8192)
-        return wrapped
-
-    return app
-
-
-def of_length(size: int) -> tuple[str, str]:
-    return "Content-Length", str(size)
 
 
 async def answer(app: WSGIApplication, scope: HTTPScope) -> Reply:

@@ -13,12 +13,16 @@ from hypothesis import strategies as st
 from bridge.core.environ import CONSTANTS, set_addresses, set_headers, split_path
 from bridge.core.link import Head, Part
 from bridge.errors import ClientDisconnected
-from bridge.types import HTTPResponseEvent, HTTPScope, WSGIEnvironment
+from bridge.types import HTTPResponseEvent, HTTPScope, StartResponse, WSGIApplication, WSGIEnvironment
 
 __all__ = [
+    "Body",
+    "Failure",
     "ListLink",
     "Reply",
+    "app_of",
     "http_scope",
+    "of_length",
     "split_bodies",
     "without_collector",
     "wsgi_environ",
@@ -99,6 +103,61 @@ def without_collector() -> Iterator[None]:
         yield
     finally:
         gc.enable()
+
+
+class Failure(Exception):
+    """What an app of these tests fails with."""
+
+
+class Body:
+    """A response iterable that counts how often it is closed.
+
+    Args:
+        chunks: what it yields; an exception among them is raised.
+        close: raised by `close()`, if given.
+    """
+
+    def __init__(self, *chunks: bytes | BaseException, close: BaseException | None = None) -> None:
+        self.closed = 0
+        self.yielded = 0
+        self._chunks = iter(chunks)
+        self._close = close
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        chunk = next(self._chunks)
+        self.yielded += 1
+        if isinstance(chunk, BaseException):
+            raise chunk
+        return chunk
+
+    def close(self) -> None:
+        self.closed += 1
+        if self._close is not None:
+            raise self._close
+
+
+def app_of(
+    file: Any,
+    *headers: tuple[str, str],
+    status: str | None = "200 OK",
+    written: bytes = b"",
+) -> WSGIApplication:
+    """An app that returns a file, as PEP 3333 has it."""
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if status is not None:
+            start_response(status, list(headers))(written)
+        wrapped: Iterable[bytes] = environ["wsgi.file_wrapper"](file, 8192)
+        return wrapped
+
+    return app
+
+
+def of_length(size: int) -> tuple[str, str]:
+    return "Content-Length", str(size)
 
 
 class ListLink:

@@ -17,43 +17,9 @@ from hypothesis import strategies as st
 from bridge.core.call import Call, request_name
 from bridge.errors import ApplicationError
 from bridge.types import StartResponse, WSGIApplication, WSGIEnvironment
-from tests.core.links import ListLink, Reply, split_bodies, without_collector, wsgi_environ
+from tests.core.links import Body, Failure, ListLink, Reply, split_bodies, without_collector, wsgi_environ
 
 TEXT = [("Content-Type", "text/plain")]
-
-
-class Failure(Exception):
-    """What an app of these tests fails with."""
-
-
-class Body:
-    """A response iterable that counts how often it is closed.
-
-    Args:
-        chunks: what it yields; an exception among them is raised.
-        close: raised by `close()`, if given.
-    """
-
-    def __init__(self, *chunks: bytes | BaseException, close: BaseException | None = None) -> None:
-        self.closed = 0
-        self.yielded = 0
-        self._chunks = iter(chunks)
-        self._close = close
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        chunk = next(self._chunks)
-        self.yielded += 1
-        if isinstance(chunk, BaseException):
-            raise chunk
-        return chunk
-
-    def close(self) -> None:
-        self.closed += 1
-        if self._close is not None:
-            raise self._close
 
 
 def answering(

@@ -4,7 +4,7 @@ import gc
 import gzip
 import io
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
@@ -17,8 +17,8 @@ from bridge.core.call import Call
 from bridge.core.files import FileWrapper
 from bridge.core.link import Head
 from bridge.errors import ApplicationError
-from bridge.types import StartResponse, WSGIApplication, WSGIEnvironment
-from tests.core.links import ListLink, Reply, wsgi_environ
+from bridge.types import WSGIApplication, WSGIEnvironment
+from tests.core.links import ListLink, Reply, app_of, of_length, wsgi_environ
 
 CONTENT = b"the bytes of a file"
 ERROR = b"Internal Server Error"
@@ -217,27 +217,6 @@ def test_host_may_not_send_the_file(path: Path, opened: Callable[[Path], Any]) -
 
 
 # In a call
-
-
-def app_of(
-    file: Any,
-    *headers: tuple[str, str],
-    status: str | None = "200 OK",
-    written: bytes = b"",
-) -> WSGIApplication:
-    """An app that returns a file, as PEP 3333 has it."""
-
-    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if status is not None:
-            start_response(status, list(headers))(written)
-        wrapped: Iterable[bytes] = environ["wsgi.file_wrapper"](file, 8192)
-        return wrapped
-
-    return app
-
-
-def of_length(size: int) -> tuple[str, str]:
-    return "Content-Length", str(size)
 
 
 # Which files the call offers to its link, and what the client gets whether or not the link takes it.

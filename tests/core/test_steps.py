@@ -15,34 +15,7 @@ from bridge.core.link import Part
 from bridge.core.response import State
 from bridge.errors import ApplicationError, ClientDisconnected
 from bridge.types import StartResponse, WSGIApplication, WSGIEnvironment
-from tests.core.links import ListLink, Reply, without_collector, wsgi_environ
-
-
-class Failure(Exception):
-    """What an app of these tests fails with."""
-
-
-class Body:
-    """A response iterable that counts how often it is closed; an exception among its chunks is raised."""
-
-    def __init__(self, *chunks: bytes | BaseException, close: BaseException | None = None) -> None:
-        self.closed = 0
-        self._chunks = iter(chunks)
-        self._close = close
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        chunk = next(self._chunks)
-        if isinstance(chunk, BaseException):
-            raise chunk
-        return chunk
-
-    def close(self) -> None:
-        self.closed += 1
-        if self._close is not None:
-            raise self._close
+from tests.core.links import Body, Failure, ListLink, Reply, without_collector, wsgi_environ
 
 
 def answering(body: Iterable[bytes], *headers: tuple[str, str], status: str = "200 OK") -> WSGIApplication:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from bridge.asgi.call_facts import TimedCall
+from bridge.core.call_facts import TimedCall
 from bridge.asgi.environ import build_environ
 from bridge.asgi.host import ASGIHost
 from bridge.asgi.lifespan import serve_lifespan

@@ -14,7 +14,7 @@ from bridge.server.access_log import AccessLog, LogLines
 from bridge.server.debugging import announce_debug_mode, debugged
 from bridge.server.exchange import Exchanges
 from bridge.server.health import Health, ReadinessCheck
-from bridge.server.limits import Limits
+from bridge.http.limits import Limits
 from bridge.server.loading import LoadedApp, load_app, load_function
 from bridge.server.request_id import RequestIds
 from bridge.server.request_timeout import RequestTimeout

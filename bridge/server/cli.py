@@ -22,7 +22,7 @@ from bridge.server.contradictions import find_contradictions
 from bridge.server.debugging import check_processes
 from bridge.server.inspect_output import print_report, print_routes
 from bridge.server.inspecting import list_routes
-from bridge.server.limits import Limits
+from bridge.http.limits import Limits
 from bridge.server.loading import LoadedApp, load_app
 from bridge.server.naming import find_app
 from bridge.server.options import (

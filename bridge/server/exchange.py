@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
-from bridge.asgi.call_facts import CallFacts
+from bridge.core.call_facts import CallFacts
 from bridge.server.request_id import REQUEST_ID
 from bridge.types import (
     ASGI3Application,

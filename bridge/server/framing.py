@@ -17,8 +17,8 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from bridge.server.limits import Refusal
-from bridge.server.request_line import RequestLine, read_request_line
+from bridge.http.limits import Refusal
+from bridge.http.request_line import RequestLine, read_request_line
 
 __all__ = ["FramedProtocol", "Refused"]
 

@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from bridge.server.cycle import Cycle
 from bridge.server.framing import FramedProtocol, Refused
-from bridge.server.limits import (
+from bridge.http.limits import (
     BAD_REQUEST,
     Limits,
     Refusal,
@@ -27,10 +27,10 @@ from bridge.server.limits import (
     too_large,
     trailers_too_large,
 )
-from bridge.server.lingering import Lingering
-from bridge.server.request_target import RequestTarget, read_request_target, replace_host
+from bridge.http.lingering import Lingering
+from bridge.http.request_target import RequestTarget, read_request_target, replace_host
 from bridge.server.websocket_answers import MOST_EARLY, WebSocketAnswers
-from bridge.server.websocket_handshake import check_handshake, read_handshake
+from bridge.http.websocket_handshake import check_handshake, read_handshake
 
 __all__ = ["BridgeProtocol", "make_protocol"]
 

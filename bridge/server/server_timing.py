@@ -4,7 +4,7 @@ import time
 from functools import partial
 from typing import Any, cast
 
-from bridge.asgi.call_facts import CallFacts
+from bridge.core.call_facts import CallFacts
 from bridge.types import (
     ASGI3Application,
     ASGIReceiveCallable,

@@ -15,7 +15,7 @@ from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
-from bridge.server.websocket_handshake import Handshake
+from bridge.http.websocket_handshake import Handshake
 
 if TYPE_CHECKING:
     # Of uvicorn's classes, which have no base that they share, it is one or the other.

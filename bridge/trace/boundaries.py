@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
-from bridge.asgi.call_facts import CallFacts
+from bridge.core.call_facts import CallFacts
 from bridge.errors import ClientDisconnected
 from bridge.runners.greenlet_link import GreenletLink, LoopIterable
 from bridge.trace.facts import shown

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.pretty import pretty_repr
 from starlette.requests import Request
 
-from bridge.asgi.call_facts import CallFacts
+from bridge.core.call_facts import CallFacts
 from bridge.asgi.environ import build_environ
 from bridge.asgi.scope_view import ScopeView
 from bridge.asgi.websocket import HostWebSocket

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from bridge import WSGIToASGI
-from bridge.asgi.call_facts import CallFacts
+from bridge.core.call_facts import CallFacts
 from bridge.testing import Client
 from bridge.types import StartResponse, WSGIEnvironment
 from tests.server.command import APPS, Serving

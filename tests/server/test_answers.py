@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bridge import __version__
-from bridge.server.limits import Limits
+from bridge.http.limits import Limits
 from bridge.server.protocol import make_protocol
 from tests.hosts import Host, RunningHost
 from tests.server.command import Serving

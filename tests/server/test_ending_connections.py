@@ -10,7 +10,7 @@ from websockets.sync.client import connect
 
 from bridge.runners.streams import Streams
 from bridge.server.ending_connections import ends_alone
-from bridge.server.limits import Limits
+from bridge.http.limits import Limits
 from bridge.server.protocol import make_protocol
 from tests.server.command import Serving
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bridge.server.limits import Limits
+from bridge.http.limits import Limits
 from tests.server.wire import Asked, Wire, exchange
 
 _HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n"  # nobody may ever take it for a request

@@ -1,10 +1,10 @@
-"""`bridge.server.limits`: heads, and why an app must not see them."""
+"""`bridge.http.limits`: heads, and why an app must not see them."""
 
 from typing import Any
 
 import pytest
 
-from bridge.server.limits import Limits, check_head, check_unfinished_head
+from bridge.http.limits import Limits, check_head, check_unfinished_head
 
 HOST = (b"host", b"example.org")
 LIMITS = Limits(request_line=100, header_count=5, header_size=60, head_size=150, body_size=1000)

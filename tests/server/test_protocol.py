@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bridge.server.limits import Limits
+from bridge.http.limits import Limits
 from bridge.server.protocol import make_protocol
 from tests.hosts import Host
 

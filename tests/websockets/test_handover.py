@@ -22,7 +22,7 @@ from websockets.sync.client import connect
 from wsproto.events import BytesMessage, TextMessage
 
 from bridge import WSGIToASGI
-from bridge.server.limits import Limits
+from bridge.http.limits import Limits
 from bridge.server.protocol import make_protocol
 from bridge.server.websocket_connection import BridgeWebSocketProtocol
 from tests.hosts import Host, RunningHost

@@ -12,7 +12,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from bridge.server.websocket_handshake import check_handshake, read_handshake
+from bridge.http.websocket_handshake import check_handshake, read_handshake
 from tests.server.command import Serving, wait_until
 from tests.server.steady import SteadyClients
 from tests.websockets.test_threads import APPS

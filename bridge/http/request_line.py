@@ -7,7 +7,7 @@ refuses a version of HTTP that is well-formed as if it were none.
 import re
 from typing import NamedTuple
 
-from bridge.server.limits import BAD_REQUEST, Refusal
+from bridge.http.limits import BAD_REQUEST, Refusal
 
 __all__ = ["RequestLine", "read_request_line"]
 

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from bridge.server.limits import HOST, Refusal
+from bridge.http.limits import HOST, Refusal
 
 __all__ = ["RequestTarget", "read_request_target", "replace_host"]
 

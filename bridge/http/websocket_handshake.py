@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from bridge.server.limits import Refusal
+from bridge.http.limits import Refusal
 
 __all__ = ["Handshake", "check_handshake", "read_handshake"]
 

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from bridge.core.call_facts import TimedCall
 from bridge.asgi.environ import build_environ
 from bridge.asgi.host import ASGIHost
 from bridge.asgi.lifespan import serve_lifespan
 from bridge.asgi.websocket import HandshakeHost, HostWebSocket
 from bridge.blocking import BlockingWatch
 from bridge.core.call import Call
+from bridge.core.call_facts import TimedCall
 from bridge.core.link import plain_answer
 from bridge.errors import BridgeError, Overloaded, WebSocketDisconnect
 from bridge.interfaces import is_async_callable, is_flask, why_not_callable_as

@@ -153,6 +153,7 @@ class Hooks:
     """
 
     __slots__ = (
+        "_end",
         "are_none",
         "head",
         "request",
@@ -160,7 +161,6 @@ class Hooks:
         "wants_call_facts",
         "websocket",
         "websocket_end",
-        "_end",
     )
 
     def __init__(self, hooks: Iterable[Hook] = (), *, wants_call_facts: bool = False) -> None:

@@ -9,12 +9,12 @@ from asgiref.compatibility import double_to_single_callable
 
 from bridge.asgi.adapter import WSGIToASGI
 from bridge.errors import BridgeError
+from bridge.http.limits import Limits
 from bridge.interfaces import Interface, is_flask
 from bridge.server.access_log import AccessLog, LogLines
 from bridge.server.debugging import announce_debug_mode, debugged
 from bridge.server.exchange import Exchanges
 from bridge.server.health import Health, ReadinessCheck
-from bridge.http.limits import Limits
 from bridge.server.loading import LoadedApp, load_app, load_function
 from bridge.server.request_id import RequestIds
 from bridge.server.request_timeout import RequestTimeout

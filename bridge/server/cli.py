@@ -14,6 +14,7 @@ from click.shell_completion import get_completion_class
 
 from bridge import __version__
 from bridge.errors import BridgeError
+from bridge.http.limits import Limits
 from bridge.server.app_errors import AppError, BrokenAppError
 from bridge.server.application import AdapterName, ServeSettings, TLSVersionName, make_adapter
 from bridge.server.checking import check_app
@@ -22,7 +23,6 @@ from bridge.server.contradictions import find_contradictions
 from bridge.server.debugging import check_processes
 from bridge.server.inspect_output import print_report, print_routes
 from bridge.server.inspecting import list_routes
-from bridge.http.limits import Limits
 from bridge.server.loading import LoadedApp, load_app
 from bridge.server.naming import find_app
 from bridge.server.options import (

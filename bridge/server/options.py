@@ -16,8 +16,8 @@ import uvicorn
 from click.core import ParameterSource
 from uvicorn.main import main as uvicorn_command
 
-from bridge.interfaces import Interface
 from bridge.http.limits import Limits
+from bridge.interfaces import Interface
 from bridge.server.operating_options import operating_options
 from bridge.server.root_path import check_root_path
 from bridge.server.settings import FileSettings, Kind, Setting, find_settings, nearest, read_settings

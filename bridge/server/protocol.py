@@ -16,8 +16,6 @@ import httptools
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from bridge.server.cycle import Cycle
-from bridge.server.framing import FramedProtocol, Refused
 from bridge.http.limits import (
     BAD_REQUEST,
     Limits,
@@ -29,8 +27,10 @@ from bridge.http.limits import (
 )
 from bridge.http.lingering import Lingering
 from bridge.http.request_target import RequestTarget, read_request_target, replace_host
-from bridge.server.websocket_answers import MOST_EARLY, WebSocketAnswers
 from bridge.http.websocket_handshake import check_handshake, read_handshake
+from bridge.server.cycle import Cycle
+from bridge.server.framing import FramedProtocol, Refused
+from bridge.server.websocket_answers import MOST_EARLY, WebSocketAnswers
 
 __all__ = ["BridgeProtocol", "make_protocol"]
 

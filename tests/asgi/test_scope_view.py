@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.pretty import pretty_repr
 from starlette.requests import Request
 
-from bridge.core.call_facts import CallFacts
 from bridge.asgi.environ import build_environ
 from bridge.asgi.scope_view import ScopeView
 from bridge.asgi.websocket import HostWebSocket
+from bridge.core.call_facts import CallFacts
 from bridge.types import WebSocketScope, WSGIEnvironment
 from bridge.websockets.websocket import WEBSOCKET
 from tests.core.links import http_scope

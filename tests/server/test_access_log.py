@@ -15,8 +15,8 @@ import pytest
 from flask import Flask, request
 
 from bridge import WSGIToASGI
-from bridge.server.access_log import COMBINED, JSON, AccessLog, check_format
 from bridge.http.limits import Limits
+from bridge.server.access_log import COMBINED, JSON, AccessLog, check_format
 from bridge.server.protocol import make_protocol
 from bridge.server.request_id import RequestIds
 from bridge.testing import Client

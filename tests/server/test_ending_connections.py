@@ -8,9 +8,9 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from bridge.http.limits import Limits
 from bridge.runners.streams import Streams
 from bridge.server.ending_connections import ends_alone
-from bridge.http.limits import Limits
 from bridge.server.protocol import make_protocol
 from tests.server.command import Serving
 

@@ -7,8 +7,8 @@ from typing import Any
 import uvicorn
 from uvicorn.server import ServerState
 
-from bridge.server.default_headers import DefaultHeaders
 from bridge.http.limits import Limits
+from bridge.server.default_headers import DefaultHeaders
 from bridge.server.protocol import make_protocol
 
 __all__ = ["Asked", "Wire", "exchange"]

@@ -37,14 +37,19 @@ class FileWrapper:
     def __init__(self, file: _Readable, block_size: int = 8192) -> None:
         self.file = file
         self.block_size = max(block_size, _SMALLEST_BLOCK)
+        self.left: int | None = None
+        """How many bytes of the file are left to give at most; None for all."""
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        block = self.file.read(self.block_size)
+        left = self.left
+        block = self.file.read(self.block_size if left is None else min(self.block_size, left))
         if not block:
             raise StopIteration
+        if left is not None:
+            self.left = left - len(block)
         return block
 
     def seekable(self) -> bool:
@@ -83,6 +88,8 @@ class FileWrapper:
             if not stat.S_ISREG(status.st_mode):
                 return None
             size = status.st_size - opened.tell()
+            if self.left is not None:
+                size = min(size, self.left)
         except (OSError, ValueError):
             return None  # closed, or not made for seeking
         return (opened, size) if size > 0 else None  # files in /proc report no size but have bytes

@@ -21,9 +21,11 @@ from typing import Any, TypeAlias, cast
 from asgiref.sync import AsyncToSync
 from flask import Flask, Response, has_request_context, request
 from werkzeug.routing import Rule
+from werkzeug.wsgi import _RangeWrapper
 
 from bridge.core.body import RequestBody
 from bridge.core.call import Call
+from bridge.core.files import FileWrapper
 from bridge.errors import BridgeError
 from bridge.flask.functions import is_flasks_own, is_inline
 from bridge.flask.middleware import middleware_of
@@ -268,6 +270,8 @@ def adopt(app: Flask) -> None:
                 f"a {type(response.response).__name__} was given to Response, which takes plain iterables; "
                 "write Response(bridge.flask.stream(...)), or EventSource(...) for server-sent events"
             )
+        if isinstance(response.response, _RangeWrapper):
+            response.response = _part_of_file(response.response)
         link = current_greenlet_link()
         if link is not None:
             link.answers_on_loop = response.is_sequence
@@ -301,6 +305,16 @@ def adopt(app: Flask) -> None:
     _adopt_preprocessors(app)
     _adopt_sessions(app)
     _adopt_login_manager(app)
+
+
+def _part_of_file(answer: _RangeWrapper) -> _RangeWrapper | FileWrapper:
+    """The answer to a Range as a part of a file, which hosts can send themselves, if it is one."""
+    file: object = answer.iterable
+    if not isinstance(file, FileWrapper) or not answer.seekable or answer.byte_range is None:
+        return answer
+    file.seek(answer.start_byte)
+    file.left = answer.byte_range
+    return file
 
 
 def _receive_body() -> None:

@@ -345,3 +345,17 @@ def test_flask_send_file(
     assert (reply.status, reply.body) == (status, body)
     assert link.offered == ([len(CONTENT)] if is_offered else [])
     assert reply.header(b"content-length") == str(5 if status == 206 else len(CONTENT)).encode()
+
+
+@pytest.mark.parametrize(
+    ("left", "given"), [(0, b""), (3, b"cde"), (4, b"cdef"), (9, b"cdef"), (None, b"cdef")]
+)
+def test_a_part_of_a_file(tmp_path: Path, left: int | None, given: bytes) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"abcdef")
+    with path.open("rb") as file:
+        wrapper = FileWrapper(file)
+        wrapper.seek(2)
+        wrapper.left = left
+        assert wrapper.sendable == ((file, len(given)) if given else None)
+        assert b"".join(wrapper) == given

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import weakref
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -22,6 +22,7 @@ from bridge.monkey_patching import describe_monkey_patching
 from bridge.runners.abandoned import describe
 from bridge.runners.carry import serve_in_thread
 from bridge.runners.engine import Engine
+from bridge.runners.host import Host
 from bridge.runners.mailbox import Mailbox
 from bridge.runners.streams import Streams
 from bridge.runners.thread_queue import ThreadQueue
@@ -43,7 +44,7 @@ from bridge.types import (
 from bridge.websockets.websocket import GOING_AWAY, WEBSOCKET
 
 if TYPE_CHECKING:
-    from bridge.flask.views import FlaskViews
+    from bridge.flask.views import FlaskViews, Request
     from bridge.websockets.link import WebSocketLink
 
 __all__ = ["WSGIToASGI"]
@@ -157,15 +158,13 @@ class WSGIToASGI:
         """
         known: Any = scope
         if known["type"] == "http":
-            engine = self._engine_of_running_loop(known)
+            engine = self.engine_of_running_loop(known.get("state") or {})
             environ = build_environ(known, self._state)
             host = ASGIHost(known, receive, send)
-            views = self._find_views() if self._views is None else self._views
-            request = views.request_on_loop(environ) if views else None
+            request = self.request_on_loop(environ)
             call = _call(self.app, environ, known, is_queued=request is None)
-            if views and request is not None:
-                self._watch_loop(engine.mailbox.loop, views)
-                await views.new_link(call, host, engine, request).serve()
+            if request is not None:
+                await self.call_on_loop(call, host, engine, request)
             else:
                 await serve_in_thread(call, host, engine, known["method"])
         elif known["type"] == "lifespan":
@@ -196,11 +195,11 @@ class WSGIToASGI:
             await websocket.close(GOING_AWAY)
             return
         scope = websocket.request
-        engine = self._engine_of_running_loop(scope)
+        engine = self.engine_of_running_loop(scope.get("state") or {})
         environ = build_environ(scope, self._state)
         environ[WEBSOCKET] = websocket
-        views = self._find_views() if self._views is None else self._views
-        request = views.request_on_loop(environ) if views else None
+        request = self.request_on_loop(environ)
+        views = self._views
         if not views or request is None:
             await self._serve_library(websocket, host, environ, scope)
             return
@@ -223,19 +222,12 @@ class WSGIToASGI:
         """Have a thread call the app, with a socket for a library that looks for one."""
         try:
             # Not before: an app without websockets needs no wsproto.
-            from bridge.websockets.library import WebSocketCall, foreign_async_mode
+            from bridge.websockets.library import WebSocketCall
         except ModuleNotFoundError as error:
             if error.name != "wsproto":
                 raise
-            await _refuse(host, "a websocket needs the package wsproto: pip install 'bridge[websockets]'")
-            return
-        mode = foreign_async_mode(self.app)
-        if mode is not None:
-            await _refuse(
-                host,
-                f'Socket.IO in async_mode="{mode}" needs a server of {mode}\'s own; '
-                'here it is SocketIO(app, async_mode="threading")',
-            )
+            logger.error("a websocket needs the package wsproto: pip install 'bridge[websockets]'")
+            await host.send(*plain_answer(501, b"Not Implemented: see the server's log.", "GET"))
             return
         engine = self._websocket_engine
         assert engine is not None
@@ -280,6 +272,58 @@ class WSGIToASGI:
             self._entered = False
             self._state = {}
             self._streams.are_ending = False  # not a new one: an engine that is still there has this
+
+    # For hosts, of which one is Bridge's own HTTP
+
+    def engine_of_running_loop(self, state: Mapping[str, Any]) -> Engine:
+        """What the calls on the running loop share.
+
+        Args:
+            state: the lifespan state as the server has it.
+
+        Raises:
+            BridgeError: the loop is not asyncio's.
+        """
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise BridgeError(
+                "WSGIToASGI needs an asyncio event loop, and the host runs on another, such as trio's; "
+                "choose its asyncio or uvloop worker"
+            ) from None
+        engine = self._engine
+        if engine is None or engine.mailbox.loop is not loop or not engine.pool.is_usable:
+            engine = self._new_engine(loop, state)
+        return engine
+
+    def websocket_engine_of_running_loop(self, state: Mapping[str, Any]) -> Engine:
+        """See `engine_of_running_loop`; for the calls of websockets that a library serves."""
+        self.engine_of_running_loop(state)
+        assert self._websocket_engine is not None
+        return self._websocket_engine
+
+    def request_on_loop(self, environ: WSGIEnvironment) -> "Request | None":
+        """Identify a request that runs on the loop; None for one that a thread has to serve."""
+        views = self._find_views() if self._views is None else self._views
+        return views.request_on_loop(environ) if views else None
+
+    def call_on_loop(
+        self, call: Call, host: Host, engine: Engine, request: "Request"
+    ) -> Coroutine[Any, Any, None]:
+        """Make a call on the loop.
+
+        Args:
+            call: the call.
+            host: its client.
+            engine: of the running loop.
+            request: what `request_on_loop` has returned.
+
+        Returns:
+            The coroutine to await; see `GreenletLink.serve`.
+        """
+        assert self._views, "it has been looked for the views"
+        self._watch_loop(engine.mailbox.loop, self._views)
+        return self._views.new_link(call, host, engine, request).serve()
 
     @property
     def busy_threads(self) -> int:
@@ -355,20 +399,7 @@ class WSGIToASGI:
             self._views = FlaskViews(self.app, self.async_views)
         return self._views
 
-    def _engine_of_running_loop(self, scope: HTTPScope) -> Engine:
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            raise BridgeError(
-                "WSGIToASGI needs an asyncio event loop, and the host runs on another, such as trio's; "
-                "choose its asyncio or uvloop worker"
-            ) from None
-        engine = self._engine
-        if engine is None or engine.mailbox.loop is not loop or not engine.pool.is_usable:
-            engine = self._new_engine(loop, scope)
-        return engine
-
-    def _new_engine(self, loop: asyncio.AbstractEventLoop, scope: HTTPScope) -> Engine:
+    def _new_engine(self, loop: asyncio.AbstractEventLoop, state: Mapping[str, Any]) -> Engine:
         """Make an engine for this loop; with new threads, if there are none, or a fork left them behind."""
         if self._watch is not None and self._watch.loop is not loop:
             self._end_watch()
@@ -380,7 +411,7 @@ class WSGIToASGI:
             pools = WorkerPool(self.threads, self.streams), WorkerPool(self.websockets, 0, idle=0)
             self._finalizer = weakref.finalize(self, _close_all, pools)
             self._finalizer.atexit = False  # the threads are daemons, and end with the process
-            self._tell_server(scope)
+            self._tell_server(state)
         mailbox = Mailbox(loop)
         queue = ThreadQueue(pools[0], self.queue_length, self.queue_timeout)
         self._engine = engine = Engine(queue, mailbox, self._streams, self.buffer_size)
@@ -388,13 +419,13 @@ class WSGIToASGI:
         self._websocket_engine = Engine(queue, mailbox, self._streams, self.buffer_size)
         return engine
 
-    def _tell_server(self, scope: HTTPScope) -> None:
+    def _tell_server(self, state: Mapping[str, Any]) -> None:
         """Make the adapter known to a server that asks, as Bridge's does.
 
         It cannot see an adapter within another app. With the first request only, as with each it would cost
         0.2 µs. On another server nobody but the adapter says what monkey patching breaks.
         """
-        adapters: weakref.WeakSet[WSGIToASGI] | None = scope.get("state", {}).get("bridge.adapters")
+        adapters: weakref.WeakSet[WSGIToASGI] | None = state.get("bridge.adapters")
         if adapters is not None:
             adapters.add(self)
         elif (patching := describe_monkey_patching()) is not None:
@@ -451,12 +482,6 @@ def _call(app: WSGIApplication, environ: WSGIEnvironment, scope: HTTPScope, *, i
     """The call, timed if somebody has asked for that in the scope."""
     facts: Any = scope.get("bridge.call")
     return Call(app, environ) if facts is None else TimedCall(app, environ, facts, is_queued=is_queued)
-
-
-async def _refuse(host: HandshakeHost, why: str) -> None:
-    """Answer 501, and say why in the log."""
-    logger.error("%s", why)
-    await host.send(*plain_answer(501, b"Not Implemented: see the server's log.", "GET"))
 
 
 def _check_app(app: object) -> None:

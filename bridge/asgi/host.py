@@ -78,6 +78,10 @@ class ASGIHost:
         except ConnectionError:
             return True
 
+    def tell_of_end(self, tell: Callable[[], object]) -> bool:
+        """False: ASGI tells those who receive."""
+        return False
+
     async def send(self, head: Head | None, data: bytes, more: bool) -> None:
         """Send a part of the response, a large one in slices; waits while the host does.
 

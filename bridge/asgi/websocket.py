@@ -22,7 +22,7 @@ from bridge.types import (
     WebSocketSendEvent,
 )
 from bridge.websockets.states import WebSocketState, WebSocketStates
-from bridge.websockets.websocket import ABNORMAL, INTERNAL_ERROR, NO_STATUS, NORMAL, Connection
+from bridge.websockets.websocket import ABNORMAL, INTERNAL_ERROR, NO_STATUS, NORMAL
 
 __all__ = ["HandshakeHost", "HostWebSocket"]
 
@@ -106,11 +106,6 @@ class HostWebSocket:
     def is_of_bridge(self) -> bool:
         """Whether the host is Bridge's own server."""
         return "bridge.adapters" in (self.scope.get("state") or {})
-
-    @property
-    def offered_connection(self) -> Connection | None:
-        """See `WebSocket.offered_connection`."""
-        return cast("Connection | None", (self.scope.get("extensions") or {}).get("bridge.connection"))
 
     @property
     def request(self) -> HTTPScope:
@@ -336,6 +331,10 @@ class HandshakeHost:
         """Wait for the end of the websocket."""
         await self._websocket.wait_for_end()
         return True
+
+    def tell_of_end(self, tell: Callable[[], object]) -> bool:
+        """False: ASGI tells those who receive."""
+        return False
 
     async def send(self, head: Head | None, data: bytes, more: bool) -> None:
         """Send a part of the app's answer, if the websocket was not accepted; a host that cannot says 403."""

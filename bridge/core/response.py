@@ -40,7 +40,8 @@ _BYTESTRINGS = 'PEP 3333, "A Note on String Types"'
 _STATUS = re.compile(r"([2-5][0-9][0-9])(?: ([^\x00-\x1f\x7f]*))?")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.6.2
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # all but the tab; RFC 9110, 5.5
-_LENGTH = re.compile(r"[0-9]{1,19}")
+_LONGEST_LENGTH = 19  # digits
+_LENGTH = re.compile(rf"[0-9]{{1,{_LONGEST_LENGTH}}}")
 
 # The list of wsgiref.util.is_hop_by_hop, which is that of RFC 2616, 13.5.1, as PEP 3333 has it.
 _HOP_BY_HOP = frozenset(
@@ -204,6 +205,12 @@ class Response:
         for pair in headers:
             try:  # the fast path: a known name and a printable value
                 name, value = pair
+                if name == "Content-Length" and length is None and value.isdecimal() and value.isascii():
+                    field = value.encode("latin-1")
+                    if len(field) <= _LONGEST_LENGTH:
+                        length = int(field)
+                        encoded.append((b"content-length", field))
+                        continue
                 plain = _PLAIN_NAMES.get(name)
                 if plain is not None and (stripped := value.strip(" \t")).isprintable():
                     encoded.append((plain, stripped.encode("latin-1")))

@@ -176,10 +176,13 @@ class Hooks:
         """Whether a hook needs to know of the WSGI call: see `Exchange.call`."""
 
     def end(self, exchange: Exchange) -> None:
-        """Tell that an exchange is over, in its context. A hook that fails does not keep the others from it."""
+        """Tell that an exchange is over, in its context; a hook that fails does not stop the others."""
+        if not self._end:
+            return
+        context = exchange.context.copy()  # a task or a thread may be in the other
         for on_end in self._end:
             try:
-                exchange.context.run(on_end, exchange)
+                context.run(on_end, exchange)
             except Exception:
                 logger.exception("a hook of the server failed")
 

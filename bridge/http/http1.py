@@ -11,10 +11,15 @@ It closes, too, if the client or the app asks for that.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
+from typing import Any
 
-__all__ = ["IllFormedResponse", "ResponseEncoder"]
+from bridge.core.link import Head
+
+__all__ = ["CONTINUE", "DefaultFields", "IllFormedResponse", "ResponseEncoder", "checked_head"]
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _STATUS_LINES = {each.value: b"HTTP/1.1 %d %b\r\n" % (each, each.phrase.encode()) for each in HTTPStatus}
 
@@ -26,8 +31,34 @@ _NAMES: dict[bytes, bytes] = {}
 _MAX_REMEMBERED = 1024
 
 
+# What of the app's Connection is said anew, if the connection ends.
+_OF_THE_SERVER = (b"close", b"keep-alive")
+
+
 class IllFormedResponse(RuntimeError):
     """The app has said what no response can say."""
+
+
+class DefaultFields:
+    """The fields that the server adds to each response, unless the app has set them itself.
+
+    There may be one Date and one Server (RFC 9110, 5.3), and Werkzeug sets a Date for every file that it
+    sends. The app's are kept, of several the first.
+
+    Args:
+        fields: names in lower case, and values.
+    """
+
+    __slots__ = ("encoded", "fields", "names")
+
+    def __init__(self, fields: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        self.fields = dict(fields)
+        self.names = frozenset(self.fields)
+        self.encoded = b"".join(b"%b: %b\r\n" % field for field in self.fields.items())
+
+    def but(self, names: Iterable[bytes]) -> bytes:
+        """Encode them without those that the app has set."""
+        return b"".join(b"%b: %b\r\n" % field for field in self.fields.items() if field[0] not in names)
 
 
 class ResponseEncoder:
@@ -50,27 +81,25 @@ class ResponseEncoder:
         self._ends_with_connection = False
         self._left = 0  # bytes that are owed by Content-Length
 
-    def head(self, status: int, fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    def head(self, head: Head, defaults: DefaultFields) -> bytes:
         """Encode the status line and the fields, and add those for the framing and the connection.
 
+        Args:
+            head: what the app says; checked, the names in lower case.
+            defaults: what the server says, where the app does not.
+
         Raises:
-            IllFormedResponse: a status that is not final, a name that is no token, a control character in a
-                value, a Content-Length that is no number, or two that differ.
+            IllFormedResponse: a Content-Length that is no number, or two that differ.
         """
-        if not 200 <= status <= 599:
-            raise IllFormedResponse(
-                f"the app sent the status {status}; a response has one from 200 to 599, and a 1xx is for the "
-                "server to send (RFC 9110, 15)"
-            )
+        status, reason, fields = head
         if status == 204 or status == 304:
             self._has_body = False
-        pieces = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
-        connection: list[bytes] = []
-        length = None
-        for given_name, value in fields:
-            name = _NAMES.get(given_name) or _parse_name(given_name)
-            if _has_control(value):
-                raise IllFormedResponse("the app sent a header with a control character (RFC 9110, 5.5)")
+        line = b"HTTP/1.1 %d %b\r\n" % (status, reason) if reason else _STATUS_LINES.get(status)
+        pieces = [line or b"HTTP/1.1 %d \r\n" % status, b""]
+        connection: list[bytes] | None = None
+        length: int | None = None
+        own: list[bytes] | None = None  # of the defaults, what the app has set itself
+        for name, value in fields:
             if name == b"content-length":
                 if not value.isdigit():
                     raise IllFormedResponse("the app sent a Content-Length that is no number (RFC 9110, 8.6)")
@@ -81,13 +110,42 @@ class ResponseEncoder:
                 length = int(value)
                 if status == 204:  # has none (RFC 9110, 8.6)
                     continue
+            elif name in defaults.names:
+                if own is None:
+                    own = [name]
+                elif name in own:
+                    continue
+                else:
+                    own.append(name)
             elif name == b"transfer-encoding":  # only this knows the one that is in use
                 continue
             elif name == b"connection":
+                if connection is None:
+                    connection = []
                 connection += (option.strip().lower() for option in value.split(b","))
                 continue
             pieces += (name, b": ", value, b"\r\n")
-        pieces += self._frame(length, connection)
+        pieces[1] = defaults.encoded if own is None else defaults.but(own)
+        # Decide on the framing and on the connection, and say so.
+        if not self._has_body:
+            pass
+        elif length is not None:
+            self._left = length
+        elif self._is_http_10:
+            self._ends_with_connection = True
+            self.keep_alive = False
+        else:
+            self._is_chunked = True
+            pieces.append(b"transfer-encoding: chunked\r\n")
+        if connection is not None and b"close" in connection:
+            self.keep_alive = False
+        if not self.keep_alive:
+            others = [] if connection is None else [each for each in connection if each not in _OF_THE_SERVER]
+            pieces.append(b"connection: %b\r\n" % b", ".join([b"close", *others]))
+        elif connection:
+            pieces.append(b"connection: %b\r\n" % b", ".join(connection))
+        elif self._is_http_10:
+            pieces.append(b"connection: keep-alive\r\n")
         pieces.append(b"\r\n")
         return b"".join(pieces)
 
@@ -102,35 +160,60 @@ class ResponseEncoder:
         if self._is_chunked:
             chunk = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
             return chunk if more else chunk + b"0\r\n\r\n"
+        self.pass_by(len(data), more)
+        return data
+
+    def pass_by(self, size: int, more: bool) -> None:
+        """Note a part of the body that leaves as it is.
+
+        Args:
+            size: its bytes.
+            more: whether more follow.
+
+        Raises:
+            IllFormedResponse: as `body`.
+        """
         if not self._ends_with_connection:
-            self._left -= len(data)
+            self._left -= size
             if self._left < 0:
                 raise IllFormedResponse("Response content longer than Content-Length")
             if self._left and not more:
                 raise IllFormedResponse("Response content shorter than Content-Length")
-        return data
 
-    def _frame(self, length: int | None, connection: list[bytes]) -> list[bytes]:
-        """Decide on the framing and on the connection; return the fields that say so."""
-        fields = []
-        if not self._has_body:
-            pass
-        elif length is not None:
-            self._left = length
-        elif self._is_http_10:
-            self._ends_with_connection = True
-        else:
-            self._is_chunked = True
-            fields.append(b"transfer-encoding: chunked\r\n")
-        if self._ends_with_connection or b"close" in connection:
-            self.keep_alive = False
-        if not self.keep_alive:
-            fields.append(b"connection: close\r\n")
-        elif connection:
-            fields.append(b"connection: %b\r\n" % b", ".join(connection))
-        elif self._is_http_10:
-            fields.append(b"connection: keep-alive\r\n")
-        return fields
+    @property
+    def ends_with_connection(self) -> bool:
+        """Whether the body ends where the connection does; known when the head is."""
+        return self._ends_with_connection
+
+    @property
+    def has_body(self) -> bool:
+        """Whether the response has a body at all; known when the head is."""
+        return self._has_body
+
+
+def checked_head(status: int, fields: Iterable[Sequence[Any]]) -> Head:
+    """The head of a response of an app whose word nobody has looked at.
+
+    Args:
+        status: the status.
+        fields: names and values, as bytes.
+
+    Raises:
+        IllFormedResponse: a status that is not final, a name that is no token, a control character in a
+            value.
+    """
+    if not 200 <= status <= 599:
+        raise IllFormedResponse(
+            f"the app sent the status {status}; a response has one from 200 to 599, and a 1xx is for the "
+            "server to send (RFC 9110, 15)"
+        )
+    checked = []
+    for given_name, value in fields:
+        name = _NAMES.get(given_name) or _parse_name(given_name)
+        if _has_control(value):
+            raise IllFormedResponse("the app sent a header with a control character (RFC 9110, 5.5)")
+        checked.append((name, value))
+    return Head(status, b"", checked)
 
 
 def _parse_name(name: bytes) -> bytes:

@@ -6,6 +6,7 @@ too (RFC 9112, 9.6).
 """
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 __all__ = ["Lingering"]
@@ -44,7 +45,8 @@ class Lingering(asyncio.Protocol):
         self._connections.add(self)
         transport.set_protocol(self)
         if transport.can_write_eof():
-            transport.write_eof()
+            with suppress(OSError):  # the client has reset the connection, as is read next
+                transport.write_eof()
         transport.set_write_buffer_limits(0)  # to be told when all of it has been sent
         if not transport.get_write_buffer_size():
             self._wait_for_client()

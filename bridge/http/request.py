@@ -1,6 +1,7 @@
 """One request's head, in the parts that everybody after the parser goes by."""
 
 from typing import TypeAlias
+from urllib.parse import unquote
 
 __all__ = ["Address", "Request"]
 
@@ -41,6 +42,11 @@ class Request:
         """Path and query, as they were sent, behind the root path."""
         path = self.path.decode("ascii")
         return f"{path}?{self.query.decode('ascii')}" if self.query else path
+
+    @property
+    def decoded_path(self) -> str:
+        """The path, percent-decoded as UTF-8; what is none becomes U+FFFD."""
+        return unquote(self.path.decode("ascii"))
 
     def values(self, name: bytes) -> list[bytes]:
         """The values of all fields of a name, which is in lower case."""

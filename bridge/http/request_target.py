@@ -13,6 +13,7 @@ _ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+\-.]*)://([^/?]*)([^?]*)\??(.*)")
 _SCHEMES = (b"http", b"https")
 _AUTHORITY = re.compile(rb"(.+):([0-9]{1,5})")
 _LAST_PORT = 65535
+_SLASH = ord("/")
 
 _ILL_FORMED = Refusal(400, "The target of the request is ill-formed (RFC 9112, 3.2).")
 _OTHER_SCHEME = Refusal(421, "The scheme of the target is not http or https (RFC 9110, 15.5.20).")
@@ -45,15 +46,15 @@ def read_request_target(method: bytes, target: bytes) -> RequestTarget | Refusal
     Returns:
         its parts, or why it must not reach an app.
     """
+    if target[0] == _SLASH and method != b"CONNECT" and b"#" not in target:
+        path, _, query = target.partition(b"?")
+        return RequestTarget(path, query, None)
     if method == b"CONNECT":
         authority = _AUTHORITY.fullmatch(target)
         is_valid = authority is not None and _is_host(authority[1]) and int(authority[2]) <= _LAST_PORT
         return _NO_TUNNELS if is_valid else _ILL_FORMED
     if b"#" in target:  # a fragment is the client's own (RFC 9110, 7.1)
         return _ILL_FORMED
-    if target[0] == ord("/"):
-        path, _, query = target.partition(b"?")
-        return RequestTarget(path, query, None)
     if target == b"*":
         return RequestTarget(target, b"", None) if method == b"OPTIONS" else _ILL_FORMED
     absolute = _ABSOLUTE.fullmatch(target)

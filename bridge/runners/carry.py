@@ -18,23 +18,19 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, BinaryIO, cast
 
-from bridge.core.link import Head, Link
-from bridge.errors import BridgeError, ClientDisconnected, Overloaded
+from bridge.core.link import Head
+from bridge.errors import ClientDisconnected, Overloaded
 from bridge.runners import reasons
 from bridge.runners.context import CallContext
 from bridge.runners.engine import Engine
 from bridge.runners.host import PART_COST, Body, Host
 from bridge.runners.loop_access import CURRENT_LOOP, LoopAccess
 from bridge.runners.read_ahead import Reader, feed
-from bridge.runners.streams import is_event_stream
+from bridge.runners.thread_call import ThreadCall, submit
 from bridge.runners.thread_link import PreparedFile, ThreadLink, Work
 from bridge.runners.thread_queue import ThreadQueue
-from bridge.runners.threads import WorkerPool
 
 __all__ = ["Carrier", "serve_in_thread"]
-
-# Seconds after which a stream no longer counts as a request being worked on.
-_LONG_STREAM = 1.0
 
 
 def serve_in_thread(work: Work, host: Host, engine: Engine, method: str) -> Coroutine[Any, Any, None]:
@@ -52,19 +48,17 @@ def serve_in_thread(work: Work, host: Host, engine: Engine, method: str) -> Coro
     carrier = Carrier(work, host, engine)
     queue = engine.queue
     try:
-        if queue.pool.submit(carrier.link, queue.length) and queue.seconds is not None:
-            return _serve_in_time(carrier, host, queue, method)
+        timer = submit(carrier.link, queue, engine.mailbox.loop)
     except Overloaded as error:
         carrier.link.refuse(error)
         return _refuse(host, queue, method)
-    return carrier.serve()
+    return carrier.serve() if timer is None else _serve_in_time(carrier, host, queue, method, timer)
 
 
-async def _serve_in_time(carrier: "Carrier", host: Host, queue: ThreadQueue, method: str) -> None:
-    """Serve a call that waits for a thread, for `queue.seconds` at most."""
-    assert queue.seconds is not None
-    link = carrier.link
-    timer = asyncio.get_running_loop().call_later(queue.seconds, _give_up, link, queue.pool)
+async def _serve_in_time(
+    carrier: "Carrier", host: Host, queue: ThreadQueue, method: str, timer: asyncio.TimerHandle
+) -> None:
+    """Serve a call that waits for a thread, until the timer refuses it."""
     try:
         await carrier.serve()
     except Overloaded:
@@ -73,18 +67,13 @@ async def _serve_in_time(carrier: "Carrier", host: Host, queue: ThreadQueue, met
         timer.cancel()
 
 
-def _give_up(link: ThreadLink, pool: WorkerPool) -> None:
-    if pool.withdraw(link):
-        link.refuse(Overloaded("no thread took the request in time"))
-
-
 async def _refuse(host: Host, queue: ThreadQueue, method: str) -> None:
     with suppress(ClientDisconnected):
         await host.send(*queue.refusal(method))
 
 
-class Carrier:
-    """The event loop's side of a `ThreadLink`.
+class Carrier(ThreadCall):
+    """The event loop's side of a `ThreadLink`, for a host that is awaited.
 
     Args:
         work: the call, or the rest of one.
@@ -117,7 +106,7 @@ class Carrier:
         self._engine = engine
         self._access = LoopAccess(engine.mailbox.loop)
         token = CURRENT_LOOP.set(self._access)
-        self._context = CallContext()
+        self._context: CallContext = CallContext()
         CURRENT_LOOP.reset(token)
         self.link = ThreadLink(self, self, engine.buffer_size)
         self._is_posted = False
@@ -181,21 +170,10 @@ class Carrier:
             finally:
                 del failure  # or it would hold this frame, which holds it, until the garbage collector comes
 
-    def end(self) -> None:
-        """Bring the response to its end, if it is an open stream of server-sent events, which has none.
-
-        The client sees it end at once. The app has `GRACE` seconds to end, too: between two events, a
-        generator may wait for hours.
-        """
-        if self._host.is_open and self.link.gone is None and is_event_stream(self._host.head):
-            self._stage = "ending"
-            self._leave(reasons.STOPPING)
-            self._engine.mailbox.loop.call_later(reasons.GRACE, self._give_up)
-            self.wake()
-
-    def _give_up(self) -> None:
-        self._stage = "given up"
-        self.wake()
+    @property
+    def open_head(self) -> Head | None:
+        """See `ThreadCall`."""
+        return self._host.head if self._host.is_open else None
 
     def wake(self) -> None:
         """Look again at what there is to do; called by the mailbox."""
@@ -210,46 +188,12 @@ class Carrier:
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
-    # The work, in the worker's thread
-
-    @property
-    def name(self) -> str:
-        """The request, for a log line."""
-        return self._work.name
-
-    def run(self, link: Link) -> None:
-        """Do the work in the context of the call."""
-        self._context.context.run(self._work.run, link)
-
-    def drop(self) -> None:
-        """Let go of the work, in the context of the call."""
-        self._context.context.run(self._work.drop)
-
     # `LoopSide`
 
     @property
     def reads_ahead(self) -> bool:
         """See `LoopSide.reads_ahead`."""
         return self._reader is not None
-
-    def post(self) -> None:
-        """See `LoopSide.post`."""
-        mailbox = self._engine.mailbox
-        if not self._is_posted or mailbox.loop.is_closed():
-            self._is_posted = True
-            mailbox.post(self)
-
-    def before_wait(self) -> None:
-        """See `LoopSide.before_wait`."""
-        if self._access.is_here():
-            raise BridgeError(
-                "plain code on the event loop read the request's body, or wrote the response, which would "
-                "stop all others; in an async view, use Flask's own request"
-            )
-
-    def before_disconnect(self) -> None:
-        """See `LoopSide.before_disconnect`."""
-        self._access.is_told = True
 
     def prepare_file(self, file: BinaryIO, size: int) -> object | None:
         """See `Host.prepare_file`."""
@@ -307,10 +251,6 @@ class Carrier:
             if not body.body_is_over:
                 self._read_ahead()
 
-    def _leave(self, reason: str) -> None:
-        self.link.leave(reason)
-        self._access.leave(reason)
-
     def _read_ahead(self) -> None:
         """Have a task receive from here on, ahead of the app."""
         if self._reader is None:
@@ -321,26 +261,15 @@ class Carrier:
         self.wake()
 
     def _watch(self) -> None:
-        """Begin to listen for the disconnect, and to count seconds to `_move_off`: for events, none."""
-        if self._timer is None:
-            self._engine.streams.links.add(self)
-            seconds = 0 if is_event_stream(self._host.head) else _LONG_STREAM
-            self._timer = self._engine.mailbox.loop.call_later(seconds, self._move_off)
+        """Listen for the disconnect from here on, as the response streams."""
+        if self._count_seconds():
             self._read_ahead()
 
     async def _stop_watching(self) -> Exception | None:
         """Stop listening; return the failure of the host to receive, if it still matters."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._engine.streams.links.discard(self)
+        self._stop_counting()
         reader, self._reader = self._reader, None
         if reader is None:
             return None
         failure = await reader.stop(reasons.GRACE)
         return None if self._host.is_complete else failure
-
-    def _move_off(self) -> None:
-        worker = self.link.worker
-        if worker is not None and not self._engine.pool.move_off(worker, self.link):
-            # Too many streams are off the count already; perhaps there is room later.
-            self._timer = self._engine.mailbox.loop.call_later(_LONG_STREAM, self._move_off)

@@ -4,7 +4,7 @@ import asyncio
 import contextvars
 import gc
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import cache
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar, cast
 
@@ -38,6 +38,10 @@ class CallContext:
         self._seen = self.context.copy()
         self._carried: _Tokens | None = None
         self._brought: _Tokens | None = None
+
+    def run(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Call a function in the copy."""
+        return self.context.run(function, *args, **kwargs)
 
     def create_task(
         self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, _T]

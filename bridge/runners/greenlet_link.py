@@ -26,7 +26,7 @@ from bridge.runners.carry import Carrier
 from bridge.runners.context import context_of_task
 from bridge.runners.engine import Engine
 from bridge.runners.greenlets import CallGreenlet
-from bridge.runners.host import Host
+from bridge.runners.host import Body, Host
 from bridge.runners.loop_access import CURRENT_LOOP, AccessTokens, LoopAccess
 from bridge.runners.offload import Offload
 from bridge.runners.read_ahead import ReadAhead
@@ -155,14 +155,14 @@ class _EndOfClient:
 
     body_is_over = True
 
-    def __init__(self, ahead: ReadAhead) -> None:
-        self._ahead = ahead
+    def __init__(self, body: Body) -> None:
+        self._body = body
 
     async def next(self) -> bytes:
         return b""
 
     async def left(self) -> bool:
-        return await self._ahead.left()
+        return await self._body.left()
 
 
 class GreenletLink:
@@ -177,7 +177,7 @@ class GreenletLink:
     """
 
     __slots__ = (
-        "_ahead",
+        "_body",
         "_call",
         "_engine",
         "_failure",
@@ -204,7 +204,8 @@ class GreenletLink:
         """Whether iterating over the app's response does not block the loop; else a worker thread does it."""
         self.offload = Offload(engine.pool, engine.mailbox)
         """Calls plain functions for the app."""
-        self._ahead: ReadAhead | None = None  # of the host's body, once somebody reads or listens
+        # The host, if it tells of the client's end; else what reads it ahead, once somebody reads or listens.
+        self._body: Body | None = host if host.tell_of_end(self._on_leave) else None
         self._task: asyncio.Task[Any] | None = None
         self._gone: str | None = None  # the reason why there is nobody left to talk to
         self._waits_for_app = False  # the task waits for something of the app's, which may be cancelled
@@ -223,7 +224,7 @@ class GreenletLink:
         tokens = self.access.enter()
         self._greenlet = self._greenlets.take(self)
         try:
-            await self._greenlet.drive(self._run, self._listen_later)
+            await self._greenlet.drive(self._run, None if self._body is not None else self._listen_later)
         except GeneratorExit:  # the loop is closed, and nothing can be awaited any more
             raise
         except BaseException:
@@ -272,8 +273,8 @@ class GreenletLink:
         # It holds the environ, whose wsgi.input holds this: left to the garbage collector, such cycles took a
         # quarter of the processor at 1,000 connections.
         del self._call
-        if self._ahead is not None:
-            await self._ahead.stop(reasons.GRACE)
+        if isinstance(self._body, ReadAhead):
+            await self._body.stop(reasons.GRACE)
 
     # For the call
 
@@ -283,10 +284,10 @@ class GreenletLink:
         Raises:
             ClientDisconnected: the rest will not come.
         """
-        if self._ahead is None:
+        if not isinstance(self._body, ReadAhead):
             self._raise_if_gone()
         try:
-            return self._await_for_link(self._read_ahead().next())
+            return self._await_for_link((self._body or self._read_ahead()).next())
         except ClientDisconnected:
             self.access.is_told = True
             raise
@@ -366,7 +367,8 @@ class GreenletLink:
         call = self._call
         if not self.answers_on_loop:
             engine = self._engine
-            carrier = Carrier(_Rest(call, chunks), self._host, engine, _EndOfClient(self._read_ahead()))
+            body = _EndOfClient(self._body or self._read_ahead())
+            carrier = Carrier(_Rest(call, chunks), self._host, engine, body)
             engine.pool.submit(carrier.link)
             self._within_app(self._greenlet.wait, carrier.serve())
         elif isinstance(chunks, LoopIterable):
@@ -428,10 +430,10 @@ class GreenletLink:
             self._waits_for_app = outer
 
     def _read_ahead(self) -> ReadAhead:
-        if self._ahead is None:
+        if not isinstance(self._body, ReadAhead):
             engine = self._engine
-            self._ahead = ReadAhead(self._host, engine.buffer_size, engine.mailbox.loop, self._on_end)
-        return self._ahead
+            self._body = ReadAhead(self._host, engine.buffer_size, engine.mailbox.loop, self._on_end)
+        return self._body
 
     def _needs_turn(self) -> bool:
         """Note that the response streams; return whether the loop is due a turn.
@@ -440,7 +442,8 @@ class GreenletLink:
         """
         streams = self._engine.streams
         if self._host.is_open and self not in streams.links:
-            self._read_ahead().start_soon()
+            if self._body is not self._host:
+                self._read_ahead().start_soon()
             streams.links.add(self)
             if streams.are_ending:
                 self.end()
@@ -453,6 +456,9 @@ class GreenletLink:
 
     def _listen_later(self) -> None:
         self._read_ahead().start_later(_LISTEN_AFTER)
+
+    def _on_leave(self) -> None:
+        self._leave(reasons.LEFT)
 
     def _on_end(self, error: Exception | None) -> None:
         if error is None:

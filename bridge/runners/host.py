@@ -1,5 +1,6 @@
 """The other end of a call, as runners know it."""
 
+from collections.abc import Callable
 from typing import BinaryIO, Protocol
 
 from bridge.core.link import Head
@@ -37,12 +38,23 @@ class Body(Protocol):
 class Host(Body, Protocol):
     """How the event loop reaches the client of a call: one part after the other."""
 
-    head: Head | None
-    """The response's head, once it has been sent."""
-    is_open: bool
-    """Whether the head has been sent, and the last part has not."""
-    is_complete: bool
-    """Whether the last part has been sent."""
+    @property
+    def head(self) -> Head | None:
+        """The response's head, once it has been sent."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the head has been sent, and the last part has not."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the last part has been sent."""
+
+    def tell_of_end(self, tell: Callable[[], object]) -> bool:
+        """Have a function called when the client leaves; False if that is known only to who waits for it.
+
+        A host that tells keeps the body until it is asked for, too: nobody need receive ahead of the app.
+        """
 
     async def send(self, head: Head | None, data: bytes, more: bool) -> None:
         """Send a part of the response; waits while the client is behind.

@@ -69,6 +69,13 @@ class LoopSide(Protocol):
     def prepare_file(self, file: BinaryIO, size: int) -> object | None:
         """See `Host.prepare_file`."""
 
+    def send_file(self, file: object) -> None:
+        """Do what is left to do for a prepared file, in the worker's thread: the loop has taken its part.
+
+        Raises:
+            ClientDisconnected: the client has left.
+        """
+
 
 class PreparedFile(NamedTuple):
     """In the place of a part's bytes: a file that the host sends itself, as the whole body."""
@@ -92,6 +99,9 @@ class _Nobody:
 
     def prepare_file(self, file: BinaryIO, size: int) -> object | None:
         return None
+
+    def send_file(self, file: object) -> None:
+        pass
 
 
 _NOBODY = _Nobody()
@@ -185,6 +195,7 @@ class ThreadLink:
         self._wait_until(lambda: not self._out_size)
         if self.gone is not None:
             raise self._disconnected()
+        self._loop_side.send_file(prepared)
         return True
 
     def read(self) -> bytes:
@@ -286,6 +297,12 @@ class ThreadLink:
             self._in_size += len(data) + PART_COST
             if self._changed is not None:
                 self._changed.notify_all()
+
+    @property
+    def unread(self) -> int:
+        """Bytes of the body that were fed, and that the app has not taken."""
+        with self._lock:
+            return sum(map(len, self._in))
 
     @property
     def is_fed(self) -> bool:

@@ -1,6 +1,6 @@
 """The access log: a line for every request, in a format of the operator's, or as JSON.
 
-    AccessLog(app, '%(h)s "%(r)s" %(s)s %(b)s %(M)s ms, %(W)s of them waiting, %(id)s')
+    LogLines('%(h)s "%(r)s" %(s)s %(b)s %(M)s ms, %(W)s of them waiting, %(id)s')
 
 Names are gunicorn's, and a few more. What comes from the client is escaped: whatever it sends, a line stays
 one line, and what is in quotes stays there.
@@ -18,10 +18,13 @@ one line, and what is in quotes stays there.
 | `I` | bytes of the request's body that the app has read |
 | `x` | `left` if the client had gone before the end of the response |
 | `id` `p` | the request id; the process id |
-| `{name}i` `{name}o` | a header of the request, and of the app's response |
+| `{name}i` `{name}o` | a header of the request, and of the response |
 | `{name}e` | a variable of the process's environment |
 
 `-` stands for what is not there. `%(a).80s` cuts, `%(m)-7s` fills up with spaces.
+
+A request that the server has refused has a line, too. It may have been no HTTP, so that no method or path
+could be read: the request line is `-` then.
 """
 
 import base64
@@ -33,13 +36,14 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any, TypeAlias, cast
+from typing import TypeAlias
 from urllib.parse import quote
 
-from bridge.server.exchange import Exchange, Exchanges, Observer
-from bridge.types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
+from bridge.core.link import Head
+from bridge.http.exchange import Exchange, Hook
+from bridge.http.request import Request
 
-__all__ = ["COMBINED", "JSON", "AccessLog", "LogLines", "check_format"]
+__all__ = ["COMBINED", "JSON", "LogLines", "PlainLog", "check_format"]
 
 COMBINED = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
 """The combined log format, which is gunicorn's default."""
@@ -48,69 +52,75 @@ JSON = "json"
 """In place of a format: every line is a JSON object."""
 
 
-class AccessLog:
-    """ASGI middleware that logs a line for every http request.
+class LogLines(Hook):
+    """Logs a line for every request.
 
     Args:
-        app: the ASGI application.
         format: a %-style string with the names above, or "json".
-        logger: where lines go, at level INFO; by default the one named `bridge.access`. Nothing is measured
-            while it is not enabled for that.
+        logger: where lines go, at level INFO; by default the one named `bridge.access`.
 
     Raises:
         ValueError: the format has a name that is not known, or is ill-formed.
 
-    The line is written when the response has ended, the client has left, or the app has failed; for what
-    `WSGIToASGI` serves, when the call has ended, too, so that the time in the app is known. An app that fails
-    before its response has the status 500, which the host will send. The time is measured to the response's
-    end, not to that of what the app does afterwards.
+    The line is written when the response has ended, the client has left, or the app has failed; for a WSGI
+    app, when the call has ended, too, so that the time in the app is known. An app that fails before its
+    response has the status 500, which the server will send. The time is measured to the response's end, not
+    to that of what the app does afterwards.
     """
 
-    def __init__(
-        self, app: ASGI3Application, format: str = COMBINED, logger: logging.Logger | None = None
-    ) -> None:
-        self._app = cast(Any, app)  # asgiref's types know less events than are there
-        self._lines = LogLines(format, logger)
-        self._watched = Exchanges(app, [self._lines])
-
-    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        """Serve one ASGI scope; those other than `http` go to the app as they are."""
-        is_logged = scope["type"] == "http" and self._lines.is_enabled
-        await (self._watched if is_logged else self._app)(scope, receive, send)
-
-
-class LogLines(Observer):
-    """Writes a line for every exchange.
-
-    Args:
-        format: as for `AccessLog`.
-        logger: as for `AccessLog`.
-
-    Raises:
-        ValueError: as `AccessLog`.
-    """
-
-    def __init__(self, format: str, logger: logging.Logger | None = None) -> None:
+    def __init__(self, format: str = COMBINED, logger: logging.Logger | None = None) -> None:
         self._line_of = _compile(format)
         self._logger = logger or logging.getLogger("bridge.access")
 
-    @property
-    def is_enabled(self) -> bool:
-        """Whether lines are written at all."""
-        return self._logger.isEnabledFor(logging.INFO)
-
-    def ended(self, exchange: Exchange) -> None:
+    def on_end(self, exchange: Exchange) -> None:
         """Write the line."""
-        if not self.is_enabled:
+        logger = self._logger
+        if not logger.isEnabledFor(logging.INFO):
             return
         # As Logger.info() does, without its search of the stack for the caller: that is a third of its time.
-        logger = self._logger
         line = self._line_of(exchange)
         logger.handle(logger.makeRecord(logger.name, logging.INFO, __file__, 0, line, (), None))
 
 
+class PlainLog(Hook):
+    """Logs uvicorn's own line for every request, to its logger `uvicorn.access`, when the response begins.
+
+    The record has the arguments that uvicorn's `AccessFormatter` knows. A request that the server has refused
+    has its line at the end, if its method could be read.
+    """
+
+    def __init__(self) -> None:
+        self._logger = logging.getLogger("uvicorn.access")
+
+    def on_head(self, exchange: Exchange, head: Head) -> Head:
+        """Write the line; return the head as it is."""
+        self._log(exchange.request, head.status)
+        return head
+
+    def on_end(self, exchange: Exchange) -> None:
+        """Write the line of a request that was refused."""
+        if exchange.refusal is not None and exchange.head is None and exchange.request.method:
+            self._log(exchange.request, exchange.refusal.status)
+
+    def _log(self, request: Request, status: int) -> None:
+        if not self._logger.isEnabledFor(logging.INFO):
+            return
+        # As uvicorn's get_path_with_query_string() has it.
+        path = quote(request.decoded_path) or "-"
+        if request.query:
+            path = f"{path}?{request.query.decode('ascii')}"
+        self._logger.info(
+            '%s - "%s %s HTTP/%s" %d',
+            _address(request),
+            request.method,
+            path,
+            request.version,
+            status,
+        )
+
+
 def check_format(format: str) -> None:
-    """Say whether `AccessLog` takes this format.
+    """Say whether `LogLines` takes this format.
 
     Raises:
         ValueError: it does not; the message names what is wrong, and what is known.
@@ -148,8 +158,16 @@ _Reader: TypeAlias = Callable[[Exchange], object]
 
 
 def _client(exchange: Exchange) -> str:
-    client = exchange.scope.get("client")
+    client = exchange.request.client
     return _word(client[0]) if client and client[0] else "-"
+
+
+def _address(request: Request) -> str:
+    """Host and port, as uvicorn's get_client_addr() has them."""
+    if request.client is None:
+        return ""
+    host, port = request.client
+    return host if port is None else f"{host}:{port}"
 
 
 def _user(exchange: Exchange) -> str:
@@ -157,12 +175,16 @@ def _user(exchange: Exchange) -> str:
 
 
 def _request_line(exchange: Exchange) -> str:
-    scope = exchange.scope
-    target = scope.get("raw_path") or quote(scope["path"], errors="surrogatepass").encode()
-    query = scope.get("query_string")
-    if query:
-        target += b"?" + query
-    return _text(b"%b %b HTTP/%b" % (scope["method"].encode(), target, scope["http_version"].encode()))
+    request = exchange.request
+    if not request.method or not request.path:
+        return "-"
+    target = request.path + b"?" + request.query if request.query else request.path
+    return _text(b"%b %b HTTP/%b" % (request.method.encode(), target, request.version.encode()))
+
+
+def _protocol(exchange: Exchange) -> str:
+    version = exchange.request.version
+    return "HTTP/" + _word(version) if version else "-"
 
 
 def _header_of(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> bytes | None:
@@ -173,7 +195,7 @@ def _header_of(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> bytes |
 
 def _basic_user(exchange: Exchange) -> str | None:
     """The user's name in `Authorization: Basic` (RFC 7617), which nobody has checked here."""
-    value = _header_of(exchange.scope["headers"], b"authorization")
+    value = _header_of(exchange.request.headers, b"authorization")
     if value is None or value[:6].lower() != b"basic ":
         return None
     try:
@@ -181,6 +203,14 @@ def _basic_user(exchange: Exchange) -> str | None:
     except binascii.Error:
         return None
     return user.decode("utf-8", "replace") if colon else None
+
+
+def _waited(exchange: Exchange) -> str:
+    return "-" if exchange.call is None else _milliseconds(exchange.call.waited)
+
+
+def _ran(exchange: Exchange) -> str:
+    return "-" if exchange.call is None else _milliseconds(exchange.call.ran)
 
 
 def _milliseconds(seconds: float | None) -> str:
@@ -210,7 +240,7 @@ def _request_header(name: str) -> _Reader:
     wanted = name.lower().encode("ascii")
 
     def read(exchange: Exchange) -> str:
-        return _text(_header_of(exchange.scope["headers"], wanted) or b"-")
+        return _text(_header_of(exchange.request.headers, wanted) or b"-")
 
     return read
 
@@ -219,8 +249,8 @@ def _response_header(name: str) -> _Reader:
     wanted = name.lower().encode("ascii")
 
     def read(exchange: Exchange) -> str:
-        headers = ((name.lower(), value) for name, value in exchange.response_headers)
-        return _text(_header_of(headers, wanted) or b"-")
+        head = exchange.head
+        return _text((head and _header_of(head.headers, wanted)) or b"-")
 
     return read
 
@@ -235,10 +265,10 @@ _READERS: dict[str, _Reader] = {
     "u": _user,
     "t": _LogTime(),
     "r": _request_line,
-    "m": lambda exchange: _word(exchange.scope["method"]),
-    "U": lambda exchange: _word(exchange.scope["path"]),
-    "q": lambda exchange: _text(exchange.scope.get("query_string", b"")),
-    "H": lambda exchange: "HTTP/" + _word(exchange.scope["http_version"]),
+    "m": lambda exchange: _word(exchange.request.method) or "-",
+    "U": lambda exchange: _word(exchange.request.decoded_path) or "-",
+    "q": lambda exchange: _text(exchange.request.query),
+    "H": _protocol,
     "s": lambda exchange: "-" if exchange.status is None else exchange.status,
     "B": lambda exchange: exchange.sent,
     "b": lambda exchange: exchange.sent or "-",
@@ -249,8 +279,8 @@ _READERS: dict[str, _Reader] = {
     "D": lambda exchange: int(exchange.seconds * 1_000_000),
     "L": lambda exchange: f"{exchange.seconds:.6f}",
     "p": lambda exchange: os.getpid(),
-    "W": lambda exchange: _milliseconds(exchange.call.waited),
-    "A": lambda exchange: _milliseconds(exchange.call.ran),
+    "W": _waited,
+    "A": _ran,
     "I": lambda exchange: exchange.received,
     "x": lambda exchange: "left" if exchange.has_left else "-",
     "id": lambda exchange: exchange.request_id or "-",
@@ -307,26 +337,25 @@ def _reader_of(name: str) -> _Reader:
 
 def _json_line(exchange: Exchange) -> str:
     """The JSON object for a request; what is not there is null. Its escapes leave ASCII only."""
-    scope, call = exchange.scope, exchange.call
-    headers = scope["headers"]
-    client = scope.get("client")
+    request, call = exchange.request, exchange.call
+    headers = request.headers
     referer, user_agent = _header_of(headers, b"referer"), _header_of(headers, b"user-agent")
     return json.dumps(
         {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "request_id": exchange.request_id,
-            "client": client[0] if client else None,
+            "client": request.client[0] if request.client else None,
             "user": _basic_user(exchange),
-            "method": scope["method"],
-            "path": scope["path"],
-            "query": scope.get("query_string", b"").decode("latin-1"),
-            "protocol": "HTTP/" + scope["http_version"],
+            "method": request.method or None,
+            "path": request.decoded_path or None,
+            "query": request.query.decode("latin-1") if request.path else None,
+            "protocol": "HTTP/" + request.version if request.version else None,
             "status": exchange.status,
             "bytes_sent": exchange.sent,
             "bytes_received": exchange.received,
             "duration_ms": round(exchange.seconds * 1000, 3),
-            "waited_ms": None if call.waited is None else round(call.waited * 1000, 3),
-            "app_ms": None if call.ran is None else round(call.ran * 1000, 3),
+            "waited_ms": None if call is None or call.waited is None else round(call.waited * 1000, 3),
+            "app_ms": None if call is None or call.ran is None else round(call.ran * 1000, 3),
             "client_left": exchange.has_left,
             "referer": None if referer is None else referer.decode("latin-1"),
             "user_agent": None if user_agent is None else user_agent.decode("latin-1"),

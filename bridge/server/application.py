@@ -1,7 +1,7 @@
 """Settings → the ASGI application that is served, in each process that serves it."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
@@ -9,11 +9,11 @@ from asgiref.compatibility import double_to_single_callable
 
 from bridge.asgi.adapter import WSGIToASGI
 from bridge.errors import BridgeError
+from bridge.http.exchange import Hook
 from bridge.http.limits import Limits
 from bridge.interfaces import Interface, is_flask
-from bridge.server.access_log import AccessLog, LogLines
+from bridge.server.access_log import LogLines, PlainLog
 from bridge.server.debugging import announce_debug_mode, debugged
-from bridge.server.exchange import Exchanges
 from bridge.server.health import Health, ReadinessCheck
 from bridge.server.loading import LoadedApp, load_app, load_function
 from bridge.server.request_id import RequestIds
@@ -92,14 +92,17 @@ class Application:
 
     asgi: ASGI3Application
     description: str
-    be_unready: Callable[[], None]
-    """To be called when it is about to."""
+    health: Health
+    """Tells that it is ready, or not; one of the hooks."""
+
+    hooks: tuple[Hook, ...] = ()
+    """What the server sees to for each request, besides serving it."""
 
     metrics: "Metrics | None" = None
-    """What counts; the server is to let it report."""
+    """What counts, one of the hooks; the server is to let it report."""
 
-    is_ours: bool = False
-    """Whether there is nothing between the server and the WSGI app that is not Bridge's."""
+    adapter: WSGIToASGI | None = None
+    """Bridge's own, if that serves a WSGI app."""
 
 
 def make_application(settings: ServeSettings) -> Application:
@@ -116,29 +119,18 @@ def make_application(settings: ServeSettings) -> Application:
     else:
         adapted = as_asgi3(loaded)
         details = "served as it is, no adapter"
-    if settings.request_timeout is not None:
-        busy = (lambda: adapted.busy_threads) if isinstance(adapted, WSGIToASGI) else (lambda: 0)
-        limited = cast(ASGI3Application, RequestTimeout(adapted, settings.request_timeout, busy))
-    else:
-        limited = adapted
     bridged = adapted if isinstance(adapted, WSGIToASGI) else None
     metrics = _metrics(bridged) if settings.metrics_port is not None else None
-    if settings.server_timing:
-        limited = cast(ASGI3Application, ServerTiming(limited, has_threads=bridged is not None))
-    served = _watched(limited, settings, metrics)
     health = Health(
-        served,
-        live=settings.health_live,
-        ready=settings.health_ready,
-        check=_readiness(loaded, settings),
+        live=settings.health_live, ready=settings.health_ready, check=_readiness(loaded, settings)
     )
-    has_health = settings.health_live is not None or settings.health_ready is not None
     return Application(
-        cast(ASGI3Application, health) if has_health else served,
+        adapted,
         description=f"{_describe_app(loaded, settings)} · {details}",
-        be_unready=health.drain,
+        health=health,
+        hooks=tuple(_hooks(settings, health, metrics, bridged)),
         metrics=metrics,
-        is_ours=bridged is not None and loaded.interface == "wsgi",
+        adapter=bridged if loaded.interface == "wsgi" else None,
     )
 
 
@@ -155,17 +147,25 @@ def _metrics(adapter: WSGIToASGI | None) -> "Metrics":
     return Metrics(adapter)
 
 
-def _watched(app: ASGI3Application, settings: ServeSettings, metrics: "Metrics | None") -> ASGI3Application:
-    """The app within what logs and counts its requests, within what gives each of them an id."""
-    format = settings.access_log_format
-    if metrics is not None:
-        observers = [metrics] if format is None else [metrics, LogLines(format)]
-        app = cast(ASGI3Application, Exchanges(app, observers))
-    elif format is not None:
-        app = cast(ASGI3Application, AccessLog(app, format))
+def _hooks(
+    settings: ServeSettings, health: Health, metrics: "Metrics | None", adapter: WSGIToASGI | None
+) -> Iterator[Hook]:
+    """The hooks in their order. One that answers comes first: those behind it are told nothing."""
+    if settings.health_live is not None or settings.health_ready is not None:
+        yield health
     if settings.request_id:
-        app = cast(ASGI3Application, RequestIds(app))
-    return app
+        yield RequestIds()
+    if metrics is not None:
+        yield metrics
+    if settings.access_log_format is not None:
+        yield LogLines(settings.access_log_format)
+    else:
+        yield PlainLog()
+    if settings.server_timing:
+        yield ServerTiming(has_threads=adapter is not None)
+    if settings.request_timeout is not None:
+        busy = (lambda: adapter.busy_threads) if adapter is not None else (lambda: 0)
+        yield RequestTimeout(settings.request_timeout, busy)
 
 
 def _readiness(loaded: LoadedApp, settings: ServeSettings) -> ReadinessCheck | None:

@@ -1,11 +1,13 @@
-"""Headers that speak for a proxy, kept from the app where they come from a client that is not trusted."""
+"""What proxies say of a client: believed of those that are trusted, kept from the app if others say it."""
 
-from collections.abc import Callable
 from typing import Any, cast
 
-from bridge.types import AnyReceive, AnyScope, AnySend, ASGI3Application, Scope
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-__all__ = ["ClearForwarded"]
+from bridge.http.exchange import Exchange, Hook
+from bridge.http.request import Request
+
+__all__ = ["Forwarded"]
 
 # What proxies tell of a client, and apps and frameworks read as true: who it is, and the scheme, host, port
 # or prefix it has asked for. Beside these, every header whose name begins with X-Forwarded-.
@@ -31,30 +33,55 @@ _NAMES = frozenset(
 )
 _PREFIX = b"x-forwarded-"
 
+_SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 
-class ClearForwarded:
-    """An ASGI application that keeps from another what clients claim who are no trusted proxies.
 
-    It belongs outside of what takes a proxy's word for who the client is: here that is still the proxy.
+class Forwarded(Hook):
+    """Takes a trusted proxy's word for who the client is, and what scheme it has asked for.
+
+    It belongs before all other hooks: they are to see the client, not the proxy.
 
     Args:
-        app: the other.
-        is_trusted: whether the word of an address is taken; None is a client that has none.
+        trusted_hosts: whose word is taken, as uvicorn has it: addresses, networks, or `*` for all; None for
+            nobody's.
+        clear: whether others' headers that speak for a proxy are kept from the app.
     """
 
-    def __init__(self, app: ASGI3Application, is_trusted: Callable[[str | None], bool]) -> None:
-        self._app = cast(Any, app)  # hosts' types and asgiref's differ in name only
-        self._is_trusted = is_trusted
+    def __init__(self, trusted_hosts: str | list[str] | None, *, clear: bool) -> None:
+        # uvicorn's rules for who is trusted, and which of the addresses is the client's.
+        self._trusted = (
+            None
+            if trusted_hosts is None
+            else ProxyHeadersMiddleware(cast(Any, None), trusted_hosts=trusted_hosts).trusted_hosts
+        )
+        self._clear = clear
 
-    async def __call__(self, scope: AnyScope, receive: AnyReceive, send: AnySend) -> None:
-        """Serve one scope."""
-        known = cast(Scope, scope)
-        if known["type"] != "lifespan":
-            client = known.get("client")
-            if not self._is_trusted(client[0] if client else None):
-                headers = [each for each in known["headers"] if not _speaks_for_a_proxy(each[0])]
-                scope = cast(AnyScope, {**known, "headers": headers})
-        await self._app(scope, receive, send)
+    def on_request(self, exchange: Exchange) -> None:
+        """See `apply`."""
+        self.apply(exchange.request)
+
+    def apply(self, request: Request) -> None:
+        """Change a request, also one for a websocket, into what its client has asked for."""
+        if self._trusted is not None and (request.client[0] if request.client else None) in self._trusted:
+            self._believe(request)
+        elif self._clear:
+            request.headers = [field for field in request.headers if not _speaks_for_a_proxy(field[0])]
+
+    def _believe(self, request: Request) -> None:
+        assert self._trusted is not None
+        addresses = []
+        scheme = None
+        for name, value in request.headers:
+            if name == b"x-forwarded-for":
+                addresses.append(value)
+            elif name == b"x-forwarded-proto":
+                scheme = value
+        if scheme is not None:
+            request.scheme = _SCHEMES.get(scheme.decode("latin-1").strip(), request.scheme)
+        if addresses:
+            host, port = self._trusted.get_trusted_client_address(b", ".join(addresses).decode("latin-1"))
+            if host:  # an empty header says nothing
+                request.client = host, port
 
 
 def _speaks_for_a_proxy(name: bytes) -> bool:

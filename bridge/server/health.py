@@ -9,10 +9,12 @@ import inspect
 import json
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal, TypeAlias, cast
+from typing import Literal, TypeAlias
 
+from bridge.core.link import Head, Part
+from bridge.http.exchange import Answer, Exchange, Hook
+from bridge.http.request import Request
 from bridge.interfaces import is_async_callable
-from bridge.types import AnyReceive, AnyScope, AnySend, ASGI3Application, HTTPScope, HTTPSend, Scope
 
 __all__ = ["Health", "ReadinessCheck"]
 
@@ -27,11 +29,12 @@ _State: TypeAlias = Literal["starting", "ready", "draining"]
 _PATIENCE = 5.0
 
 
-class Health:
-    """An ASGI application that answers for its health, around another.
+class Health(Hook):
+    """Answers for the server's health, in the app's place.
+
+    It belongs before all hooks that count requests, or watch them: its answers are no requests of the app's.
 
     Args:
-        app: what everything else goes to.
         live: the path of "is it alive?"; None for none.
         ready: the path of "should it get requests?"; None for none.
         check: the app's own, asked each time.
@@ -39,73 +42,57 @@ class Health:
 
     def __init__(
         self,
-        app: ASGI3Application,
         *,
         live: str | None,
         ready: str | None,
         check: ReadinessCheck | None = None,
     ) -> None:
-        self._app = cast(Any, app)  # hosts' types and asgiref's differ in name only
         self._live = live
         self._ready = ready
         self._check = check
         self._state: _State = "starting"
 
+    def started(self) -> None:
+        """Be ready from here on, unless it is about to stop already: the app has started."""
+        if self._state == "starting":
+            self._state = "ready"
+
     def drain(self) -> None:
         """Be not ready from here on: the server is about to stop."""
         self._state = "draining"
 
-    async def __call__(self, scope: AnyScope, receive: AnyReceive, send: AnySend) -> None:
-        """Answer, if it is one of the two paths; else have the app do it."""
-        known = cast(Scope, scope)
-        if known["type"] == "http" and (path := _path(known)) in (self._live, self._ready):
-            await self._answer(known, path, cast(HTTPSend, send))
-        elif known["type"] == "lifespan":
-            await self._app(scope, receive, self._watching(send))
-        else:
-            await self._app(scope, receive, send)
-
-    def _watching(self, send: AnySend) -> AnySend:
-        """Note that the app has started; a host without lifespan is ready with its first request."""
-
-        async def watch(event: Any) -> None:
-            if event["type"] == "lifespan.startup.complete":
-                self._state = "ready"
-            await send(event)
-
-        return cast(AnySend, watch)
-
-    async def _answer(self, scope: HTTPScope, path: str, send: HTTPSend) -> None:
-        if scope["method"] not in ("GET", "HEAD"):
-            await _respond(send, 405, {"status": "method not allowed"}, extra=[(b"allow", b"GET, HEAD")])
-        elif path == self._live:
-            await _respond(send, 200, {"status": "live"}, is_head=scope["method"] == "HEAD")
-        else:
-            status = await self._readiness()
-            await _respond(
-                send, 200 if status == "ready" else 503, {"status": status}, is_head=scope["method"] == "HEAD"
-            )
-
-    async def _readiness(self) -> str:
-        """One word; why a check has failed is in the log, not for everybody to read."""
+    def on_request(self, exchange: Exchange) -> Answer | None:
+        """Answer, if it is one of the two paths."""
+        request = exchange.request
+        path = _path(request)
+        if path not in (self._live, self._ready):
+            return None
+        if request.method not in ("GET", "HEAD"):
+            return _answer(request, 405, "method not allowed", (b"allow", b"GET, HEAD"))
+        if path == self._live:
+            return _answer(request, 200, "live")
         if self._state == "starting":
-            # Requests come before the end of the start only where there is no lifespan to tell of it.
-            self._state = "ready"
+            self._state = "ready"  # who gets requests has started, also if nobody has said so
         if self._state == "draining" or self._check is None:
-            return self._state
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                is_ready = await _call(self._check)
-        except Exception as error:  # noqa: BLE001  # whatever it is, the answer is no
-            logger.warning("not ready: the app's check raised %s: %s", type(error).__name__, error)
-            return "failing"
-        return "failing" if is_ready is False else "ready"
+            return _answer_ready(request, self._state)
+        return _checked_answer(request, self._check)
 
 
-def _path(scope: HTTPScope) -> str:
-    """The path without that of the app itself (`--root-path`), which hosts put before it."""
-    root = scope.get("root_path", "")
-    return scope["path"].removeprefix(root) if root else scope["path"]
+def _path(request: Request) -> str:
+    """The path without that of the app itself (`--root-path`), which is before it."""
+    path = request.decoded_path
+    return path.removeprefix(request.root_path) if request.root_path else path
+
+
+async def _checked_answer(request: Request, check: ReadinessCheck) -> Part:
+    """The app's own; why its check has failed is in the log, not for everybody to read."""
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            is_ready = await _call(check)
+    except Exception as error:  # noqa: BLE001  # whatever it is, the answer is no
+        logger.warning("not ready: the app's check raised %s: %s", type(error).__name__, error)
+        return _answer_ready(request, "failing")
+    return _answer_ready(request, "failing" if is_ready is False else "ready")
 
 
 async def _call(check: ReadinessCheck) -> object:
@@ -115,20 +102,16 @@ async def _call(check: ReadinessCheck) -> object:
     return await result if inspect.isawaitable(result) else result
 
 
-async def _respond(
-    send: HTTPSend,
-    status: int,
-    content: dict[str, str],
-    *,
-    is_head: bool = False,
-    extra: list[tuple[bytes, bytes]] | None = None,
-) -> None:
-    body = json.dumps(content).encode()
+def _answer_ready(request: Request, status: str) -> Part:
+    return _answer(request, 200 if status == "ready" else 503, status)
+
+
+def _answer(request: Request, code: int, status: str, *extra: tuple[bytes, bytes]) -> Part:
+    body = json.dumps({"status": status}).encode()
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
         (b"cache-control", b"no-store"),
-        *(extra or []),
+        *extra,
     ]
-    await send({"type": "http.response.start", "status": status, "headers": headers, "trailers": False})
-    await send({"type": "http.response.body", "body": b"" if is_head else body, "more_body": False})
+    return Head(code, b"", headers), b"" if request.method == "HEAD" else body, False

@@ -39,7 +39,7 @@ from functools import partial
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 from bridge.asgi.adapter import WSGIToASGI
-from bridge.server.exchange import Exchange, Observer
+from bridge.http.exchange import Exchange, Hook
 
 __all__ = ["Metrics"]
 
@@ -53,9 +53,14 @@ _WAITS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 
 # Seconds between two reports.
 _INTERVAL = 0.1
 
+_SWITCHING_PROTOCOLS = 101
 
-class Metrics(Observer):
+
+class Metrics(Hook):
     """Counts what goes by in one process, and reports it to prometheus-client.
+
+    A request that the server has refused is counted as that alone, also if it had begun, and was refused for
+    the size of its body. What its call has read, sent and waited counts all the same.
 
     Args:
         adapter: whose threads are counted; None if the app runs without.
@@ -68,53 +73,51 @@ class Metrics(Observer):
     def __init__(self, adapter: WSGIToASGI | None, registry: CollectorRegistry = REGISTRY) -> None:
         self._series: dict[tuple[str, str], _Series] = {}
         self._waits = _Observations(_WAITS)
-        self._in_flight = self._streams = self._websockets = 0
+        self._in_flight: set[Exchange] = set()
+        self._streams = self._websockets = 0
         self._received = self._sent = self._disconnects = 0
         self._handshakes: defaultdict[int, int] = defaultdict(int)  # by status
         self._figures = _Figures(registry)
         self._adapter = _AdapterFigures(adapter, registry)
 
-    def begun(self, exchange: Exchange) -> None:
-        """See `Observer`."""
-        self._in_flight += 1
+    def on_request(self, exchange: Exchange) -> None:
+        """See `Hook`."""
+        self._in_flight.add(exchange)
 
-    def streaming(self, exchange: Exchange) -> None:
-        """See `Observer`."""
+    def on_stream(self, exchange: Exchange) -> None:
+        """See `Hook`."""
         self._streams += 1
 
-    def ended(self, exchange: Exchange) -> None:
-        """See `Observer`."""
-        self._in_flight -= 1
+    def on_end(self, exchange: Exchange) -> None:
+        """See `Hook`."""
+        self._in_flight.discard(exchange)  # one that was refused may not have begun
         self._streams -= exchange.is_streaming
         self._received += exchange.received
         self._sent += exchange.sent
+        call = exchange.call
+        if call is not None and call.waited is not None:
+            self._waits.add(call.waited)
+        if exchange.refusal is not None:
+            self._figures.refused.labels(exchange.refusal.status).inc()
+            return
         self._disconnects += exchange.has_left
-        method = exchange.scope["method"]
+        method = exchange.request.method
         key = (method if method in _METHODS else _OTHER_METHOD, exchange.route)
         series = self._series.get(key)
         if series is None:
             self._series[key] = series = _Series()
         series.statuses[exchange.status] += 1
         series.durations.add(exchange.seconds)
-        waited = exchange.call.waited
-        if waited is not None:
-            self._waits.add(waited)
 
-    def websocket_answered(self, status: int) -> None:
-        """See `Observer`."""
+    def on_websocket(self, status: int) -> None:
+        """See `Hook`."""
         self._handshakes[status] += 1
+        if status == _SWITCHING_PROTOCOLS:
+            self._websockets += 1
 
-    def websocket_opened(self) -> None:
-        """See `Observer`."""
-        self._websockets += 1
-
-    def websocket_closed(self) -> None:
-        """See `Observer`."""
+    def on_websocket_end(self) -> None:
+        """See `Hook`."""
         self._websockets -= 1
-
-    def refused(self, status: int) -> None:
-        """The server has refused a request, which no app will see."""
-        self._figures.refused.labels(status).inc()
 
     async def keep_reporting(self, connections: Callable[[], int]) -> None:
         """Report until cancelled, and a last time then.
@@ -150,7 +153,7 @@ class Metrics(Observer):
         figures.response_bytes.inc(self._sent)
         figures.disconnects.inc(self._disconnects)
         self._received = self._sent = self._disconnects = 0
-        figures.in_flight.set(self._in_flight)
+        figures.in_flight.set(len(self._in_flight))
         figures.streams.set(self._streams)
         figures.websockets.set(self._websockets)
         figures.connections.set(connections)

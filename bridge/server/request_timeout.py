@@ -3,13 +3,10 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any, cast
 
-from bridge.asgi.host import events_of
 from bridge.core.call import request_name
 from bridge.core.link import plain_answer
-from bridge.errors import ApplicationError
-from bridge.types import AnyReceive, AnyScope, AnySend, ASGI3Application, HTTPSend, Scope
+from bridge.http.exchange import Exchange, Hook
 
 __all__ = ["RequestTimeout"]
 
@@ -18,55 +15,48 @@ logger = logging.getLogger("bridge")
 _BODY = b"Gateway Timeout: the server took too long."
 
 
-class RequestTimeout:
-    """An ASGI application that gives another so much time for each request, to the end of the response.
+class RequestTimeout(Hook):
+    """Gives the app so much time for each request, to the end of the response.
 
-    An async view is cancelled. A thread cannot be: it is left at work, and how many are is said in the log.
+    With the time up, the client gets a 504, or the end of the connection if the response has begun. An async
+    view is cancelled. A thread cannot be: it is left at work, and how many are is said in the log.
 
     Args:
-        app: the other.
         seconds: how long a request may take.
         busy_threads: says how many threads are at work.
     """
 
-    def __init__(self, app: ASGI3Application, seconds: float, busy_threads: Callable[[], int]) -> None:
-        self._app = cast(Any, app)  # hosts' types and asgiref's differ in name only
+    def __init__(self, seconds: float, busy_threads: Callable[[], int]) -> None:
         self._seconds = seconds
         self._busy_threads = busy_threads
+        self._timers: dict[Exchange, asyncio.TimerHandle] = {}
 
-    async def __call__(self, scope: AnyScope, receive: AnyReceive, send: AnySend) -> None:
-        """Serve one scope; what is not http may take as long as it likes.
+    def on_request(self, exchange: Exchange) -> None:
+        """Have its time run."""
+        loop = asyncio.get_running_loop()
+        self._timers[exchange] = loop.call_later(self._seconds, self._end, exchange)
 
-        Raises:
-            ApplicationError: time was up with the response begun; the host must cut the connection.
-        """
-        known = cast(Scope, scope)
-        if known["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        has_begun = False
+    def on_end(self, exchange: Exchange) -> None:
+        """Forget it; one that was refused may not have begun."""
+        timer = self._timers.pop(exchange, None)
+        if timer is not None:
+            timer.cancel()
 
-        async def watch(event: Any) -> None:
-            nonlocal has_begun
-            has_begun = True
-            await cast(Any, send)(event)
+    def _end(self, exchange: Exchange) -> None:
+        """Its time is up."""
+        del self._timers[exchange]
+        serving = exchange.serving
+        if exchange.ended or serving is None:
+            return  # the response has had its end in time, and only the call goes on
+        # A thread may be in the context itself.
+        exchange.context.copy().run(self._log, exchange)
+        serving.cut(plain_answer(504, _BODY, exchange.request.method))
 
-        try:
-            async with asyncio.timeout(self._seconds) as limit:
-                await self._app(scope, receive, watch)
-        except TimeoutError:
-            if not limit.expired():
-                raise  # somebody else's
-            name = request_name(known["method"], known["path"])
-            outcome = "cutting the connection" if has_begun else "answering 504"
-            logger.error(
-                "%s: it took more than %g s; %s. %d thread(s) are at work still",
-                name,
-                self._seconds,
-                outcome,
-                self._busy_threads(),
-            )
-            if has_begun:
-                raise ApplicationError(f"{name}: response cut short, as it took too long") from None
-            for event in events_of(plain_answer(504, _BODY, known["method"])):
-                await cast(HTTPSend, send)(event)
+    def _log(self, exchange: Exchange) -> None:
+        logger.error(
+            "%s: it took more than %g s; %s. %d thread(s) are at work still",
+            request_name(exchange.request.method, exchange.request.decoded_path),
+            self._seconds,
+            "answering 504" if exchange.head is None else "cutting the connection",
+            self._busy_threads(),
+        )

@@ -18,10 +18,10 @@ from weakref import WeakSet
 import uvicorn
 
 from bridge.asgi.environ import MULTIPROCESS
+from bridge.http.server import HTTPServer
 from bridge.server.default_headers import DefaultHeaders
 from bridge.server.ending import LEAST, Ending, forget_after_fork
 from bridge.server.own_loggers import enable_own_loggers
-from bridge.server.protocol import BridgeProtocol
 from bridge.server.systemd import Notifier
 
 if TYPE_CHECKING:
@@ -164,6 +164,7 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if not self.started:
             return  # the app's lifespan has failed
+        self.config.be_ready()
         if not self.config.use_subprocess:  # else their supervisor says so
             self.config.log_addresses()
         self._notifier.tell(READY=1)
@@ -188,8 +189,8 @@ class Server(uvicorn.Server):
             await asyncio.sleep(0)
             await super().shutdown(sockets)
         finally:
-            protocol = self.config.http_protocol_class
-            if issubclass(protocol, BridgeProtocol):
+            protocol: object = self.config.http_protocol_class
+            if isinstance(protocol, HTTPServer):
                 protocol.abort_lingering()
             for task in self._tasks:
                 task.cancel()

@@ -15,7 +15,8 @@ import ssl
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 from uvicorn.config import LOG_LEVELS, LOGGING_CONFIG, STARTUP_FAILURE
@@ -26,24 +27,27 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from bridge.errors import BridgeError
+from bridge.http.exchange import Hooks
+from bridge.http.server import HTTPServer
+from bridge.http.wsgi import WSGIServe
 from bridge.monkey_patching import describe_monkey_patching
+from bridge.server.access_log import PlainLog
 from bridge.server.app_errors import BrokenAppError
 from bridge.server.application import Application, ServeSettings, TLSVersionName, make_application
 from bridge.server.clashes import check_workers_start
 from bridge.server.debugging import check_addresses
 from bridge.server.ending_connections import ends_alone
-from bridge.server.forwarded import ClearForwarded
+from bridge.server.forwarded import Forwarded
 from bridge.server.garbage import settle
 from bridge.server.metrics_endpoint import MetricsEndpoint, metrics_endpoint
 from bridge.server.own_loggers import enable_own_loggers
 from bridge.server.preloading import forkable
-from bridge.server.protocol import make_protocol
-from bridge.server.root_path import RootPath
+from bridge.server.request_scope import RequestScope
 from bridge.server.server import Server
 from bridge.server.sockets import address_of, bind, bind_all, inherited
 from bridge.server.supervisors import Reloader, Workers
 from bridge.server.websocket_answers import SansIOProtocol
-from bridge.server.websocket_connection import BridgeWebSocketProtocol
+from bridge.server.websocket_upgrade import WebSocketUpgrades
 from bridge.server.worker import let_ctrl_c_through
 
 if TYPE_CHECKING:
@@ -150,17 +154,12 @@ class ServeConfig(uvicorn.Config):
             self._set_minimum_version(self.ssl)
         if self.lifespan_class is LifespanOn:
             self.lifespan_class = _Lifespan
-        self.http_protocol_class = ends_alone(self._protocol_class(self.http_protocol_class))
         if self.ws_protocol_class is not None:
             self.ws_protocol_class = ends_alone(self._websocket_class(self.ws_protocol_class))
-        if self.settings.clear_forwarded:
-            # The one that says who is trusted; without it, nobody is.
-            proxies = self.loaded_app if isinstance(self.loaded_app, ProxyHeadersMiddleware) else None
-            self.loaded_app = ClearForwarded(
-                self.loaded_app, lambda host: proxies is not None and host in proxies.trusted_hosts
-            )
-        if self.root_path:
-            self.loaded_app = RootPath(self.loaded_app, self.root_path)
+        if self.http_protocol_class is HttpToolsProtocol:
+            self._speak_http()
+        else:
+            self._let_others_speak_http()
 
     def _set_minimum_version(self, context: ssl.SSLContext) -> None:
         try:
@@ -168,23 +167,45 @@ class ServeConfig(uvicorn.Config):
         except ValueError:
             sys.exit(_report(_fixed_version(self)))
 
-    def _protocol_class(self, uvicorns: type[asyncio.Protocol]) -> type[asyncio.Protocol]:
-        """Bridge's protocol in the place of uvicorn's own."""
-        if uvicorns is HttpToolsProtocol:
-            if self.metrics is None:
-                return make_protocol(self.settings.limits)
-            return make_protocol(self.settings.limits, self.metrics.refused)
+    def _speak_http(self) -> None:
+        """Bridge's own connections in the place of uvicorn's."""
+        application = self._application
+        if isinstance(self.loaded_app, ProxyHeadersMiddleware):
+            self.loaded_app = self.loaded_app.app
+        forwarded = Forwarded(
+            self.forwarded_allow_ips if self.proxy_headers else None, clear=self.settings.clear_forwarded
+        )
+        wants_call_facts = application.metrics is not None or any(
+            (self.settings.access_log_format, self.settings.server_timing)
+        )
+        own = [hook for hook in application.hooks if self.access_log or not isinstance(hook, PlainLog)]
+        hooks = Hooks([forwarded, *own], wants_call_facts=wants_call_facts)
+        adapter = application.adapter
+        self.http_protocol_class = cast(
+            "type[asyncio.Protocol]",
+            HTTPServer(
+                self.settings.limits,
+                hooks,
+                None if adapter is None else partial(WSGIServe, adapter, RequestScope),
+                # With wsproto, the app asks for websockets of the server's.
+                partial(WebSocketUpgrades, hooks, forwarded, None if self.ws == "wsproto" else adapter),
+            ),
+        )
+
+    def _let_others_speak_http(self) -> None:
+        """uvicorn's other parsers, or a class of the user's: say what is missing."""
+        self.http_protocol_class = ends_alone(self.http_protocol_class)
         logger.info(
-            "%s has none of Bridge's limits and deadlines for requests; they come with --http httptools",
+            "%s: only uvicorn's own options apply to requests. Limits and deadlines, health, request ids, "
+            "--access-log-format, metrics, Server-Timing, --timeout-request and --clear-forwarded come with "
+            "--http httptools",
             f"--http {self.http}" if isinstance(self.http, str) else self.http.__name__,
         )
-        return uvicorns
 
     def _websocket_class(self, uvicorns: type[asyncio.Protocol]) -> type[asyncio.Protocol]:
         """Bridge's websockets in the place of uvicorn's own."""
         if uvicorns is WebSocketsSansIOProtocol:
-            # Where the app has middleware of its own, that may want to see each message.
-            return BridgeWebSocketProtocol if self._application.is_ours else SansIOProtocol
+            return SansIOProtocol
         if self.ws == "wsproto":
             from bridge.server.websocket_wsproto import WSProtoProtocol  # only now is wsproto needed
 
@@ -210,9 +231,13 @@ class ServeConfig(uvicorn.Config):
         """What counts in this process, when the app is loaded; None if nothing does."""
         return self._application.metrics
 
+    def be_ready(self) -> None:
+        """Have the readiness path say yes: the app has started."""
+        self._application.health.started()
+
     def be_unready(self) -> None:
         """Have the readiness path say no: the server is about to stop."""
-        self._application.be_unready()
+        self._application.health.drain()
 
     def _make_application(self) -> "Future[Application]":
         """The application, or the error instead of it, which is for `load_app` to raise.

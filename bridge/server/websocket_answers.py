@@ -15,6 +15,7 @@ from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
+from bridge.http.exchange import Hooks
 from bridge.http.websocket_handshake import Handshake
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ logger = logging.getLogger("bridge")
 
 _Header = tuple[bytes, bytes]
 
+_SWITCHING_PROTOCOLS = 101
 _WITHOUT_BODY = (204, 304)
 
 # Bytes that are kept of what a client sends before its 101.
@@ -48,6 +50,10 @@ class WebSocketAnswers(_Base):
     checks_subprotocols = True
     """Whether the library must know what the client offers, as it lets the app choose nothing else."""
 
+    hooks: Hooks | None = None
+    """Told of the answer, and of the end."""
+
+    _told: int | None = None  # the status of the answer that the hooks know
     _facts: dict[str, Any] | None = None
     _has_handshake = False
     _has_answered = False  # something of an answer has been sent
@@ -98,6 +104,11 @@ class WebSocketAnswers(_Base):
             await super().run_asgi()
         finally:
             self._server_state.total_requests += 1
+            if self._told is None:
+                self._tell(500)  # the answer to an app that gives none, if the client is there still
+            elif self._told == _SWITCHING_PROTOCOLS and self.hooks is not None:
+                for on_end in self.hooks.websocket_end:
+                    on_end()
 
     def send(self, message: Any) -> Coroutine[Any, Any, None]:  # a coroutine sooner
         """See ASGI."""
@@ -147,6 +158,7 @@ class WebSocketAnswers(_Base):
             if not self._has_answered:
                 self.handshake_complete = False  # so there can be a 500
             raise
+        self._tell(_status_of(message))
         if kind == "websocket.accept":
             if not self.handshake_complete:  # uvicorn has sent nothing, as the connection is closing
                 raise ClientDisconnected
@@ -159,6 +171,13 @@ class WebSocketAnswers(_Base):
 
     async def _send_answer(self, message: Any) -> None:
         await super().send(message)
+
+    def _tell(self, status: int) -> None:
+        if self._told is None:
+            self._told = status
+            if self.hooks is not None:
+                for on_websocket in self.hooks.websocket:
+                    on_websocket(status)
 
     def _headers_of_response(self, message: Any) -> list[_Header]:
         """Those of a response in the place of a 101, with which the connection ends."""
@@ -224,6 +243,15 @@ class SansIOProtocol(WebSocketAnswers, WebSocketsSansIOProtocol):
             )
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
         return STATUS_LINE[status] + lines.encode("latin-1") + b"\r\n"
+
+
+def _status_of(message: Any) -> int:
+    """That of the answer which an event begins, or goes on with."""
+    if message["type"] == "websocket.accept":
+        return _SWITCHING_PROTOCOLS
+    if message["type"] == "websocket.close":
+        return 403  # as the ASGI spec has it
+    return cast(int, message.get("status", 500))
 
 
 def _checked(message: Any) -> list[_Header]:

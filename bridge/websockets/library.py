@@ -1,54 +1,23 @@
 """The call of a WSGI app that answers a websocket through a library: Flask-Sock, Flask-SocketIO, others.
 
 Such a library takes the socket of the request out of the environ, where Werkzeug's server has put it, and
-writes its 101 and its frames there. So it gets a socket, blocking as it expects, and a *wire* joins that to
-the websocket: a pair of sockets on any host (`pair`), or the client's own connection where the host
-offers it (`handover`).
+writes its 101 and its frames there. So it gets a socket, blocking as it expects: one of a pair, which a
+`PairWire` joins to the websocket. Bridge's own server gives it the client's connection in the place of that.
 """
 
 import asyncio
-import socket
 from collections.abc import Iterable
-from typing import Protocol
 
-from bridge.errors import WebSocketDisconnect
-from bridge.interfaces import is_flask
 from bridge.runners.carry import serve_in_thread
 from bridge.runners.engine import Engine
 from bridge.runners.host import Host
 from bridge.runners.thread_link import Work
 from bridge.types import StartResponse, WSGIApplication, WSGIEnvironment
-from bridge.websockets.handover import ClientWire
+from bridge.websockets.library_app import call_app
 from bridge.websockets.pair import PairWire
-from bridge.websockets.websocket import NORMAL, WebSocket
+from bridge.websockets.websocket import WebSocket
 
-__all__ = ["WebSocketCall", "foreign_async_mode"]
-
-
-class _Wire(Protocol):
-    """Joins the socket that a library has to the websocket."""
-
-    socket: socket.socket
-    """The library's end."""
-
-    @property
-    def key(self) -> str:
-        """The Sec-WebSocket-Key for the library."""
-
-    def start(self) -> None:
-        """Begin; the call is about to be made."""
-
-    async def settle(self) -> None:
-        """Let all that the library has written reach the websocket."""
-
-    async def finish(self) -> None:
-        """The call has ended: settle, and take the socket back if no library has it."""
-
-    def end(self) -> None:
-        """The server stops: close the websocket with 1001, as soon as it is open."""
-
-    async def close(self) -> None:
-        """End the tasks that still run; raise the error of one that has failed."""
+__all__ = ["WebSocketCall"]
 
 
 class WebSocketCall:
@@ -63,22 +32,13 @@ class WebSocketCall:
     def __init__(self, app: WSGIApplication, websocket: WebSocket, loop: asyncio.AbstractEventLoop) -> None:
         self._app = app
         self._websocket = websocket
-        offered = websocket.offered_connection
-        self._wire: _Wire = (
-            PairWire(websocket, loop) if offered is None else ClientWire(websocket, loop, offered)
-        )
+        self._wire = PairWire(websocket, loop)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Call the app, in a worker thread, with a socket for its library."""
         environ["werkzeug.socket"] = self._wire.socket
         environ["HTTP_SEC_WEBSOCKET_KEY"] = self._wire.key
-        try:
-            return self._app(environ, start_response)
-        except ConnectionError:
-            # engineio ends each call by this, so that Werkzeug's server does not answer.
-            if self._websocket.state == "handshake":
-                raise
-            raise WebSocketDisconnect(NORMAL) from None
+        return call_app(self._app, environ, start_response, lambda: self._websocket.state != "handshake")
 
     async def serve(self, work: Work, host: Host, engine: Engine) -> None:
         """Have the call made; return when it has ended and the host has what the library has sent.
@@ -93,7 +53,6 @@ class WebSocketCall:
             Exception: what the host has raised.
         """
         engine.streams.links.add(self._wire)
-        self._wire.start()
         try:
             await serve_in_thread(work, host, engine, "GET")
             await self._wire.finish()
@@ -104,14 +63,3 @@ class WebSocketCall:
     async def settle(self) -> None:
         """Have all that the library has written, such as a 101, reach the websocket."""
         await self._wire.settle()
-
-
-def foreign_async_mode(app: WSGIApplication) -> str | None:
-    """The async mode of the app's Socket.IO server, if it is one that needs a server of its own.
-
-    eventlet's and gevent's run on their own loops, and take their websockets from their own servers.
-    """
-    extension = app.extensions.get("socketio") if is_flask(app) else None
-    server = getattr(extension, "server", None) or getattr(app, "engineio_app", None)
-    mode = getattr(server, "async_mode", None)
-    return mode if isinstance(mode, str) and mode != "threading" else None

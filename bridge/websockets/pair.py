@@ -68,7 +68,7 @@ class PairWire:
         self._readable: asyncio.Future[None] | None = None
         self._is_writing = False
         self._replies = bytearray()  # not yet written
-        self._from_library: asyncio.Task[None] | None = None
+        self._from_library = loop.create_task(self._read())
         self._from_host: asyncio.Task[None] | None = None
         self._is_stopping = False
         self._closing: asyncio.Task[None] | None = None
@@ -78,16 +78,11 @@ class PairWire:
         """The Sec-WebSocket-Key for the library."""
         return self._library.key
 
-    def start(self) -> None:
-        """Begin to read what the library writes."""
-        self._from_library = self._loop.create_task(self._read())
-
     async def settle(self) -> None:
         """Read what the library has written; return when the host has it."""
         self._is_over = True
         self._look()
-        if self._from_library is not None:
-            await self._from_library
+        await self._from_library
 
     async def finish(self) -> None:
         """The call has ended: settle, and close the library's end if no library has it."""

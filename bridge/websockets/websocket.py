@@ -1,6 +1,5 @@
 """A websocket as its handlers, and the sockets of libraries, know it; and how it is closed."""
 
-import socket
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
@@ -13,7 +12,6 @@ __all__ = [
     "NORMAL",
     "NO_STATUS",
     "WEBSOCKET",
-    "Connection",
     "WebSocket",
 ]
 
@@ -26,25 +24,6 @@ GOING_AWAY = 1001
 NO_STATUS = 1005
 ABNORMAL = 1006
 INTERNAL_ERROR = 1011
-
-
-class Connection(Protocol):
-    """A connection that can be given away.
-
-    Even then the app answers the handshake, with an accept or otherwise, and ends the websocket with a close.
-    There are no messages.
-    """
-
-    def hand_over(self, handshake: Callable[[bytes], bool]) -> socket.socket:
-        """The socket for the library.
-
-        Args:
-            handshake: called with the head of the library's 101, in its thread; accepts the websocket, and
-                returns whether the client is there to have it.
-        """
-
-    def abort(self) -> None:
-        """End the connection."""
 
 
 class WebSocket(Protocol):
@@ -70,10 +49,6 @@ class WebSocket(Protocol):
     @property
     def is_closed_from_here(self) -> bool:
         """Whether the app, or the server, has closed or answered it."""
-
-    @property
-    def offered_connection(self) -> Connection | None:
-        """The client's connection, if the host would give it away."""
 
     async def accept(
         self, subprotocol: str | None = None, headers: Iterable[tuple[bytes, bytes]] = ()

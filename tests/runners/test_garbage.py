@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 
 from bridge import WSGIToASGI
 from tests.asgi_host import ScriptedHost, body_event, http_scope
+from tests.server.wire import Asked, Wire, http_server
 
 REQUESTS = 50
 
@@ -88,3 +91,45 @@ async def test_no_cycles(app: Any, ends: str, caplog: pytest.LogCaptureFixture) 
         finally:
             gc.enable()
     assert found < REQUESTS, f"{found / REQUESTS} objects of garbage a request"
+
+
+SENT = {
+    "nothing": b"",
+    "a request": b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "the last request": b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    "an upgrade": b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: other\r\n\r\n",
+    "what is refused": b"GET / HTTP/7.1\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("sent", SENT.values(), ids=SENT)
+async def test_no_cycles_of_a_connection(sent: bytes) -> None:
+    """Neither when the client leaves, nor when the server ends it."""
+    config = uvicorn.Config(Asked(), http=http_server(), lifespan="off", log_config=None)
+    config.load()
+    protocol: Any = config.http_protocol_class
+    state = ServerState()
+
+    async def connect() -> None:
+        wire = Wire()
+        wire.protocol = protocol(config=config, server_state=state, app_state={})
+        wire.protocol.connection_made(wire)
+        if sent:
+            wire.protocol.data_received(sent)
+        while state.tasks:  # noqa: ASYNC110  # a set has no event
+            await asyncio.sleep(0)
+        wire.protocol.connection_lost(None)
+        wire.protocol = None
+
+    for _ in range(5):
+        await connect()
+    await asyncio.sleep(0)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(REQUESTS):
+            await connect()
+        found = gc.collect()
+    finally:
+        gc.enable()
+    assert found < REQUESTS, f"{found / REQUESTS} objects of garbage a connection"

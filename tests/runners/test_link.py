@@ -71,6 +71,9 @@ class Side:
     def before_disconnect(self) -> None:
         self.disconnects += 1
 
+    def send_file(self, file: object) -> None:
+        pass
+
     def prepare_file(self, file: BinaryIO, size: int) -> object | None:
         self.files.append((file, size))
         return self.prepared

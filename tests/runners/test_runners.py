@@ -73,6 +73,9 @@ class ListHost:
         self.is_open, self.is_complete = more, not more
         self._sent.set()
 
+    def tell_of_end(self, tell: Callable[[], object]) -> bool:
+        return False
+
     def prepare_file(self, file: BinaryIO, size: int) -> None:
         pass
 

@@ -6,25 +6,27 @@ import json
 import logging
 import os
 import re
+import socket
+import struct
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from flask import Flask, request
+from uvicorn.logging import AccessFormatter
 
 from bridge import WSGIToASGI
-from bridge.http.limits import Limits
-from bridge.server.access_log import COMBINED, JSON, AccessLog, check_format
-from bridge.server.protocol import make_protocol
+from bridge.core.call_facts import CallFacts
+from bridge.core.link import Head
+from bridge.server.access_log import COMBINED, JSON, LogLines, PlainLog, check_format
 from bridge.server.request_id import RequestIds
 from bridge.testing import Client
-from bridge.types import ASGI3Application, HTTPRequestSideEvent
-from tests.asgi_host import DISCONNECT, ScriptedHost, body_event, http_scope
-from tests.hosts import Host
-
-App = Callable[[Any, Any, Any], Awaitable[None]]
+from tests.server.command import Serving
+from tests.server.exchanges import Driven, HookedApp, make_request
 
 
 @pytest.fixture(autouse=True)
@@ -41,27 +43,21 @@ def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
 Lines = Callable[[], list[str]]
 
 
-async def call(app: App, format: str, host: ScriptedHost | None = None, **scope: Any) -> ScriptedHost:
-    host = host or ScriptedHost([body_event()])
-    await AccessLog(app, format)(http_scope(**scope), host.receive, host.send)
-    return host
+def call(format: str, **request: Any) -> None:
+    """Log a request whose app has read 8 bytes, and has answered in two parts."""
+    driven = Driven(LogLines(format), request=make_request(**request))
+    driven.begin()
+    hello(driven)
+    driven.finish()
 
 
-def start(status: int = 200, *headers: tuple[bytes, bytes]) -> dict[str, Any]:
-    return {"type": "http.response.start", "status": status, "headers": list(headers)}
+def hello(driven: Driven) -> None:
+    driven.exchange.received += 8
+    driven.send(HEAD, b"hello ", more=True)
+    driven.send(None, b"world")
 
 
-def part(body: bytes = b"", *, more: bool = False) -> dict[str, Any]:
-    return {"type": "http.response.body", "body": body, "more_body": more}
-
-
-async def hello(scope: Any, receive: Any, send: Any) -> None:
-    """An app that reads the body, and answers in two parts."""
-    while (await receive()).get("more_body"):
-        pass
-    await send(start(201, (b"content-type", b"text/plain"), (b"Via", b"a"), (b"via", b"b")))
-    await send(part(b"hello ", more=True))
-    await send(part(b"world"))
+HEAD = Head(201, b"", [(b"content-type", b"text/plain"), (b"via", b"a"), (b"via", b"b")])
 
 
 # What each name says
@@ -77,9 +73,8 @@ HEADERS = [
 ]
 REQUEST = {
     "method": "POST",
-    "path": "/caf é",
-    "raw_path": b"/caf%20%C3%A9",
-    "query_string": b"a=1&b=%22",
+    "path": b"/caf%20%C3%A9",
+    "query": b"a=1&b=%22",
     "headers": HEADERS,
 }
 
@@ -125,30 +120,33 @@ NAMES = {
 
 
 @pytest.mark.parametrize(("format", "line"), NAMES.items(), ids=NAMES)
-async def test_names(format: str, line: str, lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names(format: str, line: str, lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BRIDGE_TEST", 'some "thing"')
-    host = ScriptedHost([body_event(b"abcde", more=True), body_event(b"fgh")])
-    await call(hello, format, host, **REQUEST)
+    call(format, **REQUEST)
     assert lines() == [line]
-    assert host.body == b"hello world"
 
 
 WITHOUT = {
     "%(h)s": ({"client": None}, "-"),
-    "%(r)s": ({"raw_path": None, "path": "/é"}, "GET /%C3%A9 HTTP/1.1"),
+    "%(r)s": ({}, "GET / HTTP/1.1"),
     "%(u)s": ({}, "-"),
     "%(f)s %(a)s": ({}, "- -"),
     "%(q)s": ({}, ""),
-    "%(H)s": ({"http_version": "2"}, "HTTP/2"),
+    "%(H)s": ({"version": "1.0"}, "HTTP/1.0"),
 }
 
 
 @pytest.mark.parametrize(
-    ("format", "scope", "line"), [(name, *case) for name, case in WITHOUT.items()], ids=WITHOUT
+    ("format", "request_", "line"), [(name, *case) for name, case in WITHOUT.items()], ids=WITHOUT
 )
-async def test_what_is_not_there(format: str, scope: dict[str, Any], line: str, lines: Lines) -> None:
-    await call(hello, format, **scope)
+def test_what_is_not_there(format: str, request_: dict[str, Any], line: str, lines: Lines) -> None:
+    call(format, **request_)
     assert lines() == [line]
+
+
+def test_paths_that_are_no_utf_8(lines: Lines) -> None:
+    call("%(r)s %(U)s", path=b"/%ff")
+    assert lines() == [r"GET /%ff HTTP/1.1 /\xEF\xBF\xBD"]
 
 
 USERS = {
@@ -167,8 +165,8 @@ USERS = {
 
 
 @pytest.mark.parametrize(("value", "user"), USERS.items())
-async def test_users(value: bytes, user: str, lines: Lines) -> None:
-    await call(hello, "%(u)s", headers=[(b"authorization", value)])
+def test_users(value: bytes, user: str, lines: Lines) -> None:
+    call("%(u)s", headers=[(b"authorization", value)])
     assert lines() == [user]
 
 
@@ -189,12 +187,11 @@ INJECTIONS = {
 
 @pytest.mark.parametrize("format", ["%(f)s", "%(a)s", "%({referer}i)s", "%({x-echo}o)s"])
 @pytest.mark.parametrize(("sent", "logged"), INJECTIONS.items())
-async def test_escapes(format: str, sent: bytes, logged: str, lines: Lines) -> None:
-    async def echo(scope: Any, receive: Any, send: Any) -> None:
-        await send(start(200, (b"x-echo", sent)))
-        await send(part())
-
-    await call(echo, format, headers=[(b"referer", sent), (b"user-agent", sent)])
+def test_escapes(format: str, sent: bytes, logged: str, lines: Lines) -> None:
+    headers = [(b"referer", sent), (b"user-agent", sent)]
+    driven = Driven(LogLines(format), request=make_request(headers=headers))
+    driven.respond(200, (b"x-echo", sent))
+    driven.finish()
     assert lines() == [logged]
 
 
@@ -202,18 +199,16 @@ EVIL = 'x"\n é\\'
 
 
 @pytest.mark.parametrize("name", "hrmUqHfa")
-async def test_no_line_from_outside(name: str, lines: Lines) -> None:
-    """Whatever a host lets through: it stays in its line, in its quotes, and in its field."""
+def test_no_line_from_outside(name: str, lines: Lines) -> None:
+    """Whatever a parser lets through: it stays in its line, in its quotes, and in its field."""
     evil = EVIL.encode()
-    await call(
-        hello,
+    call(
         f'"%({name})s"',
         client=(EVIL, 1),
         method=EVIL,
-        path="/" + EVIL + "\udc80\ud800",
-        raw_path=b"/" + evil,
-        query_string=evil,
-        http_version=EVIL,
+        path=b"/" + quote(EVIL).encode() + b"%ff%ed%a0%80",
+        query=evil,
+        version=EVIL,
         headers=[(b"referer", evil), (b"user-agent", evil)],
     )
     (line,) = lines()
@@ -226,202 +221,130 @@ async def test_no_line_from_outside(name: str, lines: Lines) -> None:
 # Times
 
 
-async def test_time_of_the_line(lines: Lines) -> None:
+def test_time_of_the_line(lines: Lines) -> None:
     before = int(time.time())
-    await call(hello, "%(t)s")
+    call("%(t)s")
     (line,) = lines()
     written = datetime.strptime(line, "[%d/%b/%Y:%H:%M:%S %z]")
     assert before <= written.timestamp() <= time.time()
 
 
-async def test_durations(lines: Lines) -> None:
+def test_durations(lines: Lines) -> None:
     """To the end of the response: what an app does after it is its own."""
-
-    async def slow(scope: Any, receive: Any, send: Any) -> None:
-        await asyncio.sleep(0.05)
-        await hello(scope, receive, send)
-        await asyncio.sleep(0.2)
-
-    await call(slow, "%(T)s %(M)s %(D)s %(L)s")
-    seconds, milliseconds, microseconds, decimals = lines()[0].split()
-    assert seconds == "0"
-    assert re.fullmatch(r"0\.\d{6}", decimals)
-    assert 0.05 <= float(decimals) < 0.2
-    assert int(milliseconds) == int(float(decimals) * 1000)
-    assert abs(int(microseconds) - float(decimals) * 1e6) < 2
+    driven = Driven(LogLines("%(T)s %(M)s %(D)s %(L)s"))
+    hello(driven)
+    driven.exchange.begun = 1000.0
+    driven.exchange.ended = 1001.25
+    driven.finish()
+    assert lines() == ["1 1250 1250000 1.250000"]
 
 
-async def test_times_in_the_app(lines: Lines) -> None:
-    """Who knows them writes them into `bridge.call`; the time in the app may come last."""
-    scopes = []
-
-    async def measured(scope: Any, receive: Any, send: Any) -> None:
-        scopes.append(scope)
-        scope["bridge.call"].begun, scope["bridge.call"].waited = time.perf_counter(), 0.0012
-        await hello(scope, receive, send)
-        assert not lines()
-        scope["bridge.call"].ran = 1.5
-
-    original = http_scope()
-    host = ScriptedHost([body_event()])
-    await AccessLog(measured, "%(W)s %(A)s")(original, host.receive, host.send)
+def test_times_in_the_app(lines: Lines) -> None:
+    """The time in the app may come after the response's end."""
+    driven = Driven(LogLines("%(W)s %(A)s"))
+    driven.begin()
+    driven.exchange.call = facts = CallFacts(begun=time.perf_counter(), waited=0.0012)
+    hello(driven)
+    assert not lines()
+    facts.ran = 1.5
+    driven.finish()
     assert lines() == ["1.2 1500.0"]
-    assert "bridge.call" not in original
-    assert {name: scopes[0][name] for name in original} == dict(original)
 
 
 # When there is a line, and what it says of the end
 
 
-class Failed(Exception):
-    """What the app raises."""
-
-
-async def fails_at_once(scope: Any, receive: Any, send: Any) -> None:
-    raise Failed
-
-
-async def fails_in_the_middle(scope: Any, receive: Any, send: Any) -> None:
-    await send(start(200))
-    await send(part(b"12345", more=True))
-    raise Failed
-
-
-async def fails_after_the_end(scope: Any, receive: Any, send: Any) -> None:
-    await hello(scope, receive, send)
-    raise Failed
-
-
-async def is_cancelled(scope: Any, receive: Any, send: Any) -> None:
-    raise asyncio.CancelledError
-
-
-FAILURES: dict[str, tuple[App, type[BaseException], str]] = {
-    "at once": (fails_at_once, Failed, "500 0 -"),
-    "in the middle": (fails_in_the_middle, Failed, "200 5 -"),
-    "after the end": (fails_after_the_end, Failed, "201 11 -"),
-    "cancelled": (is_cancelled, asyncio.CancelledError, "500 0 -"),
-}
-
-
-@pytest.mark.parametrize(("app", "error", "line"), FAILURES.values(), ids=FAILURES)
-async def test_apps_that_fail(app: App, error: type[BaseException], line: str, lines: Lines) -> None:
-    with pytest.raises(error):
-        await call(app, "%(s)s %(B)s %(x)s")
-    assert lines() == [line]
-
-
-async def says_nothing(scope: Any, receive: Any, send: Any) -> None:
+def says_nothing(driven: Driven) -> None:
     pass
 
 
-async def ends_in_the_middle(scope: Any, receive: Any, send: Any) -> None:
-    await send(start(200))
-    await send(part(b"12345", more=True))
+def ends_in_the_middle(driven: Driven) -> None:
+    driven.send(Head(200, b"", []), b"12345", more=True)
 
 
-async def listens_on(scope: Any, receive: Any, send: Any) -> None:
-    """As hosts have it, there is a disconnect after the end, too."""
-    await hello(scope, receive, send)
-    assert (await receive())["type"] == "http.disconnect"
+def leaves(driven: Driven) -> None:
+    driven.exchange.received += 3
+    driven.leave()
 
 
-ENDS: dict[str, tuple[App, list[HTTPRequestSideEvent], str]] = {
-    "an app that says nothing": (says_nothing, [], "500 0 0 -"),
-    "an app that does not end": (ends_in_the_middle, [], "200 5 0 -"),
-    "a disconnect after the end": (listens_on, [body_event(b"x"), DISCONNECT], "201 11 1 -"),
-    "a disconnect before the answer": (says_nothing, [], "500 0 0 -"),
+def leaves_in_the_middle(driven: Driven) -> None:
+    driven.send(Head(200, b"", []), b"123", more=True)
+    driven.leave()
+
+
+def leaves_after_the_end(driven: Driven) -> None:
+    hello(driven)
+    driven.leave()
+
+
+ENDS: dict[str, tuple[Callable[[Driven], None], str]] = {
+    "an app that says nothing, or fails": (says_nothing, "500 0 0 -"),
+    "an app that does not end": (ends_in_the_middle, "200 5 0 -"),
+    "a client that leaves in its request": (leaves, "- 0 3 left"),
+    "a client that leaves in the response": (leaves_in_the_middle, "200 3 0 left"),
+    "a client that leaves after the response": (leaves_after_the_end, "201 11 8 -"),
 }
 
 
-@pytest.mark.parametrize(("app", "events", "line"), ENDS.values(), ids=ENDS)
-async def test_ends(app: App, events: list[HTTPRequestSideEvent], line: str, lines: Lines) -> None:
-    await call(app, "%(s)s %(B)s %(I)s %(x)s", ScriptedHost(events))
+@pytest.mark.parametrize(("happens", "line"), ENDS.values(), ids=ENDS)
+def test_ends(happens: Callable[[Driven], None], line: str, lines: Lines) -> None:
+    driven = Driven(LogLines("%(s)s %(B)s %(I)s %(x)s"))
+    driven.begin()
+    happens(driven)
+    assert not lines()
+    driven.finish()
     assert lines() == [line]
 
 
-async def test_a_client_that_leaves_in_its_request(lines: Lines) -> None:
-    """The line is there when it is known, and nothing is added to it."""
-
-    async def upload(scope: Any, receive: Any, send: Any) -> None:
-        await receive()
-        assert (await receive())["type"] == "http.disconnect"
-        assert lines() == ["- 0 3 left"]
-        await send(start(400))
-        await send(part(b"nobody is there"))
-
-    await call(upload, "%(s)s %(B)s %(I)s %(x)s", ScriptedHost([body_event(b"abc", more=True), DISCONNECT]))
-    assert lines() == ["- 0 3 left"]
-
-
-SEND_ERRORS = {
-    "of the connection": (BrokenPipeError(), "200 3 left"),
-    "of another kind": (TimeoutError(), "200 3 -"),
-}
-
-
-@pytest.mark.parametrize(("error", "line"), SEND_ERRORS.values(), ids=SEND_ERRORS)
-async def test_a_host_that_fails_to_send(error: OSError, line: str, lines: Lines) -> None:
-    async def fail_at_the_second_part(event: Any) -> None:
-        if event.get("body") == b"def":
-            raise error
-
-    async def streams(scope: Any, receive: Any, send: Any) -> None:
-        await send(start(200))
-        await send(part(b"abc", more=True))
-        await send(part(b"def", more=True))
-
-    with pytest.raises(type(error)):
-        await call(streams, "%(s)s %(B)s %(x)s", ScriptedHost(on_send=fail_at_the_second_part))
-    assert lines() == [line]
-
-
-async def test_a_host_that_fails_to_receive(lines: Lines) -> None:
-    async def reset() -> Any:
-        raise ConnectionResetError
-
-    host = ScriptedHost()
-    with pytest.raises(ConnectionResetError):
-        await AccessLog(hello, "%(s)s %(x)s")(http_scope(), reset, host.send)
-    assert lines() == ["- left"]
-
-
-async def test_a_body_that_nobody_gets(lines: Lines) -> None:
-    await call(hello, "%(B)s %(b)s", method="HEAD")
+def test_a_body_that_nobody_gets(lines: Lines) -> None:
+    call("%(B)s %(b)s", method="HEAD")
     assert lines() == ["0 -"]
 
 
-async def test_a_file_that_the_host_sends(lines: Lines, tmp_path: Any) -> None:
-    (tmp_path / "file").write_bytes(b"x" * 1000)
+# Requests that the server refuses
 
-    async def sends_files(scope: Any, receive: Any, send: Any) -> None:
-        await send(start(200))
-        await send({"type": "http.response.pathsend", "path": str(tmp_path / scope["path"][1:])})
+NO_HTTP: dict[str, Any] = {"method": "", "path": b"", "version": "", "headers": ()}
+REFUSED = {
+    "as it is too large": (
+        {"method": "POST", "path": b"/a", "query": b"b"},
+        "POST /a?b HTTP/1.1|POST|/a|b|HTTP/1.1",
+    ),
+    "as it is no HTTP": (NO_HTTP, "-|-|-||-"),
+    "as it has no target": ({"path": b""}, "-|GET|-||HTTP/1.1"),
+}
 
-    for path, method in [("/file", "GET"), ("/file", "HEAD"), ("/gone", "GET")]:
-        await call(sends_files, "%(s)s %(B)s", path=path, method=method)
-    assert lines() == ["200 1000", "200 0", "200 0"]
+
+@pytest.mark.parametrize(("request_", "line"), REFUSED.values(), ids=REFUSED)
+def test_a_request_that_is_refused(request_: dict[str, Any], line: str, lines: Lines) -> None:
+    """No other hook has been told of it before."""
+    driven = Driven(
+        LogLines("%(r)s|%(m)s|%(U)s|%(q)s|%(H)s|%(s)s %(x)s %({a}o)s"), request=make_request(**request_)
+    )
+    driven.refuse(400)
+    assert lines() == [f"{line}|400 - -"]
 
 
-async def test_headers_that_can_be_read_but_once(lines: Lines) -> None:
-    event = {"type": "http.response.start", "status": 200, "headers": iter([(b"a", b"b")])}
+def test_a_response_that_had_begun_has_its_own_status(lines: Lines) -> None:
+    driven = Driven(LogLines("%(s)s %(B)s"))
+    driven.begin()
+    ends_in_the_middle(driven)
+    driven.refuse(413)
+    assert lines() == ["200 5"]
 
-    async def once(scope: Any, receive: Any, send: Any) -> None:
-        await send(event)
-        await send(part())
 
-    host = await call(once, "%({a}o)s")
-    assert lines() == ["b"]
-    assert list(host.sent[0]["headers"]) == [(b"a", b"b")]
+def test_json_of_what_is_no_http(lines: Lines) -> None:
+    Driven(LogLines(JSON), request=make_request(**NO_HTTP)).refuse(400)
+    said = json.loads(lines()[0])
+    assert {said[name] for name in ("method", "path", "query", "protocol", "waited_ms", "app_ms")} == {None}
+    assert said["status"] == 400
 
 
 # JSON
 
 
-async def test_json(lines: Lines) -> None:
-    host = ScriptedHost([body_event(b"abc")])
+def test_json(lines: Lines) -> None:
     before = time.time()
-    await call(hello, JSON, host, **REQUEST)
+    call(JSON, **REQUEST)
     (line,) = lines()
     said = json.loads(line)
     assert line.isascii()
@@ -437,7 +360,7 @@ async def test_json(lines: Lines) -> None:
         "protocol": "HTTP/1.1",
         "status": 201,
         "bytes_sent": 11,
-        "bytes_received": 3,
+        "bytes_received": 8,
         "waited_ms": None,
         "app_ms": None,
         "client_left": False,
@@ -447,19 +370,19 @@ async def test_json(lines: Lines) -> None:
     }
 
 
-async def test_json_of_whatever_comes(lines: Lines) -> None:
-    async def measured(scope: Any, receive: Any, send: Any) -> None:
-        scope["bridge.call"].waited, scope["bridge.call"].ran = 0.0012346, 0.5
-        await receive()
-
+def test_json_of_whatever_comes(lines: Lines) -> None:
     evil = EVIL.encode()
     headers = [(b"referer", evil + b"\xff"), (b"user-agent", b"\x1b[0m\x7f")]
-    scope = {"path": EVIL + "\udc80", "query_string": evil, "headers": headers, "client": None}
-    await call(measured, JSON, ScriptedHost([DISCONNECT]), **scope)
+    request = make_request(path=quote(EVIL).encode() + b"%ff", query=evil, headers=headers, client=None)
+    driven = Driven(LogLines(JSON), request=request)
+    driven.exchange.call = CallFacts(waited=0.0012346, ran=0.5)
+    driven.leave()
+    driven.finish()
     (line,) = lines()
     assert re.fullmatch(r"[ -~]+", line)
     said = json.loads(line)
-    assert said["path"] == EVIL + "\udc80"
+    assert said["path"] == EVIL + "\ufffd"
+    assert said["query"] == evil.decode("latin-1")
     assert said["client"] is None
     assert said["status"] is None
     assert said["client_left"] is True
@@ -485,7 +408,7 @@ NONSENSE = {
 
 
 @pytest.mark.parametrize(("format", "message"), NONSENSE.items(), ids=NONSENSE)
-@pytest.mark.parametrize("take", [check_format, lambda format: AccessLog(hello, format)])
+@pytest.mark.parametrize("take", [check_format, LogLines])
 def test_nonsense(take: Callable[[str], object], format: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         take(format)
@@ -496,43 +419,86 @@ def test_sense(format: str) -> None:
     check_format(format)
 
 
-# What is left alone
+# Where lines go
 
 
-@pytest.mark.parametrize("kind", ["lifespan", "websocket"])
-async def test_other_scopes(kind: str, lines: Lines) -> None:
-    calls = []
-
-    async def app(*arguments: Any) -> None:
-        calls.append(arguments)
-
-    host = ScriptedHost()
-    scope: Any = {"type": kind}
-    receive, send = host.receive, host.send
-    await AccessLog(app)(scope, receive, send)
-    assert calls == [(scope, receive, send)]
-    assert calls[0][0] is scope
-    assert not lines()
-
-
-async def test_a_logger_that_is_not_enabled(lines: Lines) -> None:
+def test_a_logger_that_is_not_enabled(lines: Lines) -> None:
     logging.getLogger("bridge.access").setLevel(logging.WARNING)
-    host = ScriptedHost([body_event()])
-    await AccessLog(hello)(http_scope(), host.receive, host.send)
-    assert host.is_complete
+    call(COMBINED)
     assert not lines()
 
 
-async def test_a_logger_of_ones_own(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_logger_of_ones_own(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "own")
-    host = ScriptedHost([body_event()])
-    app = AccessLog(hello, "%(r)s %%s", logger=logging.getLogger("own"))
-    await app(http_scope(query_string=b"%s%(a)s"), host.receive, host.send)
+    hook = LogLines("%(r)s %%s", logging.getLogger("own"))
+    driven = Driven(hook, request=make_request(query=b"%s%(a)s"))
+    driven.finish()
     ((name, level, message),) = caplog.record_tuples
     assert (name, level, message) == ("own", logging.INFO, "GET /?%s%(a)s HTTP/1.1 %s")
 
 
-# With the adapter, and on real hosts
+# uvicorn's own line
+
+
+def uvicorns_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    formatter = AccessFormatter('%(client_addr)s - "%(request_line)s" %(status_code)s', use_colors=False)
+    return [formatter.format(record) for record in caplog.records if record.name == "uvicorn.access"]
+
+
+PLAIN: list[tuple[dict[str, Any], str]] = [
+    ({}, '127.0.0.1:50000 - "GET / HTTP/1.1" 201 Created'),
+    (
+        {"method": "POST", "path": b"/caf%20%c3%a9:", "query": b"a=%22&b", "version": "1.0"},
+        '127.0.0.1:50000 - "POST /caf%20%C3%A9%3A?a=%22&b HTTP/1.0" 201 Created',
+    ),
+    ({"client": ("2001:db8::1", 0)}, '2001:db8::1:0 - "GET / HTTP/1.1" 201 Created'),
+    ({"client": ("somebody", None)}, 'somebody - "GET / HTTP/1.1" 201 Created'),
+    ({"client": None}, ' - "GET / HTTP/1.1" 201 Created'),
+]
+
+
+@pytest.mark.parametrize(("request_", "line"), PLAIN)
+def test_uvicorns_line(request_: dict[str, Any], line: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "uvicorn.access")
+    driven = Driven(PlainLog(), request=make_request(**request_))
+    driven.begin()
+    driven.send(HEAD, b"hello", more=True)
+    assert uvicorns_lines(caplog) == [line]
+    driven.finish()
+    assert uvicorns_lines(caplog) == [line]
+    assert driven.exchange.head is HEAD
+
+
+PLAIN_REFUSED: list[tuple[dict[str, Any], list[str]]] = [
+    (
+        {"path": b"/a", "query": b"b"},
+        ['127.0.0.1:50000 - "GET /a?b HTTP/1.1" 431 Request Header Fields Too Large'],
+    ),
+    ({"path": b""}, ['127.0.0.1:50000 - "GET - HTTP/1.1" 431 Request Header Fields Too Large']),
+    (NO_HTTP, []),
+]
+
+
+@pytest.mark.parametrize(("request_", "said"), PLAIN_REFUSED)
+def test_uvicorns_line_of_what_is_refused(
+    request_: dict[str, Any], said: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "uvicorn.access")
+    Driven(PlainLog(), request=make_request(**request_)).refuse(431)
+    assert uvicorns_lines(caplog) == said
+
+
+def test_uvicorns_line_comes_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Also if the request is refused when its response has begun."""
+    caplog.set_level(logging.INFO, "uvicorn.access")
+    driven = Driven(PlainLog())
+    driven.begin()
+    ends_in_the_middle(driven)
+    driven.refuse(413)
+    assert uvicorns_lines(caplog) == ['127.0.0.1:50000 - "GET / HTTP/1.1" 200 OK']
+
+
+# With the adapter, and served
 
 
 def flask_app() -> Flask:
@@ -547,80 +513,45 @@ def flask_app() -> Flask:
         await asyncio.sleep(0)
         return request.get_data()
 
-    @app.get("/slow")
-    def slow() -> str:
-        time.sleep(0.6)
-        return "too late"
-
-    @app.get("/async-slow")
-    async def async_slow() -> str:
-        await asyncio.sleep(0.6)
-        return "too late"
-
-    @app.get("/stream")
-    def stream() -> Iterator[bytes]:
-        while True:
-            time.sleep(0.01)
-            yield b"x" * 1000
-
     return app
-
-
-def logged(app: Any, format: str) -> ASGI3Application:
-    return RequestIds(AccessLog(app, format))
 
 
 @pytest.mark.parametrize("path", ["/echo", "/async-echo"])
 async def test_flask(path: str, lines: Lines) -> None:
-    app = logged(WSGIToASGI(flask_app()), '"%(r)s" %(s)s %(B)s %(I)s %(x)s %({content-type}o)s %(id)s')
+    log = LogLines('"%(r)s" %(s)s %(B)s %(I)s %(x)s %({content-type}o)s %(id)s')
+    app: Any = HookedApp(WSGIToASGI(flask_app()), RequestIds(), log)
     async with Client(app, interface="asgi") as client:
         response = await client.post(path, content=b"x" * 100_000, headers={"X-Request-ID": "id-1"})
     assert len(response.content) == 100_000
     assert lines() == [f'"POST {path} HTTP/1.1" 200 100000 100000 - text/html; charset=utf-8 id-1']
 
 
-def until_logged(lines: Lines) -> str:
-    deadline = time.monotonic() + 5
-    while not lines() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    (line,) = lines()
-    return line
+def test_an_upload() -> None:
+    options = ("--access-log-format", "%(m)s %(s)s %(B)s %(I)s %(x)s")
+    with Serving("shop:app", "--port", "0", *options) as serving, serving.connection() as connection:
+        connection.request("POST", "/size", b"hello")
+        assert connection.getresponse().read() == b"5"
+        serving.wait_for_access_log("(?m)^POST 200 1 5 -$")
 
 
-def test_an_upload(host: Host, lines: Lines) -> None:
-    app = logged(WSGIToASGI(flask_app()), "%(m)s %(s)s %(B)s %(I)s %(x)s")
-    with host(app) as running, running.connect() as connection:
-        connection.sendall(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello")
-        assert b"200" in connection.recv(65536)
-        assert until_logged(lines) == "POST 200 5 5 -"
+def test_a_client_that_leaves_a_stream(tmp_path: Path) -> None:
+    with Serving("shop:app", "--port", "0", "--access-log-format", "%(U)s %(s)s %(x)s") as serving:
+        with serving.connection() as connection:
+            connection.request("GET", f"/stream?note={tmp_path / 'note'}&type=text/event-stream")
+            with connection.getresponse() as response:
+                response.readline()
+        serving.wait_for_access_log("(?m)^/stream 200 left$")
 
 
-def leave(host: Host, app: Any, path: str, **options: Any) -> None:
-    with host(app, **options) as running, running.connect() as connection:
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
-        time.sleep(0.2)
-        connection.close()
-        time.sleep(0.6)
-
-
-@pytest.mark.parametrize("path", ["/async-slow", "/stream"])
-def test_a_client_that_leaves(host: Host, path: str, lines: Lines) -> None:
-    leave(host, logged(WSGIToASGI(flask_app()), "%(U)s %(x)s"), path)
-    assert lines() == [f"{path} left"]
-
-
-PROTOCOLS = {
-    "bridge": (make_protocol(Limits()), "- 0 left"),
-    # These take the response as if somebody were there, and tell only those who listen.
-    "httptools": ("httptools", "200 8 -"),
-    "h11": ("h11", "200 8 -"),
-}
-
-
-@pytest.mark.parametrize(("protocol", "line"), PROTOCOLS.values(), ids=PROTOCOLS)
-@pytest.mark.parametrize("middleware", [AccessLog, logged])
-def test_a_client_that_leaves_a_busy_thread(middleware: Any, protocol: Any, line: str, lines: Lines) -> None:
+def test_a_client_that_leaves_a_busy_thread(pipe: Path) -> None:
     """The thread does not listen."""
-    app = middleware(WSGIToASGI(flask_app()), "%(s)s %(B)s %(x)s")
-    leave(Host("uvicorn", "uvloop"), app, "/slow", http=protocol)
-    assert lines() == [line]
+    with Serving("shop:app", "--port", "0", "--access-log-format", "%(U)s %(s)s %(B)s %(x)s") as serving:
+        with serving.connection() as connection:
+            connection.request("GET", f"/slow?pipe={pipe}")
+            with pipe.open("w") as writing:  # waits for the thread
+                # Reset: one that closes its direction alone may wait for the answer still.
+                connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                connection.close()
+                serving.get("/pid")  # the server has seen by now what came before this
+                writing.write("nobody is there")
+        serving.wait_for_access_log("(?m)^/slow - 0 left$")

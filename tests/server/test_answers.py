@@ -1,23 +1,27 @@
 """How answers are framed, and how connections end, over real sockets."""
 
+import asyncio
 import contextlib
 import re
 import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bridge import __version__
+from bridge import WSGIToASGI, __version__
+from bridge.http.exchange import Exchange, Hook
 from bridge.http.limits import Limits
-from bridge.server.protocol import make_protocol
+from bridge.types import StartResponse, WSGIApplication, WSGIEnvironment
 from tests.hosts import Host, RunningHost
 from tests.server.command import Serving
 from tests.server.test_protocol import HOST, read_to_the_end, request, statuses
+from tests.server.wire import http_server
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
@@ -27,7 +31,14 @@ def host(request: pytest.FixtureRequest) -> Host:
 
 @contextlib.contextmanager
 def served(host: Host, app: Any) -> Iterator[RunningHost]:
-    with host(app, http=make_protocol(Limits()), lifespan="off") as running:
+    with host(app, http=http_server(Limits()), lifespan="off") as running:
+        yield running
+
+
+@contextlib.contextmanager
+def served_in_threads(host: Host, app: WSGIApplication, *hooks: Hook) -> Iterator[RunningHost]:
+    adapter = WSGIToASGI(app)
+    with host(adapter, http=http_server(Limits(), adapter, hooks), lifespan="on") as running:
         yield running
 
 
@@ -245,6 +256,126 @@ def test_expectations(host: Host, sent: bytes, answers: list[int], goes_on: bool
     assert (b"connection: close" in received.partition(b"HTTP/1.1 200 OK\r\n")[0]) == (not goes_on)
 
 
+async def reads_late(scope: Any, receive: Any, send: Any) -> None:
+    """Begins its response, and reads the request's body then."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"begun ", "more_body": True})
+    event = await receive()
+    await send({"type": "http.response.body", "body": event.get("body", b"")})
+
+
+def reads_late_in_a_thread(environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
+    """The same, as plain code."""
+    start_response("200 OK", [])
+    yield b"begun "
+    yield environ["wsgi.input"].read()
+
+
+LATE_READERS: dict[str, tuple[Callable[..., Any], Any]] = {
+    "async": (served, reads_late),
+    "thread": (served_in_threads, reads_late_in_a_thread),
+}
+
+
+@pytest.mark.parametrize(("serve", "app"), LATE_READERS.values(), ids=LATE_READERS)
+def test_nothing_is_asked_for_within_a_response(host: Host, serve: Callable[..., Any], app: Any) -> None:
+    """A 100 in the middle of a body is a part of it, or breaks its framing."""
+    sent = request(HOST, EXPECT, BODY, line="POST / HTTP/1.1")
+    with serve(host, app) as running, running.connect() as connection:
+        connection.sendall(sent)
+        received = receive_until(connection, b"begun ")
+        connection.sendall(b"hello")
+        received += read_to_the_end(connection)
+    assert statuses(received) == [200]
+    assert received.endswith(b"6\r\nbegun \r\n5\r\nhello\r\n0\r\n\r\n")
+
+
+class Endless:
+    """An ASGI app that sends until it is over, and looks at nothing else."""
+
+    is_over = False
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/other":
+            self.is_over = True
+            await framed(scope | {"path": "/chunked"}, receive, send)
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while not self.is_over:
+            await send({"type": "http.response.body", "body": b"more", "more_body": True})
+
+
+def test_an_app_that_sends_on_to_nobody_does_not_stop_the_others(host: Host) -> None:
+    with served(host, Endless()) as running:
+        with running.connect() as connection:
+            connection.sendall(request(HOST))
+            receive_until(connection, b"more")
+        with running.connect() as connection:
+            connection.sendall(request(HOST, CLOSE, line="GET /other HTTP/1.1"))
+            assert statuses(read_to_the_end(connection)) == [200]
+
+
+class Ends(Hook):
+    """Counts the exchanges that are over."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def on_end(self, exchange: Exchange) -> None:
+        self.count += 1
+
+
+async def fails_in_its_body(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+    raise ValueError("in the middle")
+
+
+def test_a_response_that_is_cut_ends_once(host: Host) -> None:
+    """Also when its connection ends after it."""
+    ends = Ends()
+    http = http_server(Limits(), hooks=[ends])
+    with host(fails_in_its_body, http=http, lifespan="off") as running, running.connect() as connection:
+        connection.sendall(request(HOST))
+        assert read_to_the_end(connection).endswith(b"begun\r\n")
+    assert ends.count == 1
+
+
+_VISITOR: ContextVar[bytes] = ContextVar("visitor", default=b"nobody")
+
+
+async def greets(scope: Any, receive: Any, send: Any) -> None:
+    before = _VISITOR.get()
+    _VISITOR.set(b"somebody")
+    headers = [(b"content-length", b"%d" % len(before))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": before})
+
+
+def greets_in_a_thread(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+    before = _VISITOR.get()
+    _VISITOR.set(b"somebody")
+    start_response("200 OK", [])
+    return [before]
+
+
+GREETERS: dict[str, tuple[Callable[..., Any], Any]] = {
+    "async": (served, greets),
+    "thread": (served_in_threads, greets_in_a_thread),
+}
+
+
+@pytest.mark.parametrize(("serve", "app"), GREETERS.values(), ids=GREETERS)
+def test_no_request_sees_the_context_of_the_one_before(
+    host: Host, serve: Callable[..., Any], app: Any
+) -> None:
+    """Nor those that are sent at once, the second of which begins where the first ends."""
+    with serve(host, app) as running, running.connect() as connection:
+        connection.sendall(request(HOST) * 3 + request(HOST, CLOSE))
+        received = read_to_the_end(connection)
+    assert received.count(b"nobody") == 4
+
+
 # The end of a connection
 
 MEGABYTE = 1024 * 1024
@@ -297,6 +428,44 @@ def test_requests_behind_the_last_answer_do_not_reset_it(host: Host) -> None:
         for _ in range(3):
             connection.sendall(request(HOST))
         assert connection.recv(1) == b""
+
+
+async def large_stream(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    for _ in range(20):
+        await send({"type": "http.response.body", "body": bytes(MEGABYTE), "more_body": True})
+    await send({"type": "http.response.body", "body": b"end"})
+
+
+def test_a_client_that_sends_no_more_and_is_slow(host: Host) -> None:
+    """Nothing can be written while it is behind: that says nothing of whether it has left."""
+    with served(host, large_stream) as running, running.connect() as connection:
+        connection.sendall(request(HOST))
+        receive_until(connection, b"\r\n\r\n")
+        connection.shutdown(socket.SHUT_WR)
+        time.sleep(1.5)  # it reads nothing for longer than a silent client is waited for
+        assert read_to_the_end(connection).endswith(b"end\r\n0\r\n\r\n")
+
+
+def answers_and_reads(environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
+    """Sends more than is on its way, and reads the request's body then."""
+    start_response("200 OK", [])
+    yield bytes(10 * MEGABYTE)
+    size = 0
+    while part := environ["wsgi.input"].read(65536):
+        size += len(part)
+    yield b"%d bytes" % size
+
+
+def test_a_client_that_reads_when_it_has_sent_everything(host: Host) -> None:
+    """The thread takes the body meanwhile, though the client is behind with the response."""
+    head = request(HOST, CLOSE, f"Content-Length: {20 * MEGABYTE}", line="POST / HTTP/1.1")
+    with served_in_threads(host, answers_and_reads) as running, running.connect() as connection:
+        connection.sendall(head)
+        for _ in range(20):
+            connection.sendall(bytes(MEGABYTE))
+        answer = read_to_the_end(connection)
+    assert answer.endswith(b"\r\n%d bytes\r\n0\r\n\r\n" % (20 * MEGABYTE))
 
 
 def test_an_answer_larger_than_what_is_on_its_way(host: Host) -> None:
@@ -354,6 +523,38 @@ def test_a_client_that_leaves_its_side_open(host: Host) -> None:
         time.sleep(3)  # longer than it may pause
         with pytest.raises(ConnectionError):
             send_for(5, connection, b"x", pause=0.05)
+
+
+class Begins:
+    """An ASGI app that begins its response, and ends it when it is told to."""
+
+    def __init__(self) -> None:
+        self.may_end = threading.Event()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+        while not self.may_end.is_set():  # noqa: ASYNC110  # the test, in another thread, sets it
+            await asyncio.sleep(0.01)
+        await send({"type": "http.response.body", "body": b"ended"})
+
+
+@pytest.mark.parametrize("body", [b"", b"half"], ids=["whole", "half a body"])
+def test_a_server_that_stops_does_not_keep_a_connection_whose_answer_had_begun(
+    host: Host, body: bytes
+) -> None:
+    """It had not said that it is the last one; the connection is closed before its time is up."""
+    app = Begins()
+    sent = request(HOST, f"Content-Length: {len(body) * 2}", line="POST / HTTP/1.1", body=body)
+    options = {"http": http_server(Limits()), "lifespan": "off", "timeout_keep_alive": 60}
+    with host(app, **options) as running, running.connect() as idle, running.connect() as connection:
+        connection.sendall(sent)
+        receive_until(connection, b"begun\r\n")
+        running.begin_to_stop()
+        assert idle.recv(1) == b""  # the server has begun to stop
+        app.may_end.set()
+        connection.settimeout(3)
+        assert read_to_the_end(connection).endswith(b"ended\r\n0\r\n\r\n")
 
 
 def test_a_server_that_stops_does_not_wait_for_clients_that_have_their_answer() -> None:

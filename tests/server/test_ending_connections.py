@@ -8,10 +8,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from bridge.http.limits import Limits
 from bridge.runners.streams import Streams
-from bridge.server.ending_connections import ends_alone
-from bridge.server.protocol import make_protocol
 from tests.server.command import Serving
 
 OPTIONS = (
@@ -48,12 +45,6 @@ def test_a_connection_that_fails_at_the_end(workers: tuple[str, ...]) -> None:
     assert len(told) == 11
     assert server.stderr.count("ZeroDivisionError: an idle connection") == 10
     assert server.stderr.count("ZeroDivisionError: a websocket") == 1
-
-
-def test_a_connection_is_no_larger_for_it() -> None:
-    protocol = ends_alone(make_protocol(Limits()))
-    assert vars(protocol)["__slots__"] == ()
-    assert protocol.__name__ == "BridgeProtocol"
 
 
 def test_a_stream_that_cannot_be_ended(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from websockets.sync.client import connect
 
+from bridge.http.request import Address, Request
+from bridge.server.forwarded import Forwarded
 from tests.server.command import APPS, Serving
+from tests.server.exchanges import Driven, make_request
 
 # What a client sends: first what speaks for a proxy.
 FORWARDED = [
@@ -28,6 +31,83 @@ FORWARDED = [
 OTHER = [("X-Request-ID", "1"), ("Accept", "*/*"), ("X-Forward", "2"), ("X-Forwardedness", "3")]
 
 NOBODY = "--forwarded-allow-ips=192.0.2.1"
+
+
+# The hook
+
+NOBODYS: list[str] = []
+PROXIES = "127.0.0.1, 10.0.0.0/8, localhost"
+
+
+def told(hook: Forwarded, client: str | None, *headers: tuple[str, str]) -> Request:
+    """What the app is told of a request."""
+    fields = [(name.lower().encode(), value.encode()) for name, value in headers]
+    address = None if client is None else (client, 50000)
+    driven = Driven(hook, request=make_request(headers=fields, client=address))
+    assert driven.begin() is None
+    return driven.exchange.request
+
+
+# Whose word is taken, who has connected, and whether it is taken of that one.
+TRUSTED: dict[str, tuple[str | list[str] | None, str | None, bool]] = {
+    "an address": ("127.0.0.1", "127.0.0.1", True),
+    "an address of some": (PROXIES, "127.0.0.1", True),
+    "an address in a list": (["192.0.2.1", "127.0.0.1"], "127.0.0.1", True),
+    "a network": (PROXIES, "10.1.2.3", True),
+    "everybody": ("*", "192.0.2.1", True),
+    "everybody, in a list": (["*"], "192.0.2.1", True),
+    "everybody, without an address": ("*", None, True),
+    "another": (PROXIES, "192.0.2.1", False),
+    "a name, which is no address": (PROXIES, "::1", False),
+    "without an address": (PROXIES, None, False),
+    "an empty list": (NOBODYS, "127.0.0.1", False),
+    "nobody": (None, "127.0.0.1", False),
+}
+
+
+@pytest.mark.parametrize("clear", [True, False], ids=["clear", "keep"])
+@pytest.mark.parametrize(("hosts", "client", "is_trusted"), TRUSTED.values(), ids=TRUSTED)
+def test_whose_word_is_taken(
+    hosts: str | list[str] | None, client: str | None, is_trusted: bool, clear: bool
+) -> None:
+    request = told(Forwarded(hosts, clear=clear), client, *FORWARDED, *OTHER)
+    sent = FORWARDED + OTHER if is_trusted or not clear else OTHER
+    assert request.headers == [(name.lower().encode(), value.encode()) for name, value in sent]
+    assert request.scheme == ("https" if is_trusted else "http")
+    if is_trusted:
+        assert request.client == ("6.6.6.6" if hosts in ("*", ["*"]) else "5.5.5.5", 0)
+    else:
+        assert request.client == (None if client is None else (client, 50000))
+
+
+def test_the_words_of_the_client_are_no_proxys() -> None:
+    """It is the one that has connected who is looked at, not the one that it speaks for."""
+    request = told(Forwarded("127.0.0.1, 5.5.5.5", clear=True), "127.0.0.1", *FORWARDED, *OTHER)
+    assert request.client == ("6.6.6.6", 0)
+    assert len(request.headers) == len(FORWARDED + OTHER)
+
+
+SCHEMES = {
+    ("https",): "https",
+    ("http",): "http",
+    ("wss",): "https",
+    ("ws",): "http",
+    (" https ",): "https",
+    ("http", "https"): "https",
+    ("https", "ftp"): "http",
+    ("https, http",): "http",
+    ("HTTPS",): "http",
+    ("",): "http",
+}
+
+
+@pytest.mark.parametrize(("values", "scheme"), SCHEMES.items())
+def test_schemes(values: tuple[str, ...], scheme: str) -> None:
+    headers = [("X-Forwarded-Proto", value) for value in values]
+    assert told(Forwarded("*", clear=False), "127.0.0.1", *headers).scheme == scheme
+
+
+# Served
 
 
 def lower(headers: Any) -> list[tuple[str, str]]:
@@ -66,7 +146,6 @@ SERVERS = {
         ["--clear-forwarded", "--uds=PATH", "--forwarded-allow-ips=*"],
         "6.6.6.6",
     ),
-    "with h11": (["--clear-forwarded", NOBODY, "--http=h11"], "socket"),
     "with trace": (["--clear-forwarded", NOBODY, "--log-level=trace"], "socket"),
 }
 
@@ -134,6 +213,22 @@ LISTS: Mapping[str, tuple[list[str], str]] = {
     "empty": ([""], "127.0.0.1"),
     "none": ([], "127.0.0.1"),
 }
+
+
+ADDRESSES: Mapping[str, Address] = {
+    "with a port": ("5.5.5.5", 4711),
+    "IPv6": ("2001:db8::1", 4711),
+    "empty": ("127.0.0.1", 50000),
+    "none": ("127.0.0.1", 50000),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_addresses(name: str) -> None:
+    lines, client = LISTS[name]
+    hook = Forwarded(PROXIES, clear=False)
+    request = told(hook, "127.0.0.1", *[("X-Forwarded-For", line) for line in lines])
+    assert request.client == ADDRESSES.get(name, (client, 0))
 
 
 def test_the_client_of_a_trusted_proxy_is_the_last_that_is_not_trusted() -> None:

@@ -1,34 +1,41 @@
 """`bridge.server.health`: what is answered, when, and that nothing else is touched."""
 
-import asyncio
 import functools
-import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bridge import WSGIToASGI
 from bridge.server.health import Health
-from bridge.testing import Client
+from tests.server.command import Serving
+from tests.server.exchanges import Driven, make_request, part_of
 
 LIVE, READY = "/-/health/live", "/-/health/ready"
 
-
-def hello(environ: Any, start_response: Any) -> list[bytes]:
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    return [environ["PATH_INFO"].encode()]
+Said = tuple[int, str]
 
 
-def health(app: Any = hello, **options: Any) -> Health:
-    options = {"live": LIVE, "ready": READY} | options
-    return Health(WSGIToASGI(app, threads=1), **options)
+def health(**options: Any) -> Health:
+    return Health(**{"live": LIVE, "ready": READY} | options)
 
 
-async def get(app: Any, path: str, method: str = "GET") -> tuple[int, str]:
-    async with Client(app) as client:
-        response = await client.request(method, path)
-    return response.status_code, response.text
+async def ask(hook: Health, path: str, method: str = "GET", root_path: str = "") -> Said | None:
+    """The answer; None if it is for the app to answer."""
+    request = make_request(method, path.encode())
+    request.root_path = root_path
+    part = await part_of(Driven(hook, request=request).begin())
+    if part is None:
+        return None
+    head, body, more = part
+    assert head is not None
+    assert not more
+    fields = dict(head.headers)
+    assert fields[b"content-type"] == b"application/json"
+    assert fields[b"cache-control"] == b"no-store"
+    assert fields.get(b"allow") == (b"GET, HEAD" if head.status == 405 else None)
+    assert method == "HEAD" or fields[b"content-length"] == b"%d" % len(body)
+    return head.status, body.decode()
 
 
 ANSWERS = {
@@ -37,31 +44,42 @@ ANSWERS = {
     ("HEAD", LIVE): (200, ""),
     ("HEAD", READY): (200, ""),
     ("POST", READY): (405, '{"status": "method not allowed"}'),
-    ("GET", "/"): (200, "/"),
-    ("GET", "/-/health/"): (200, "/-/health/"),
-    ("GET", LIVE + "/"): (200, LIVE + "/"),
+    ("GET", "/-/health/%72eady"): (200, '{"status": "ready"}'),
+    ("GET", "/"): None,
+    ("GET", "/-/health/"): None,
+    ("GET", LIVE + "/"): None,
+    ("OPTIONS", "*"): None,
 }
 
 
 @pytest.mark.parametrize(("request_", "answer"), ANSWERS.items())
-async def test_answers(request_: tuple[str, str], answer: tuple[int, str]) -> None:
-    assert await get(health(), request_[1], request_[0]) == answer
+async def test_answers(request_: tuple[str, str], answer: Said | None) -> None:
+    assert await ask(health(), request_[1], request_[0]) == answer
+
+
+@pytest.mark.parametrize("path", ["/app" + READY, "/%61pp" + READY])
+async def test_it_is_below_the_root_path(path: str) -> None:
+    assert await ask(health(), path, root_path="/app") == (200, '{"status": "ready"}')
+    assert await ask(health(), path) is None
 
 
 @pytest.mark.parametrize("path", [LIVE, READY])
 async def test_a_path_that_is_switched_off_is_the_apps(path: str) -> None:
-    assert await get(health(live=None, ready=None), path) == (200, path)
+    assert await ask(health(live=None, ready=None), path) is None
 
 
-async def test_it_is_not_ready_when_it_is_to_stop() -> None:
-    app = health()
-    async with Client(app) as client:
-        assert (await client.get(READY)).status_code == 200
-        app.drain()
-        assert (await client.get(READY)).text == '{"status": "draining"}'
-        assert (await client.get(READY)).status_code == 503
-        assert (await client.get(LIVE)).status_code == 200
-        assert (await client.get("/")).status_code == 200
+@pytest.mark.parametrize("is_told", [True, False])
+async def test_it_is_not_ready_when_it_is_to_stop(is_told: bool) -> None:
+    """Whether or not it was told that the app has started."""
+    hook = health()
+    if is_told:
+        hook.started()
+    assert await ask(hook, READY) == (200, '{"status": "ready"}')
+    hook.drain()
+    hook.started()  # a start that ends late
+    assert await ask(hook, READY) == (503, '{"status": "draining"}')
+    assert await ask(hook, LIVE) == (200, '{"status": "live"}')
+    assert await ask(hook, "/") is None
 
 
 def yes() -> bool:
@@ -126,22 +144,27 @@ CHECKS: list[tuple[Any, int]] = [
 
 @pytest.mark.parametrize(("check", "status"), CHECKS, ids=lambda value: getattr(value, "__name__", value))
 async def test_the_apps_own_check(check: Any, status: int, caplog: pytest.LogCaptureFixture) -> None:
-    assert (await get(health(check=check), READY))[0] == status
+    text = '{"status": "ready"}' if status == 200 else '{"status": "failing"}'
+    assert await ask(health(check=check), READY) == (status, text)
     assert ("no database" in caplog.text) == ("failing" in check.__name__)
-    assert (await get(health(check=check), LIVE))[0] == 200
+    assert await ask(health(check=check), LIVE) == (200, '{"status": "live"}')
 
 
-async def test_it_answers_while_all_threads_are_busy() -> None:
-    begun, go_on = threading.Event(), threading.Event()
+async def test_the_check_is_not_asked_when_it_is_to_stop() -> None:
+    asked: list[bool] = []
+    hook = health(check=lambda: asked.append(True))
+    hook.drain()
+    assert await ask(hook, READY) == (503, '{"status": "draining"}')
+    assert not asked
 
-    def busy(environ: Any, start_response: Any) -> list[bytes]:
-        begun.set()
-        go_on.wait()
-        return hello(environ, start_response)
 
-    async with Client(health(busy)) as client, asyncio.TaskGroup() as group:
-        group.create_task(client.get("/"))
-        await asyncio.to_thread(begun.wait)
-        assert (await client.get(READY)).status_code == 200
-        assert (await client.get(LIVE)).status_code == 200
-        go_on.set()
+def test_it_answers_while_all_threads_are_busy(pipe: Path) -> None:
+    with (
+        Serving("shop:app", "--port", "0", "--threads", "1") as serving,
+        serving.connection() as connection,
+    ):
+        connection.request("GET", f"/slow?pipe={pipe}")
+        with pipe.open("w"):  # waits for the thread
+            assert serving.get(READY).status == 200
+            assert serving.get(LIVE).status == 200
+        assert connection.getresponse().status == 200

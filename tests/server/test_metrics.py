@@ -1,6 +1,5 @@
 """Figures for Prometheus: what is counted, under which labels, and that nothing is lost between processes."""
 
-import asyncio
 import os
 import re
 import signal
@@ -25,16 +24,18 @@ from wsproto.connection import ConnectionType
 from wsproto.events import AcceptConnection, CloseConnection, Request
 
 from bridge import WSGIToASGI
+from bridge.core.link import Head
 from bridge.errors import BridgeError
-from bridge.server.exchange import Exchanges
 from bridge.server.metrics import Metrics
 from bridge.server.metrics_endpoint import metrics_endpoint
 from bridge.testing import Client
-from tests.asgi_host import DISCONNECT, ScriptedHost, body_event, http_scope
 from tests.server.apps.measured import app as measured
 from tests.server.command import APPS, Serving, run, wait_until, without
+from tests.server.exchanges import Driven, HookedApp
 
 Figures = dict[str, float]
+
+HEAD = Head(200, b"", [])
 
 METRICS = ("--port", "0", "--metrics-port", "0")
 
@@ -53,16 +54,22 @@ def requests(figures: Figures) -> Figures:
 
 
 class Counting:
-    """An app in memory, and what is counted of it."""
+    """Exchanges, or an app in memory, and what is counted of them."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Any = None) -> None:
         self._registry = CollectorRegistry()
-        self._metrics = Metrics(app if isinstance(app, WSGIToASGI) else None, self._registry)
-        self.app: Any = Exchanges(app, [self._metrics])
+        self.metrics = Metrics(app if isinstance(app, WSGIToASGI) else None, self._registry)
+        self.app: Any = HookedApp(app, self.metrics)
+
+    def begin(self) -> Driven:
+        """A request has come."""
+        driven = Driven(self.metrics)
+        driven.begin()
+        return driven
 
     @property
     def figures(self) -> Figures:
-        self._metrics.report(connections=3)
+        self.metrics.report(connections=3)
         return parsed(generate_latest(self._registry).decode())
 
 
@@ -161,17 +168,15 @@ def test_durations_are_observed_as_prometheus_client_does(monkeypatch: pytest.Mo
     """Many at once go by a way of ours."""
     seconds = [0.0, 0.001, 0.0011, 0.3, 29.0, 30.0, 30.1, 4000.0, 0.3]
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
-
-    counting = Counting(app)
+    counting = Counting()
     expected = CollectorRegistry()
     name, labels = "bridge_request_duration_seconds", ("method", "route")
     clock = iter([time for each in seconds for time in (1000.0, 1000.0 + each)])
     monkeypatch.setattr("time.perf_counter", lambda: next(clock))
     for _ in seconds:
-        asyncio.run(counting.app(http_scope(), ScriptedHost().receive, ScriptedHost().send))
+        driven = counting.begin()
+        driven.respond()
+        driven.finish()
     monkeypatch.undo()
     figures = {key: value for key, value in counting.figures.items() if key.startswith(name)}
     bounds = [float(bound) for key in figures for bound in re.findall(r'le="([^"]+)"', key)]
@@ -183,57 +188,74 @@ def test_durations_are_observed_as_prometheus_client_does(monkeypatch: pytest.Mo
         assert figures[key] == pytest.approx(wanted[key])
 
 
-async def test_what_is_open() -> None:
+def test_what_is_open() -> None:
     """Requests in flight, those that stream, and what is left of both at the end."""
-    go_on = asyncio.Event()
-
-    async def streams(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b"123", "more_body": True})
-        await go_on.wait()
-        await send({"type": "http.response.body", "body": b"45", "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    counting = Counting(streams)
-    hosts = [ScriptedHost(), ScriptedHost()]
-    async with asyncio.TaskGroup() as group:
-        for host in hosts:
-            group.create_task(counting.app(http_scope(), host.receive, host.send))
-        for host in hosts:
-            await host.until_sent(2)
-        await asyncio.sleep(0)
-        figures = counting.figures
-        assert (figures["bridge_requests_in_flight"], figures["bridge_streams_open"]) == (2, 2)
-        assert requests(figures) == {}
-        go_on.set()
+    counting = Counting()
+    streams = [counting.begin(), counting.begin()]
+    counting.begin()
+    for driven in streams:
+        driven.send(HEAD, b"123", more=True)
+        driven.send(None, b"", more=True)
     figures = counting.figures
-    assert (figures["bridge_requests_in_flight"], figures["bridge_streams_open"]) == (0, 0)
+    assert (figures["bridge_requests_in_flight"], figures["bridge_streams_open"]) == (3, 2)
+    assert requests(figures) == {}
+    for driven in streams:
+        driven.send(None, b"45")
+        driven.finish()
+    figures = counting.figures
+    assert (figures["bridge_requests_in_flight"], figures["bridge_streams_open"]) == (1, 0)
     assert figures["bridge_response_bytes_total"] == 10
     assert requests(figures) == {"GET 200 ": 2}
 
 
-async def test_a_client_that_leaves() -> None:
-    async def reads(scope: Any, receive: Any, send: Any) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
-    counting = Counting(reads)
-    host = ScriptedHost([body_event(b"abc", more=True), DISCONNECT])
-    await counting.app(http_scope(), host.receive, host.send)
+def test_a_client_that_leaves() -> None:
+    counting = Counting()
+    driven = counting.begin()
+    driven.exchange.received += 3
+    driven.leave()
+    driven.finish()
     assert requests(counting.figures) == {"GET  ": 1}
     assert counting.figures["bridge_disconnects_total"] == 1
     assert counting.figures["bridge_request_bytes_total"] == 3
 
 
-async def test_an_app_that_fails() -> None:
-    async def fails(scope: Any, receive: Any, send: Any) -> None:
-        raise RuntimeError
-
-    counting = Counting(fails)
-    with pytest.raises(RuntimeError):
-        await counting.app(http_scope(), ScriptedHost().receive, ScriptedHost().send)
+def test_an_app_that_fails() -> None:
+    counting = Counting()
+    counting.begin().finish()
     assert requests(counting.figures) == {"GET 500 ": 1}
     assert counting.figures["bridge_requests_in_flight"] == 0
+
+
+def test_requests_that_are_refused() -> None:
+    """They are no requests of the app's, whether or not it has begun with them."""
+    counting = Counting()
+    begun, streaming, left = counting.begin(), counting.begin(), counting.begin()
+    begun.exchange.received += 3
+    streaming.send(HEAD, b"12345", more=True)
+    left.leave()
+    Driven(counting.metrics).refuse(431)
+    for driven in (begun, streaming, left):
+        assert counting.figures["bridge_requests_in_flight"] > 0
+        driven.refuse(413)
+    figures = counting.figures
+    assert requests(figures) == {}
+    assert figures['bridge_refused_requests_total{status="431"}'] == 1
+    assert figures['bridge_refused_requests_total{status="413"}'] == 3
+    assert (figures["bridge_requests_in_flight"], figures["bridge_streams_open"]) == (0, 0)
+    assert (figures["bridge_request_bytes_total"], figures["bridge_response_bytes_total"]) == (3, 5)
+    assert figures["bridge_disconnects_total"] == 0
+    assert not [name for name in figures if name.startswith("bridge_request_duration_seconds_count")]
+
+
+def test_websockets_that_are_open() -> None:
+    counting = Counting()
+    for status in (101, 101, 403):
+        counting.metrics.on_websocket(status)
+    counting.metrics.on_websocket_end()
+    figures = counting.figures
+    assert figures["bridge_websockets_open"] == 1
+    assert figures['bridge_websockets_total{status="101"}'] == 2
+    assert figures['bridge_websockets_total{status="403"}'] == 1
 
 
 # One process, and several

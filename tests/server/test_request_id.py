@@ -6,49 +6,43 @@ import re
 import uuid
 from collections.abc import Iterator
 from contextvars import copy_context
+from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from flask import Flask, request
 
 from bridge import WSGIToASGI
+from bridge.core.link import Head
 from bridge.server.request_id import REQUEST_ID, RequestIdFilter, RequestIds, current_request_id
 from bridge.testing import Client
-from tests.asgi_host import ScriptedHost, http_scope
-from tests.hosts import Host
+from tests.server.command import Serving
+from tests.server.exchanges import Driven, HookedApp, make_request
 
 NEW = re.compile(r"[0-9a-f]{32}")
 
-
-class App:
-    """An ASGI app that keeps what it saw, and answers with these headers."""
-
-    def __init__(self, *headers: tuple[bytes, bytes]) -> None:
-        self.scope: Any = None
-        self.seen: str | None = None
-        self.start: Any = {"type": "http.response.start", "status": 200, "headers": headers}
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        self.scope = scope
-        self.seen = current_request_id()
-        await send(self.start)
-        await send({"type": "http.response.body", "body": b"hello"})
-
-    def headers(self, name: bytes = b"x-request-id") -> list[bytes]:
-        return [value for key, value in self.scope["headers"] if key == name]
+Field = tuple[bytes, bytes]
 
 
-async def call(app: App, *headers: tuple[bytes, bytes], name: str = "X-Request-ID") -> list[bytes]:
-    """Call it in a context of its own, as hosts do; the ids that the client gets."""
-    host = ScriptedHost()
-    scope = http_scope(headers=[(b"host", b"example.org"), *headers])
-    before = {**scope, "headers": list(scope["headers"])}
-    middleware = RequestIds(app, name) if name != "X-Request-ID" else RequestIds(app)
-    await asyncio.create_task(middleware(scope, host.receive, host.send))
-    assert dict(scope) == before
-    assert host.body == b"hello"
-    return [value for key, value in host.sent[0]["headers"] if key.lower() == name.lower().encode()]
+def begin(*headers: Field, name: str = "X-Request-ID") -> Driven:
+    """A request that has come."""
+    hook = RequestIds(name) if name != "X-Request-ID" else RequestIds()
+    driven = Driven(hook, request=make_request(headers=[(b"host", b"example.org"), *headers]))
+    driven.begin()
+    return driven
+
+
+def seen(driven: Driven) -> str | None:
+    """The id that the app finds."""
+    return driven.exchange.context.run(current_request_id)
+
+
+def sent(driven: Driven, *headers: Field, name: bytes = b"x-request-id") -> list[bytes]:
+    """The ids that the client gets, when the app answers with these headers."""
+    driven.respond(200, *headers)
+    driven.finish()
+    assert driven.fields[: len(headers)] == list(headers)
+    return [value for key, value in driven.fields if key.lower() == name]
 
 
 ACCEPTED = [
@@ -61,11 +55,11 @@ ACCEPTED = [
 
 
 @pytest.mark.parametrize("value", ACCEPTED)
-async def test_ids_that_are_taken(value: bytes) -> None:
-    app = App()
-    assert await call(app, (b"x-request-id", value)) == [value]
-    assert app.seen == value.decode()
-    assert app.headers() == [value]
+def test_ids_that_are_taken(value: bytes) -> None:
+    driven = begin((b"x-request-id", value))
+    assert driven.exchange.request_id == seen(driven) == value.decode()
+    assert driven.exchange.request.headers == [(b"host", b"example.org"), (b"x-request-id", value)]
+    assert sent(driven) == [value]
 
 
 REFUSED: dict[str, list[bytes]] = {
@@ -86,68 +80,56 @@ REFUSED: dict[str, list[bytes]] = {
 
 
 @pytest.mark.parametrize("values", REFUSED.values(), ids=REFUSED)
-async def test_ids_that_are_made(values: list[bytes]) -> None:
+def test_ids_that_are_made(values: list[bytes]) -> None:
     """The app sees the new one only: what it logs for itself cannot be another's."""
-    app = App()
-    (sent,) = await call(app, *((b"x-request-id", value) for value in values))
-    assert NEW.fullmatch(sent.decode())
-    assert uuid.UUID(sent.decode()).version == 4
-    assert uuid.UUID(sent.decode()).variant == uuid.RFC_4122
-    assert app.seen == sent.decode()
-    assert app.headers() == [sent]
-    assert app.headers(b"host") == [b"example.org"]
+    driven = begin(*((b"x-request-id", value) for value in values))
+    (made,) = driven.exchange.request.values(b"x-request-id")
+    assert NEW.fullmatch(made.decode())
+    assert uuid.UUID(made.decode()).version == 4
+    assert uuid.UUID(made.decode()).variant == uuid.RFC_4122
+    assert driven.exchange.request_id == seen(driven) == made.decode()
+    assert driven.exchange.request.values(b"host") == [b"example.org"]
+    assert sent(driven) == [made]
 
 
-async def test_each_is_another() -> None:
-    assert len({(await call(App()))[0] for _ in range(100)}) == 100
+def test_each_is_another() -> None:
+    assert len({begin().exchange.request_id for _ in range(100)}) == 100
+
+
+def test_it_goes_no_further_than_its_request() -> None:
+    driven = begin()
+    assert current_request_id() is None
+    sent(driven)
+    assert seen(driven) == driven.exchange.request_id  # what is said of it afterwards is a part of it
 
 
 @pytest.mark.parametrize("name", [b"x-request-id", b"X-Request-Id"])
-async def test_an_app_that_answers_with_its_own(name: bytes) -> None:
-    app = App((b"a", b"b"), (name, b"the app's"))
-    assert await call(app, (b"x-request-id", b"the-clients")) == [b"the app's"]
-    assert app.seen == "the-clients"
+def test_an_app_that_answers_with_its_own(name: bytes) -> None:
+    driven = begin((b"x-request-id", b"the-clients"))
+    assert sent(driven, (b"a", b"b"), (name, b"the app's")) == [b"the app's"]
+    assert seen(driven) == "the-clients"
 
 
-async def test_an_app_that_uses_its_events_again() -> None:
-    app = App((b"a", b"b"))
-    app.start["headers"] = [(b"a", b"b")]
-    assert await call(app, (b"x-request-id", b"1")) == [b"1"]
-    assert await call(app, (b"x-request-id", b"2")) == [b"2"]
+def test_an_app_that_uses_its_headers_again() -> None:
+    head = Head(200, b"", [(b"a", b"b")])
+    for value in (b"1", b"2"):
+        driven = begin((b"x-request-id", value))
+        driven.send(head)
+        assert driven.fields == [(b"a", b"b"), (b"x-request-id", value)]
+    assert head.headers == [(b"a", b"b")]
 
 
-async def test_an_app_that_has_no_headers() -> None:
-    app = App()
-    del app.start["headers"]
-    assert await call(app, (b"x-request-id", b"1")) == [b"1"]
-
-
-async def test_another_header() -> None:
-    app = App()
-    headers = [(b"x-request-id", b"1"), (b"x-correlation", b"2")]
-    assert await call(app, *headers, name="X-Correlation") == [b"2"]
-    assert app.seen == "2"
-    assert app.headers() == [b"1"]
+def test_another_header() -> None:
+    driven = begin((b"x-request-id", b"1"), (b"x-correlation", b"2"), name="X-Correlation")
+    assert driven.exchange.request.values(b"x-request-id") == [b"1"]
+    assert seen(driven) == "2"
+    assert sent(driven, name=b"x-correlation") == [b"2"]
 
 
 @pytest.mark.parametrize("name", ["", "X Request", "X-Request-ID:", "é", "a\r\nb"])
 def test_names_that_no_header_can_have(name: str) -> None:
     with pytest.raises(ValueError, match="cannot be named"):
-        RequestIds(App(), name)
-
-
-@pytest.mark.parametrize("kind", ["lifespan", "websocket"])
-async def test_other_scopes(kind: str) -> None:
-    calls = []
-
-    async def app(*arguments: Any) -> None:
-        calls.append((*arguments, current_request_id()))
-
-    host = ScriptedHost()
-    scope: Any = {"type": kind}
-    receive, send = host.receive, host.send
-    await RequestIds(app)(scope, receive, send)
-    assert calls == [(scope, receive, send, None)]
+        RequestIds(name)
 
 
 # The log
@@ -223,10 +205,6 @@ def flask_app() -> Flask:
 
         return parts()
 
-    @app.get("/fails")
-    def fails() -> str:
-        raise LookupError("on purpose")
-
     return app
 
 
@@ -234,7 +212,7 @@ def flask_app() -> Flask:
 @pytest.mark.parametrize("path", ["/plain", "/async", "/stream"])
 async def test_flask(path: str, async_views: Any, ids: list[tuple[str, str]]) -> None:
     """Also in a worker thread that has had another request before."""
-    app = RequestIds(WSGIToASGI(flask_app(), threads=1, async_views=async_views))
+    app: Any = HookedApp(WSGIToASGI(flask_app(), threads=1, async_views=async_views), RequestIds())
     async with Client(app, interface="asgi") as client:
         for given in ("first", "second"):
             ids.clear()
@@ -250,7 +228,7 @@ async def test_flask(path: str, async_views: Any, ids: list[tuple[str, str]]) ->
 
 
 async def test_requests_at_once(ids: list[tuple[str, str]]) -> None:
-    app = RequestIds(WSGIToASGI(flask_app()))
+    app: Any = HookedApp(WSGIToASGI(flask_app()), RequestIds())
     async with Client(app, interface="asgi") as client:
         headers = [{"X-Request-ID": f"id-{number}"} for number in range(20)]
         paths = ["/async", "/plain"] * 10
@@ -264,22 +242,63 @@ async def test_requests_at_once(ids: list[tuple[str, str]]) -> None:
     }
 
 
-def test_real_hosts(host: Host, ids: list[tuple[str, str]]) -> None:
-    with host(RequestIds(WSGIToASGI(flask_app()))) as running, httpx.Client() as client:
-        for path in ("/plain", "/async", "/stream", "/fails"):
-            ids.clear()
-            response = client.get(running.url + path, headers={"X-Request-ID": f"id{path}"})
-            assert response.headers["X-Request-ID"] == f"id{path}"
-            assert {found for name, found in ids if name != "httpx"} == {f"id{path}"}
+# Served
+
+APP = """
+import asyncio
+
+from flask import Flask
+
+from bridge.server.request_id import current_request_id
+
+app = Flask(__name__)
 
 
-async def broken(scope: Any, receive: Any, send: Any) -> None:
-    if scope["type"] == "http":
-        raise LookupError("on purpose")
+@app.get("/plain")
+def plain():
+    return current_request_id()
 
 
-def test_what_the_host_says_of_a_failure(ids: list[tuple[str, str]]) -> None:
-    with Host("uvicorn", "uvloop")(RequestIds(broken)) as running:
-        response = httpx.get(running.url, headers={"X-Request-ID": "id-1"})
-    assert response.status_code == 500
-    assert ("uvicorn.error", "id-1") in ids
+@app.get("/async")
+async def in_async():
+    await asyncio.sleep(0)
+    return await asyncio.to_thread(current_request_id)
+
+
+@app.get("/stream")
+def stream():
+    def parts():
+        yield current_request_id()
+
+    return parts()
+
+
+@app.get("/fails")
+def fails():
+    raise LookupError("on purpose")
+
+
+async def broken(scope, receive, send):
+    raise LookupError("on purpose")
+"""
+
+
+def test_who_knows_of_it(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(APP)
+    with Serving("app:app", "--port", "0", "--request-id", cwd=tmp_path) as serving:
+        for path in ("/plain", "/async", "/stream"):
+            answer = serving.get(path, {"X-Request-ID": f"id{path}"})
+            assert (answer.headers["X-Request-ID"], answer.text) == (f"id{path}", f"id{path}")
+            answer = serving.get(path)
+            assert NEW.fullmatch(answer.text)
+            assert answer.headers["X-Request-ID"] == answer.text
+        answer = serving.get("/fails", {"X-Request-ID": "id/fails"})
+        assert (answer.status, answer.headers["X-Request-ID"]) == (500, "id/fails")
+
+
+def test_what_the_server_says_of_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(APP)
+    options = ("--port", "0", "--interface", "asgi", "--request-id", "--lifespan", "off")
+    with Serving("app:broken", *options, cwd=tmp_path) as serving:
+        assert serving.get("/", {"X-Request-ID": "id-1"}).status == 500
+        serving.wait_for(r"^ERROR: +\[id-1\] ")

@@ -1,6 +1,7 @@
 """`--root-path /app`: a proxy may take the prefix off, or leave it there; the app sees the same."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from websockets.sync.client import connect
 
+from bridge.server.root_path import check_root_path
 from tests.server.command import Serving, run
 
 PORT = ("--port", "0")
@@ -86,7 +88,6 @@ OPTIONS: dict[str, tuple[list[str], dict[str, str]]] = {
     "with a slash more": (["--root-path", "/app/"], {}),
     "without its slash": (["--root-path", "app"], {}),
     "in gunicorn's variable": ([], {"SCRIPT_NAME": "/app"}),
-    "h11": (["--root-path", "/app", "--http", "h11"], {}),
     "wsproto": (["--root-path", "/app", "--ws", "wsproto"], {}),
     "workers": (["--root-path", "/app", "--workers", "2"], {}),
 }
@@ -199,6 +200,24 @@ def test_no_root_path(folder: Path, typed: str) -> None:
         assert told(serving, "/x") == ["", "/x", "/x"]
 
 
+RIGHT = {
+    "": "",
+    "/": "",
+    "//": "",
+    "/app": "/app",
+    "app": "/app",
+    "/app/": "/app",
+    "/app//": "/app",
+    "/app/inner/": "/app/inner",
+    "/a shop": "/a shop",
+}
+
+
+@pytest.mark.parametrize(("root_path", "checked"), RIGHT.items())
+def test_root_paths_as_asgi_has_them(root_path: str, checked: str) -> None:
+    assert check_root_path(root_path) == checked
+
+
 WRONG = [
     # (the root path, what is said of it)
     ("/caf\xe9", "is not printable ASCII"),
@@ -206,6 +225,12 @@ WRONG = [
     ("/a%20b", "is not a decoded path: it has one of ? # %"),
     ("/a?b", "is not a decoded path: it has one of ? # %"),
 ]
+
+
+@pytest.mark.parametrize(("root_path", "why"), WRONG)
+def test_what_is_no_root_path(root_path: str, why: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"{root_path!r} {why}")):
+        check_root_path(root_path)
 
 
 @pytest.mark.parametrize(("root_path", "why"), WRONG)

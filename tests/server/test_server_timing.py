@@ -11,10 +11,11 @@ import pytest
 from flask import Flask
 
 from bridge import WSGIToASGI
+from bridge.core.link import Head
 from bridge.server.server_timing import ServerTiming
 from bridge.testing import Client
-from tests.asgi_host import ScriptedHost
 from tests.server.command import Serving
+from tests.server.exchanges import Driven, HookedApp
 
 NUMBER = r"dur=\d+\.\d"
 
@@ -37,11 +38,6 @@ def flask_app() -> Flask:
     return app
 
 
-async def asgi(scope: Any, receive: Any, send: Any) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": iter([(b"a", b"b")])})
-    await send({"type": "http.response.body", "body": b"done"})
-
-
 CASES: list[tuple[str, list[str]]] = [
     ("/thread", [f"queue;{NUMBER}, app;{NUMBER}"]),
     ("/loop", [f"app;{NUMBER}"]),
@@ -50,22 +46,34 @@ CASES: list[tuple[str, list[str]]] = [
 ]
 
 
-async def timing_of(app: Any, path: str) -> list[str]:
-    async with Client(app, interface="asgi") as client:
+def timed(app: WSGIToASGI) -> Any:
+    return HookedApp(app, ServerTiming(has_threads=True))
+
+
+async def timing_of(app: Flask, path: str) -> list[str]:
+    async with Client(timed(WSGIToASGI(app)), interface="asgi") as client:
         return (await client.get(path)).headers.get_list("server-timing")
 
 
 @pytest.mark.parametrize(("path", "expected"), CASES)
 async def test_what_it_says(path: str, expected: list[str]) -> None:
-    found = await timing_of(ServerTiming(WSGIToASGI(flask_app()), has_threads=True), path)
+    found = await timing_of(flask_app(), path)
     assert len(found) == len(expected)
     for value, pattern in zip(found, expected, strict=True):
         assert re.fullmatch(pattern, value)
 
 
-async def test_apps_that_are_not_wsgi() -> None:
-    (value,) = await timing_of(ServerTiming(asgi, has_threads=False), "/")
-    assert re.fullmatch(f"app;{NUMBER}", value)
+def test_apps_that_are_not_wsgi() -> None:
+    driven = Driven(ServerTiming(has_threads=False))
+    driven.exchange.begun -= 0.05
+    head = Head(200, b"", [(b"a", b"b")])
+    driven.send(head)
+    before, (name, value) = driven.fields
+    assert (before, name) == ((b"a", b"b"), b"server-timing")
+    found = re.fullmatch(r"app;dur=(\d+\.\d)", value.decode())
+    assert found is not None
+    assert float(found[1]) >= 50
+    assert head.headers == [(b"a", b"b")]
 
 
 async def test_a_request_that_no_thread_took() -> None:
@@ -79,8 +87,8 @@ async def test_a_request_that_no_thread_took() -> None:
         go_on.wait()
         return "done"
 
-    timed = ServerTiming(WSGIToASGI(app, threads=1, queue_length=0), has_threads=True)
-    async with Client(timed, interface="asgi") as client, asyncio.TaskGroup() as group:
+    hooked = timed(WSGIToASGI(app, threads=1, queue_length=0))
+    async with Client(hooked, interface="asgi") as client, asyncio.TaskGroup() as group:
         group.create_task(client.get("/"))
         await asyncio.to_thread(begun.wait)
         refused = await client.get("/")
@@ -104,23 +112,10 @@ async def test_durations() -> None:
 
         return parts()
 
-    (value,) = await timing_of(ServerTiming(WSGIToASGI(app), has_threads=True), "/")
+    (value,) = await timing_of(app, "/")
     found = re.fullmatch(r"queue;dur=(.*), app;dur=(.*)", value)
     assert found is not None
     assert 50 <= float(found[2]) < 200
-
-
-@pytest.mark.parametrize("kind", ["lifespan", "websocket"])
-async def test_other_scopes(kind: str) -> None:
-    calls = []
-
-    async def app(*arguments: Any) -> None:
-        calls.append(arguments)
-
-    host = ScriptedHost()
-    arguments: Any = ({"type": kind}, host.receive, host.send)
-    await ServerTiming(app, has_threads=True)(*arguments)
-    assert calls == [arguments]
 
 
 def test_the_option() -> None:

@@ -2,16 +2,26 @@
 
 import asyncio
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import uvicorn
 from uvicorn.server import ServerState
 
+from bridge import WSGIToASGI
+from bridge.http.exchange import Hook, Hooks
 from bridge.http.limits import Limits
+from bridge.http.server import HTTPServer
+from bridge.http.wsgi import WSGIServe
 from bridge.server.default_headers import DefaultHeaders
-from bridge.server.protocol import make_protocol
+from bridge.server.forwarded import Forwarded
+from bridge.server.request_scope import RequestScope
+from bridge.server.websocket_upgrade import WebSocketUpgrades
 
-__all__ = ["Asked", "Wire", "exchange"]
+__all__ = ["Asked", "Wire", "exchange", "http_server"]
+
+# Turns of the loop after which nothing more is to come.
+_QUIET = 5
 
 
 class Wire(asyncio.Transport):
@@ -86,7 +96,12 @@ class Asked:
 
 
 async def exchange(
-    app: Any, parts: Iterable[bytes], *, limits: Limits | None = None, until: asyncio.Event | None = None
+    app: Any,
+    parts: Iterable[bytes],
+    *,
+    limits: Limits | None = None,
+    hooks: Iterable[Hook] = (),
+    until: asyncio.Event | None = None,
 ) -> Wire:
     """Send the parts, one after the other, while the server reads; return the connection as it is then.
 
@@ -94,9 +109,15 @@ async def exchange(
         app: the ASGI app.
         parts: each of them is one read.
         limits: of the requests.
+        hooks: told of each exchange.
         until: what is waited for before the client leaves.
     """
-    config = uvicorn.Config(app, http=make_protocol(limits or Limits()), lifespan="off", log_config=None)
+    config = uvicorn.Config(
+        app,
+        http=http_server(limits, app if isinstance(app, WSGIToASGI) else None, hooks),
+        lifespan="off",
+        log_config=None,
+    )
     config.load()
     protocol: Any = config.http_protocol_class
     state = ServerState()
@@ -114,9 +135,31 @@ async def exchange(
         if until is not None:
             await until.wait()
         else:
-            while state.tasks:
-                await asyncio.wait(state.tasks)
+            await _all_served(state)
     wire.protocol.connection_lost(ConnectionResetError())
-    while state.tasks:
-        await asyncio.wait(state.tasks)
+    await _all_served(state)
     return wire
+
+
+async def _all_served(state: ServerState) -> None:
+    """Wait until nothing is served, and nothing begins to be in a few turns of the loop."""
+    turns = 0
+    while turns < _QUIET:
+        turns = 0 if state.tasks else turns + 1
+        await asyncio.sleep(0.001 if state.tasks else 0)  # a thread may be at work
+
+
+def http_server(
+    limits: Limits | None = None, adapter: WSGIToASGI | None = None, hooks: Iterable[Hook] = ()
+) -> Any:
+    """What `uvicorn.Config` takes as `http`, with websockets.
+
+    Args:
+        limits: of the requests.
+        adapter: has a WSGI app served, in the place of uvicorn's app; uvicorn tells it of the lifespan.
+        hooks: told of each exchange.
+    """
+    all_hooks = Hooks(hooks)
+    upgrades = partial(WebSocketUpgrades, all_hooks, Forwarded(None, clear=False), adapter)
+    make_serve = None if adapter is None else partial(WSGIServe, adapter, RequestScope)
+    return HTTPServer(limits, all_hooks, make_serve, upgrades)

@@ -127,7 +127,7 @@ def test_refused(server: Serving, sent: bytes, status: int) -> None:
         head = read_to_the_end(connection).split(b"\r\n\r\n")[0].lower()
     assert head.startswith(b"http/1.1 %d " % status)
     assert b"connection: close" in head
-    is_about_the_version = b"upgrade: websocket" in head and b"connection: upgrade" in head
+    is_about_the_version = b"upgrade: websocket" in head and b"connection: close, upgrade" in head
     assert is_about_the_version == (status == 426)
     assert (b"sec-websocket-version: 13" in head) == (sent in (BAD["no version"][0],) or status == 426)
 

@@ -12,11 +12,10 @@ import pytest
 import socketio
 
 from bridge import WSGIToASGI
-from bridge.server.websocket_connection import BridgeWebSocketProtocol
 from tests.hosts import Host, RunningHost
 from tests.server.command import Serving
 from tests.websockets.apps import rooms
-from tests.websockets.test_threads import APPS
+from tests.websockets.test_threads import APPS, OWN, options_for
 
 TRANSPORTS = {
     "polling": ["polling"],
@@ -44,9 +43,9 @@ class Person:
         return self.client.call(event, data, timeout=10)
 
 
-@pytest.fixture(params=["websockets-sansio", "wsproto", BridgeWebSocketProtocol])
-def protocol(request: pytest.FixtureRequest) -> Any:
-    return request.param
+@pytest.fixture(params=["websockets-sansio", "wsproto", OWN])
+def protocol(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture(params=TRANSPORTS)
@@ -55,9 +54,10 @@ def transport(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def host(protocol: Any, caplog: pytest.LogCaptureFixture) -> Iterator[RunningHost]:
+def host(protocol: str, caplog: pytest.LogCaptureFixture) -> Iterator[RunningHost]:
     """Serves the app; nothing is worth a word in the log while it does."""
-    with Host("uvicorn", "uvloop")(WSGIToASGI(rooms.app), ws=protocol) as running:
+    adapter = WSGIToASGI(rooms.app)
+    with Host("uvicorn", "uvloop")(adapter, **options_for(protocol, adapter)) as running:
         yield running
     ours = [
         each for each in caplog.get_records("call") if each.name.partition(".")[0] in ("bridge", "uvicorn")

@@ -20,9 +20,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from bridge import WSGIToASGI
-from bridge.server.websocket_connection import BridgeWebSocketProtocol
+from bridge.http.limits import Limits
 from tests.hosts import Host, RunningHost
 from tests.server.command import Serving, without
+from tests.server.wire import http_server
 from tests.websockets.apps import socks
 
 APPS = Path(__file__).parent / "apps"
@@ -30,23 +31,29 @@ APPS = Path(__file__).parent / "apps"
 
 # Where the app has one end of a pair, and where it has the client's connection.
 PAIRS = ["websockets-sansio", "wsproto"]
+OWN = "the client's connection"
 WITH_PAIRS = pytest.mark.parametrize("protocol", PAIRS, indirect=True)
 
 
-@pytest.fixture(params=[*PAIRS, BridgeWebSocketProtocol])
-def protocol(request: pytest.FixtureRequest) -> Any:
-    """uvicorn's two implementations of websockets, and Bridge's, which hands connections over."""
-    return request.param
+@pytest.fixture(params=[*PAIRS, OWN])
+def protocol(request: pytest.FixtureRequest) -> str:
+    """uvicorn's two implementations of websockets, and Bridge's HTTP, which gives connections away."""
+    return str(request.param)
+
+
+def options_for(protocol: str, adapter: WSGIToASGI) -> dict[str, Any]:
+    """How uvicorn serves it."""
+    return {"http": http_server(Limits(), adapter)} if protocol == OWN else {"ws": protocol}
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
-def serve(request: pytest.FixtureRequest, protocol: Any) -> Callable[..., Any]:
+def serve(request: pytest.FixtureRequest, protocol: str) -> Callable[..., Any]:
     """Serves an app, on each of uvicorn's protocols and each loop."""
     host = Host("uvicorn", request.param)
 
     def served(app: Any = None, **options: Any) -> contextlib.AbstractContextManager[RunningHost]:
         adapter = WSGIToASGI(app or socks.app, **options) if not isinstance(app, WSGIToASGI) else app
-        return host(adapter, ws=protocol, ws_max_size=50_000_000)
+        return host(adapter, ws_max_size=50_000_000, **options_for(protocol, adapter))
 
     return served
 
@@ -108,10 +115,10 @@ def test_fragments_of_the_client_arrive_as_one(serve: Any) -> None:
         assert ws.recv(timeout=10) == "Grüße"
 
 
-def test_fragments_of_the_library(serve: Any, protocol: Any) -> None:
+def test_fragments_of_the_library(serve: Any, protocol: str) -> None:
     with serve() as host, opened(host, "/by-hand/fragments") as ws:
         parts: tuple[list[Any], list[Any]] = list(ws.recv_streaming()), list(ws.recv_streaming())
-        if protocol is BridgeWebSocketProtocol:
+        if protocol == OWN:
             assert parts == (["Grüße ", "an ", "alle"], [b"\x00", b"\x01"])  # as the library has sent them
             assert close_of(ws) == (1005, "")
         else:
@@ -355,6 +362,7 @@ def wait_until_few(are_many: Callable[[], bool]) -> None:
 # When the server stops
 
 
+@WITH_PAIRS
 def test_uvicorn_stops(serve: Any) -> None:
     """It closes websockets itself, and handlers hear of it."""
     with serve() as host, opened(host, "/wait") as ws:
@@ -364,7 +372,7 @@ def test_uvicorn_stops(serve: Any) -> None:
         assert close_of(ws)[0] == 1012
 
 
-def test_an_adapter_ends_its_websockets(serve: Any) -> None:
+def test_an_adapter_ends_its_websockets(serve: Any, protocol: str) -> None:
     loops = []
 
     @contextlib.asynccontextmanager
@@ -381,7 +389,7 @@ def test_an_adapter_ends_its_websockets(serve: Any) -> None:
         assert told() == (1001, "")
         assert close_of(deaf) == (1001, "")
         socks.release.set()
-        assert refusal_of(host, "/wait")[0] == 403  # one that is late
+        assert refusal_of(host, "/wait")[0] == (503 if protocol == OWN else 403)  # one that is late
 
 
 @WITH_PAIRS
@@ -400,9 +408,8 @@ def test_bridge_serve_stops(protocol: str, options: tuple[str, ...]) -> None:
 
 
 def test_without_wsproto() -> None:
-    with Serving(
-        "plain:app", "--port", "0", "--ws", "websockets-sansio", cwd=APPS, python=without("wsproto")
-    ) as serving:
+    """A pair needs it."""
+    with Serving("plain:app", "--port", "0", "--http", "h11", cwd=APPS, python=without("wsproto")) as serving:
         with pytest.raises(InvalidStatus) as raised, connect("ws://localhost/", sock=serving.connect()):
             pass
         assert raised.value.response.status_code == 501

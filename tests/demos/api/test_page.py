@@ -29,7 +29,7 @@ def page(address: str) -> Iterator[Page]:
 def send(page: Page, operation: str, status: str) -> None:
     section = page.locator(f"#{operation}")
     section.get_by_role("button", name="Send").click()
-    expect(section.get_by_role("status")).to_contain_text(status)
+    expect(section.get_by_role("status")).to_contain_text(status, ignore_case=True)
 
 
 def test_the_page_calls_the_api(page: Page) -> None:

@@ -2,6 +2,7 @@
 
 import queue
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -75,6 +76,12 @@ def make_app() -> Flask:
         for number in range(1000):
             ws.send(number.to_bytes(4, "big") + bytes(65532))
             told.put(number)
+
+    @app.route("/held", websocket=True)
+    def held() -> str:
+        print("held", file=sys.stderr, flush=True)
+        release.wait(10)
+        return "late"
 
     @app.get("/login/<user>")
     def login(user: str) -> str:

@@ -1,0 +1,171 @@
+"""A request that an ASGI app serves: exchange → scope, `receive` and `send` (ASGI spec, HTTP)."""
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from bridge.http.exchange import Exchange
+from bridge.http.http1 import checked_head
+from bridge.http.loop_serving import LoopServing
+from bridge.http.request import Request
+
+if TYPE_CHECKING:
+    from bridge.http.connection import Connection
+
+__all__ = ["ASGIServing", "make_scope"]
+
+# uvicorn's, for what it says of an app.
+logger = logging.getLogger("uvicorn.error")
+
+# Parts of a response that may leave before the loop gets a turn: an app that never waits for anything else
+# would stop all others, and nobody would notice that its client has left.
+_PARTS_PER_TURN = 16
+
+
+class ASGIServing(LoopServing):
+    """See `Serving`.
+
+    Args:
+        connection: as for `Serving`.
+        exchange: as for `Serving`.
+        client_closes: as for `Serving`.
+        expects_continue: as for `Serving`.
+        app: the ASGI app.
+        state: the lifespan state.
+    """
+
+    __slots__ = ("_app", "_is_told", "_parts", "_state", "_unsent_head")
+
+    def __init__(
+        self,
+        connection: "Connection",
+        exchange: Exchange,
+        client_closes: bool,
+        expects_continue: bool,
+        app: Any,
+        state: dict[str, Any],
+    ) -> None:
+        super().__init__(connection, exchange, client_closes, expects_continue)
+        self._app = app
+        self._state = state
+        self._unsent_head = b""
+        self._parts = 0  # since the loop's last turn
+        self._is_told = False  # the hooks, of the end
+
+    def start(self) -> None:
+        """See `Serving.start`."""
+        self.serve_by(self._call)
+        super().start()
+
+    async def _call(self) -> None:
+        scope = make_scope(self.exchange.request, self._state.copy())
+        if self._server.hooks.wants_call_facts:
+            self.exchange.scope = scope
+        await self._app(scope, self.receive, self.send_event)
+
+    def _log(self, failure: BaseException) -> None:
+        logger.error("Exception in ASGI application\n", exc_info=failure)
+
+    def _log_missing(self) -> None:
+        missing = "completing" if self.exchange.head is not None else "starting"
+        logger.error("ASGI callable returned without %s response.", missing)
+
+    def fail(self) -> None:
+        """See `Serving.fail`."""
+        self._flush_head()
+        super().fail()
+
+    # The app's
+
+    async def receive(self) -> dict[str, Any]:
+        """See ASGI."""
+        while self.connection is not None and (self.body_is_given or not self.has_news):
+            self.send_continue()
+            await self.change()
+        if self.connection is None:
+            return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": self.take_all(), "more_body": not self.body_is_given}
+
+    async def send_event(self, event: Any) -> None:
+        """See ASGI.
+
+        Raises:
+            RuntimeError: the app has sent an event out of turn, an ill-formed header, or a body that does not
+                have the length that it said.
+        """
+        while (connection := self.connection) is not None and connection.outlet.is_behind:
+            self._parts = 0
+            await connection.outlet.drain()
+        if self._parts >= _PARTS_PER_TURN:
+            self._parts = 0
+            await asyncio.sleep(0)
+        self._parts += 1  # also those that nobody takes: an app may never look whether anybody does
+        if self.connection is None:
+            if self.is_complete:
+                raise RuntimeError(
+                    f"the app sent {event['type']!r} after its response was complete; nothing may follow"
+                )
+            return  # the client has left, which the app learns when it receives
+        if self.exchange.head is None:
+            if event["type"] != "http.response.start":
+                raise RuntimeError(f"the app sent {event['type']!r} first; a response begins with its start")
+            # The head waits for the first part of the body, until the loop's next turn at most (ASGI spec,
+            # "Response Start"): one write in place of two.
+            self._unsent_head = self.begin(checked_head(event["status"], event.get("headers", ())))
+            self._server.loop.call_soon(self._flush_head)
+        elif event["type"] != "http.response.body":
+            raise RuntimeError(f"the app sent {event['type']!r} in the middle of its response's body")
+        else:
+            self.write(self._unsent_head, event.get("body", b""), event.get("more_body", False))
+            self._unsent_head = b""  # if that raises, it is sent before the connection is cut
+
+    def _complete(self, connection: "Connection") -> None:
+        super()._complete(connection)
+        self.wake()
+        # The app may go on with something else for as long as it likes.
+        self._is_told = True
+        self._server.hooks.end(self.exchange)
+
+    def leave(self, reason: str) -> None:
+        """See `Serving.leave`."""
+        super().leave(reason)
+        if not self._is_told:
+            self._is_told = True
+            self._server.hooks.end(self.exchange)
+
+    def _tell_end(self) -> None:
+        if self._is_told:
+            self._server.tasks.discard(self)
+        else:
+            self._is_told = True  # the end of the connection, if that was cut, has still to come
+            super()._tell_end()
+
+    def _flush_head(self) -> None:
+        """Send the head by itself, if no part of the body has taken it along."""
+        head, self._unsent_head = self._unsent_head, b""
+        if head and self.connection is not None:
+            self.connection.outlet.write(head)
+
+
+def make_scope(request: Request, state: dict[str, Any]) -> dict[str, Any]:
+    """Make the ASGI scope of a request (ASGI spec, "HTTP Connection Scope").
+
+    Args:
+        request: the request.
+        state: the lifespan state, for this request alone.
+    """
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": request.version,
+        "server": request.server,
+        "client": request.client,
+        "scheme": request.scheme,
+        "method": request.method,
+        "root_path": request.root_path,
+        "path": request.decoded_path,
+        "raw_path": request.path,
+        "query_string": request.query,
+        "headers": request.headers,
+        "state": state,
+    }

@@ -1,0 +1,113 @@
+"""From the handshake of a websocket on our own connection to what serves websockets."""
+
+import asyncio
+from copy import copy
+from typing import Any, cast
+
+from bridge.asgi.adapter import WSGIToASGI
+from bridge.http.connection import Connection
+from bridge.http.exchange import Exchange, Hooks
+from bridge.http.request import Request
+from bridge.http.server import ServerState
+from bridge.http.serving import Serving
+from bridge.http.websocket_handshake import read_handshake
+from bridge.http.wsgi import make_environ
+from bridge.server.forwarded import Forwarded
+from bridge.server.library_websocket import LibraryWebSocket
+from bridge.server.websocket_answers import WebSocketAnswers
+from bridge.websockets.websocket import WEBSOCKET
+
+__all__ = ["WebSocketUpgrades"]
+
+
+class WebSocketUpgrades:
+    """Decides who serves a websocket: an app that may have a library for it, or uvicorn's class.
+
+    Args:
+        hooks: told of the answers.
+        forwarded: what to make of the words of proxies.
+        adapter: of the WSGI app whose libraries have their clients' connections; None if there is none.
+        config: uvicorn's, with its class for websockets.
+        server_state: uvicorn's.
+        app_state: the lifespan state.
+    """
+
+    def __init__(
+        self,
+        hooks: Hooks,
+        forwarded: Forwarded,
+        adapter: WSGIToASGI | None,
+        config: Any,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+    ) -> None:
+        self._hooks = hooks
+        self._forwarded = forwarded
+        self._adapter = adapter
+        self._config = config
+        self._server_state = server_state
+        self._app_state = app_state
+
+    def __call__(self, connection: Connection, request: Request) -> Serving | None:
+        """Have a websocket served; see `http.server.ServeWebSocket`."""
+        serving = None
+        if self._adapter is not None and connection.plain_socket is not None:  # else it may be TLS's
+            serving = self._for_library(self._adapter, connection, request)
+        if serving is None:
+            self._give_away(connection, request)
+        return serving
+
+    def _for_library(
+        self, adapter: WSGIToASGI, connection: Connection, request: Request
+    ) -> LibraryWebSocket | None:
+        """What serves the websocket by a thread; None if it is one on the event loop."""
+        seen = copy(request)  # a proxy's words are to be taken once
+        self._forwarded.apply(seen)
+        # Compression is nothing that a library could be limited in.
+        seen.headers = [field for field in seen.headers if field[0] != b"sec-websocket-extensions"]
+        environ = make_environ(seen, self._app_state.copy())
+        engine = adapter.websocket_engine_of_running_loop(self._app_state)
+        if adapter.request_on_loop({**environ, WEBSOCKET: None}) is not None:
+            return None
+        exchange = Exchange(seen, connection.server.new_context())
+        return LibraryWebSocket(connection, exchange, adapter.app, environ, engine, self._config)
+
+    def _give_away(self, connection: Connection, request: Request) -> None:
+        """Hand the connection to uvicorn's class."""
+        early = connection.give_away()
+        transport = connection.transport
+        kind = self._config.ws_protocol_class
+        websocket = kind(self._config, self._server_state, self._app_state)
+        websocket.connection_made(transport)
+        transport.set_protocol(websocket)
+        if connection.outlet.is_behind:  # by an answer before: the transport has told that connection alone
+            websocket.pause_writing()
+        if isinstance(websocket, WebSocketAnswers):
+            self._forwarded.apply(request)
+            handshake = read_handshake(request.headers)
+            websocket.hooks = self._hooks
+            websocket.take_handshake(
+                handshake,
+                {
+                    "scheme": "wss" if request.scheme == "https" else "ws",
+                    "client": request.client,
+                    "headers": request.headers,
+                    "path": request.decoded_path,
+                    "raw_path": request.path,
+                    "root_path": request.root_path,
+                    "query_string": request.query,
+                    "subprotocols": [name.decode("ascii") for name in handshake.subprotocols],
+                },
+                early,
+            )
+        else:
+            protocol = cast(asyncio.Protocol, websocket)
+            protocol.data_received(_head_of(request))
+            if early and not transport.is_closing():
+                protocol.data_received(early)
+
+
+def _head_of(request: Request) -> bytes:
+    """The handshake as it came, for a class that reads it itself."""
+    fields = [b"%b: %b\r\n" % field for field in request.headers]
+    return b"".join([b"GET ", request.target.encode("ascii"), b" HTTP/1.1\r\n", *fields, b"\r\n"])

@@ -47,7 +47,7 @@ FRAMED: list[tuple[str, str, str, int, Fields, bytes, bytes, bool]] = [
         "GET",
         "1.1",
         426,
-        [*LENGTH, (b"connection", b"Upgrade, Close, keep-alive")],
+        [*LENGTH, (b"connection", b"Upgrade, Close"), (b"connection", b"keep-alive")],
         b"connection: close, upgrade\r\n",
         b"ab",
         False,

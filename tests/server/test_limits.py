@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bridge.http.limits import Limits, check_head, check_unfinished_head
+from bridge.http.limits import Limits, check_head, check_unfinished_head, trailers_too_large
 
 HOST = (b"host", b"example.org")
 LIMITS = Limits(request_line=100, header_count=5, header_size=60, head_size=150, body_size=1000)
@@ -112,3 +112,8 @@ def test_a_reason_says_the_limit_and_nothing_of_the_clients() -> None:
     assert refusal is not None
     assert "100 bytes" in refusal.reason
     assert "secret" not in refusal.reason
+
+
+def test_trailers_that_are_too_large() -> None:
+    refusal = trailers_too_large(LIMITS)
+    assert (refusal.status, "150 bytes" in refusal.reason) == (431, True)

@@ -154,7 +154,6 @@ class Hooks:
 
     __slots__ = (
         "_end",
-        "are_none",
         "head",
         "request",
         "stream",
@@ -171,7 +170,6 @@ class Hooks:
         self.websocket: list[Callable[[int], None]] = _overridden(hooks, "on_websocket")
         self.websocket_end: list[Callable[[], None]] = _overridden(hooks, "on_websocket_end")
         self._end: list[Callable[[Exchange], None]] = _overridden(hooks, "on_end")
-        self.are_none = not hooks
         self.wants_call_facts = wants_call_facts
         """Whether a hook needs to know of the WSGI call: see `Exchange.call`."""
 

@@ -14,6 +14,7 @@ from bridge.http.websocket_handshake import read_handshake
 from bridge.http.wsgi import make_environ
 from bridge.server.forwarded import Forwarded
 from bridge.server.library_websocket import LibraryWebSocket
+from bridge.server.request_scope import RequestScope
 from bridge.server.websocket_answers import WebSocketAnswers
 from bridge.websockets.websocket import WEBSOCKET
 
@@ -65,7 +66,9 @@ class WebSocketUpgrades:
         self._forwarded.apply(seen)
         # Compression is nothing that a library could be limited in.
         seen.headers = [field for field in seen.headers if field[0] != b"sec-websocket-extensions"]
-        environ = make_environ(seen, self._app_state.copy())
+        state = self._app_state.copy()
+        environ = make_environ(seen, state)
+        environ["asgi.scope"] = RequestScope(seen, state)
         engine = adapter.websocket_engine_of_running_loop(self._app_state)
         if adapter.request_on_loop({**environ, WEBSOCKET: None}) is not None:
             return None

@@ -16,6 +16,7 @@ from http import HTTPStatus
 from typing import Any
 
 from bridge.core.link import Head
+from bridge.http.limits import TOKEN
 
 __all__ = ["CONTINUE", "DefaultFields", "IllFormedResponse", "ResponseEncoder", "checked_head"]
 
@@ -23,7 +24,7 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _STATUS_LINES = {each.value: b"HTTP/1.1 %d %b\r\n" % (each, each.phrase.encode()) for each in HTTPStatus}
 
-_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.6.2
+_NAME = re.compile(TOKEN)
 _has_control = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search  # RFC 9110, 5.5
 
 # The names that have passed once, in lower case: apps say the same few again. Bounded, as some don't.

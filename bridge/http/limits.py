@@ -12,6 +12,7 @@ from dataclasses import dataclass
 __all__ = [
     "BAD_REQUEST",
     "HOST",
+    "TOKEN",
     "Limits",
     "Refusal",
     "check_head",
@@ -28,7 +29,10 @@ HOST = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]*|\[[0-9A-Fa-f:.]+\])(?::[0-
 An empty one is allowed (RFC 9112, 3.2).
 """
 
-_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.6.2
+TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+"""The pattern of a token, as methods and names of fields are (RFC 9110, 5.6.2)."""
+
+_is_token = re.compile(TOKEN).match
 
 # What a request line and a header field have besides the target, the name and the value.
 _REQUEST_LINE_OVERHEAD = len(b"  HTTP/1.1\r\n")
@@ -146,7 +150,7 @@ def _wrong_codings(codings: Sequence[bytes]) -> Refusal:
     Without `chunked` at the end, and only there, nobody can say where it ends.
     """
     *others, last = codings
-    if last != b"chunked" or last in others or not all(map(_TOKEN.match, others)):
+    if last != b"chunked" or last in others or not all(map(_is_token, others)):
         return Refusal(
             400, "The Transfer-Encoding of the request does not end with one chunked (RFC 9112, 6.3)."
         )

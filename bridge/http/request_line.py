@@ -7,11 +7,10 @@ refuses a version of HTTP that is well-formed as if it were none.
 import re
 from typing import NamedTuple
 
-from bridge.http.limits import BAD_REQUEST, Refusal
+from bridge.http.limits import BAD_REQUEST, TOKEN, Refusal
 
 __all__ = ["RequestLine", "read_request_line"]
 
-_METHOD = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # a token (RFC 9110, 5.6.2)
 # Every printable character: browsers leave some as they are that RFC 3986 would have escaped.
 _TARGET = rb"[\x21-\x7e]+"
 _EMPTY_LINES = rb"(?:\r\n)*"  # ignored before a request (RFC 9112, 2.2)
@@ -25,7 +24,7 @@ def _beginnings(*parts: bytes) -> bytes:
     return pattern
 
 
-_LINE = re.compile(rb"%b(%b) (%b) HTTP/([0-9]\.[0-9])\r\n" % (_EMPTY_LINES, _METHOD, _TARGET))
+_LINE = re.compile(rb"%b(%b) (%b) HTTP/([0-9]\.[0-9])\r\n" % (_EMPTY_LINES, TOKEN, _TARGET))
 _LINE_OF_HTTP_09 = rb"GET /[\x21-\x7e]*\r"
 _IS_HTTP_09 = re.compile(rb"%b%b\n" % (_EMPTY_LINES, _LINE_OF_HTTP_09))
 _UNFINISHED = re.compile(
@@ -34,7 +33,7 @@ _UNFINISHED = re.compile(
         _EMPTY_LINES,
         _LINE_OF_HTTP_09,
         _beginnings(
-            _METHOD,
+            TOKEN,
             b" ",
             _TARGET,
             b" ",

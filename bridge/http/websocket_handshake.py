@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from bridge.http.limits import Refusal
+from bridge.http.limits import TOKEN, Refusal
 
 __all__ = ["Handshake", "check_handshake", "read_handshake"]
 
@@ -20,13 +20,10 @@ _Header = tuple[bytes, bytes]
 _VERSION = b"13"
 _KEY_SIZE = 16
 
-# RFC 9110, 5.6.2.
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-
-_SUBPROTOCOL = re.compile(_TOKEN)
+_SUBPROTOCOL = re.compile(TOKEN)
 # RFC 6455, 9.1. What is in quotes must be a token, too.
 _EXTENSION = re.compile(
-    rb"TOKEN(?:[ \t]*;[ \t]*TOKEN(?:[ \t]*=[ \t]*(?:TOKEN|\"TOKEN\"))?)*".replace(b"TOKEN", _TOKEN)
+    rb"TOKEN(?:[ \t]*;[ \t]*TOKEN(?:[ \t]*=[ \t]*(?:TOKEN|\"TOKEN\"))?)*".replace(b"TOKEN", TOKEN)
 )
 
 # RFC 7692, 7.1. A window of 8 bits is one that zlib does not have.

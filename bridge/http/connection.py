@@ -563,19 +563,14 @@ class Connection(asyncio.Protocol):
         return request
 
     def _answer(self, refusal: Refusal) -> bytes:
-        text = refusal.reason.encode()
-        fields = [
-            (b"content-type", b"text/plain; charset=utf-8"),
-            (b"content-length", b"%d" % len(text)),
-            *refusal.headers,
-        ]
+        fields = [*refusal.headers]
         if refusal.status == http.HTTPStatus.SERVICE_UNAVAILABLE:
             fields.append((b"retry-after", b"1"))
-        # To HEAD, there is no body (RFC 9110, 9.3.2).
         method = self._reader.line.method.decode("ascii")
+        head, text, _ = plain_answer(refusal.status, refusal.reason.encode(), method, *fields)
+        assert head is not None, "it is a whole answer"
         encoder = ResponseEncoder(method, "1.1", keep_alive=False)
-        head = encoder.head(Head(refusal.status, b"", fields), self.server.default_fields)
-        return head + encoder.body(text, more=False)
+        return encoder.head(head, self.server.default_fields) + encoder.body(text, more=False)
 
 
 class _Ends:
@@ -679,11 +674,7 @@ class _HookServing(LoopServing):
     def begin(self, head: Head) -> bytes:
         connection = self.connection
         assert connection is not None
-        keep_alive = not (self.client_closes or connection.is_last or self._expects_continue)
-        request = self.exchange.request
-        self._encoder = ResponseEncoder(request.method, request.version, keep_alive=keep_alive)
-        self.exchange.head = head
-        return self._encoder.head(head, connection.server.default_fields)
+        return self._encode(head, keep_alive=self._may_keep_alive(connection))
 
     def _tell_end(self) -> None:
         self._server.tasks.discard(self)

@@ -37,7 +37,6 @@ class LoopServing(Serving):
         "_gone",
         "_pieces",
         "_serve",
-        "_server",
         "_size",
         "_task",
         "_tell",
@@ -50,7 +49,6 @@ class LoopServing(Serving):
         self, connection: "Connection", exchange: Exchange, client_closes: bool, expects_continue: bool
     ) -> None:
         super().__init__(connection, exchange, client_closes, expects_continue)
-        self._server = connection.server
         self._serve: Callable[[], Coroutine[Any, Any, None]] | None = None
         self._task: asyncio.Task[None] | None = None
         self._tell: Callable[[], object] | None = None
@@ -134,11 +132,6 @@ class LoopServing(Serving):
 
     def _log_missing(self) -> None:
         pass  # the call of a WSGI app has logged why there is no response
-
-    def _tell_end(self) -> None:
-        server = self._server
-        server.tasks.discard(self)
-        server.hooks.end(self.exchange)
 
     # `Host`
 

@@ -36,7 +36,15 @@ class Serving:
         expects_continue: whether it waits for a `100 Continue` before it sends the body.
     """
 
-    __slots__ = ("_encoder", "_expects_continue", "client_closes", "connection", "exchange", "is_complete")
+    __slots__ = (
+        "_encoder",
+        "_expects_continue",
+        "_server",
+        "client_closes",
+        "connection",
+        "exchange",
+        "is_complete",
+    )
 
     def __init__(
         self, connection: "Connection", exchange: Exchange, client_closes: bool, expects_continue: bool
@@ -47,6 +55,7 @@ class Serving:
         self.client_closes = client_closes
         self.is_complete = False
         """Whether the last part of the response was sent."""
+        self._server = connection.server
         self._encoder: ResponseEncoder | None = None  # once the response has begun
         self._expects_continue = expects_continue
 
@@ -118,16 +127,21 @@ class Serving:
         """
         connection = self.connection
         assert connection is not None, "nobody takes the response"
-        exchange = self.exchange
-        server = connection.server
-        for on_head in server.hooks.head:
-            head = on_head(exchange, head)
+        for on_head in self._server.hooks.head:
+            head = on_head(self.exchange, head)
+        return self._encode(head, keep_alive=self._may_keep_alive(connection))
+
+    def _may_keep_alive(self, connection: "Connection") -> bool:
         # After `Expect: 100-continue` the client may send the body that nobody has asked for, or the next
         # request (RFC 9110, 10.1.1).
-        keep_alive = not (self.client_closes or connection.is_last or self._expects_continue)
+        return not (self.client_closes or connection.is_last or self._expects_continue)
+
+    def _encode(self, head: Head, *, keep_alive: bool) -> bytes:
+        """Begin the response with this head, of which no hook is told."""
+        exchange = self.exchange
         request = exchange.request
         encoder = ResponseEncoder(request.method, request.version, keep_alive=keep_alive)
-        encoded = encoder.head(head, server.default_fields)
+        encoded = encoder.head(head, self._server.default_fields)
         self._encoder = encoder
         exchange.head = head
         return encoded
@@ -155,7 +169,7 @@ class Serving:
             self._complete(connection)
         elif not exchange.is_streaming:
             exchange.is_streaming = True
-            for on_stream in connection.server.hooks.stream:
+            for on_stream in self._server.hooks.stream:
                 on_stream(exchange)
 
     def send_part(self, head: Head | None, data: bytes, more: bool) -> None:
@@ -209,7 +223,8 @@ class Serving:
             self._tell_end()
 
     def _tell_end(self) -> None:
-        raise NotImplementedError
+        self._server.tasks.discard(self)
+        self._server.hooks.end(self.exchange)
 
     def _complete(self, connection: "Connection") -> None:
         self.connection = None

@@ -47,7 +47,6 @@ class ThreadServing(Serving, ThreadCall):
         "_file",
         "_is_posted",
         "_queue_timer",
-        "_server",
         "_stage",
         "_timer",
         "_work",
@@ -64,7 +63,6 @@ class ThreadServing(Serving, ThreadCall):
         engine: Engine,
     ) -> None:
         super().__init__(connection, exchange, client_closes, expects_continue)
-        self._server = connection.server
         self._work = work
         self._engine = engine
         self._context = exchange.context
@@ -190,11 +188,6 @@ class ThreadServing(Serving, ThreadCall):
         if self.exchange.received:
             self.exchange.received -= link.unread
         self.finish()
-
-    def _tell_end(self) -> None:
-        server = self._server
-        server.tasks.discard(self)
-        server.hooks.end(self.exchange)
 
     # `LoopSide`
 

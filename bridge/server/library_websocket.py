@@ -27,7 +27,6 @@ from bridge.core.call import Call
 from bridge.core.link import Head, Part, plain_answer
 from bridge.http.connection import Connection
 from bridge.http.exchange import Exchange
-from bridge.http.http1 import ResponseEncoder
 from bridge.http.thread_serving import ThreadServing
 from bridge.runners import reasons
 from bridge.runners.engine import Engine
@@ -122,12 +121,7 @@ class LibraryWebSocket(ThreadServing):
 
     def begin(self, head: Head) -> bytes:
         """See `Serving.begin`; of the hooks, those for requests do not know of it."""
-        connection = self.connection
-        assert connection is not None
-        encoder = ResponseEncoder("GET", "1.1", keep_alive=False)
-        encoded = encoder.head(head, connection.server.default_fields)
-        self._encoder = encoder
-        self.exchange.head = head
+        encoded = self._encode(head, keep_alive=False)
         self.exchange.is_streaming = True
         self._tell(head.status)
         return encoded

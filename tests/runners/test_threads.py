@@ -6,14 +6,17 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 import weakref
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from bridge import WSGIToASGI
-from bridge.runners.threads import Worker, WorkerPool
+from bridge.errors import Overloaded
+from bridge.runners.threads import Load, Worker, WorkerPool
 from tests.asgi_host import ScriptedHost, http_scope
 
 
@@ -39,8 +42,8 @@ class Job:
 class Pool:
     """A pool that is closed at the end of a block, with the jobs it was given let go."""
 
-    def __init__(self, threads: int, streams: int = 0) -> None:
-        self.pool = WorkerPool(threads, streams)
+    def __init__(self, threads: int, streams: int = 0, load: Load | None = None) -> None:
+        self.pool = WorkerPool(threads, streams, load=load)
         self.go_on = threading.Event()
         self.empty = threading.Event()
 
@@ -157,6 +160,84 @@ def test_a_pool_whose_only_thread_has_been_moved_off_serves_after_the_stream() -
             assert pool.pool.move_off(stream.worker, stream)
             stream.go_on.set()
             assert pool.submit().ended.wait(10)
+
+
+def full_load() -> Load:
+    """That of a process that uses two processors from the beginning of time."""
+    return Load(lambda: 2 * time.monotonic())
+
+
+def test_a_full_load_is_left_to_the_thread_that_is_at_work() -> None:
+    with Pool(8, load=full_load()) as pool:
+        jobs = [pool.submit(waits=True) for _ in range(8)]
+        assert all(job.started.wait(10) for job in jobs), "whoever waits, does not keep the others"
+        more = [pool.submit() for _ in range(500)]
+        pool.go_on.set()
+        assert all(job.ended.wait(10) for job in more)
+        # Another one may take a job if the first was kept from it for two milliseconds.
+        takers = Counter(job.worker for job in more)
+        assert takers.most_common(1)[0][1] > 100
+
+
+def test_a_thread_that_waits_under_a_full_load_is_replaced() -> None:
+    with Pool(2, load=full_load()) as pool:
+        for _ in range(20):
+            waiting = Job(threading.Event())
+            pool.pool.submit(waiting)
+            assert waiting.started.wait(10)
+            assert [job for job in [pool.submit() for _ in range(5)] if not job.ended.wait(10)] == []
+            assert waiting.go_on is not None
+            waiting.go_on.set()
+
+
+def test_threads_that_are_held_back_count_as_free() -> None:
+    with Pool(3, load=full_load()) as pool:
+        jobs = [Job(pool.go_on) for _ in range(5)]
+        assert [pool.pool.submit(job, 2) for job in jobs] == [False, False, False, True, True]
+        with pytest.raises(Overloaded):
+            pool.pool.submit(Job(), 2)
+
+
+# Seconds of the clock and of the processor, and whether the load is full then.
+LOADS = {
+    "idle": [(1.0, 0.1, False), (2.0, 0.2, False)],
+    "busy from the first": [(1.0, 0.99, True), (2.0, 1.98, True)],
+    "nearly": [(1.0, 0.9, False), (2.0, 1.8, False)],
+    "it stays full while little is left over": [(1.0, 1.0, True), (2.0, 1.9, True), (3.0, 2.7, False)],
+    "not looked at for every job": [(1.0, 1.0, True), (1.01, 1.0, True), (1.03, 1.0, False)],
+    "after time was left over, not at once again": [
+        (1.0, 1.0, True),
+        (1.02, 1.0, False),
+        (1.1, 1.1, False),
+        (1.3, 1.3, True),
+    ],
+    "and each time later": [
+        (1.0, 1.0, True),
+        (1.02, 1.0, False),
+        (1.3, 1.3, True),
+        (1.32, 1.3, False),
+        (1.7, 1.7, False),
+        (1.75, 1.75, True),
+    ],
+    "unless it has been full for longer": [
+        (1.0, 1.0, True),
+        (1.02, 1.0, False),
+        (1.3, 1.3, True),
+        (9.0, 9.0, True),
+        (9.02, 9.0, False),
+        (9.2, 9.2, True),
+    ],
+}
+
+
+@pytest.mark.parametrize("looks", LOADS.values(), ids=LOADS)
+def test_when_a_load_is_full(looks: list[tuple[float, float, bool]]) -> None:
+    used = [0.0]
+    load = Load(lambda: used[0])
+    seen = []
+    for now, used[0], _ in looks:
+        seen.append(load.is_full(now))
+    assert seen == [is_full for _, _, is_full in looks]
 
 
 def test_closing_lets_busy_threads_finish_and_the_queue_run_empty() -> None:

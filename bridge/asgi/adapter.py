@@ -104,7 +104,7 @@ class WSGIToASGI:
         streams: int = 1000,
         websockets: int = 1000,
         lifespan: LifespanFactory | None = None,
-        buffer_size: int = 65536,
+        buffer_size: int = 131072,
         async_views: AsyncViews = "auto",
         graceful_timeout: float = 25.0,
         blocking_threshold: float | None = None,

@@ -184,17 +184,32 @@ class ThreadLink:
             ClientDisconnected: the client has left, or the host has given the request up, or the app keeps
                 sending after its call has ended.
         """
-        self._put(head, data, more, len(data))
+        size = len(data)
+        with self._lock:
+            if self.gone is not None or self.is_finished:
+                raise self._disconnected()
+            if more and not size and head is None:
+                return
+            self._out.append((head, data, more))
+            self._out_size += size + PART_COST
+            is_behind = more and self._out_size > self._limit
+        self._post()
+        if is_behind:
+            # Down to half, so that a slow client does not wake the thread for every chunk.
+            self._wait_for_client(self._limit // 2)
 
     def send_file(self, head: Head, file: BinaryIO, size: int) -> bool:
         """Have the host send a file, if it can; wait until it has: the app closes it next."""
         prepared = self._loop_side.prepare_file(file, size)
         if prepared is None:
             return False
-        self._put(head, PreparedFile(prepared), False, 0)
-        self._wait_until(lambda: not self._out_size)
-        if self.gone is not None:
-            raise self._disconnected()
+        with self._lock:
+            if self.gone is not None or self.is_finished:
+                raise self._disconnected()
+            self._out.append((head, PreparedFile(prepared), False))
+            self._out_size += PART_COST
+        self._post()
+        self._wait_for_client(0)
         self._loop_side.send_file(prepared)
         return True
 
@@ -226,22 +241,15 @@ class ThreadLink:
             self._post()
         return data
 
-    def _put(self, head: Head | None, data: bytes | PreparedFile, more: bool, size: int) -> None:
-        with self._lock:
-            if self.gone is not None or self.is_finished:
-                raise self._disconnected()
-            if more and not size and head is None:
-                return
-            self._out.append((head, data, more))
-            self._out_size += size + PART_COST
-            is_behind = more and self._out_size > self._limit
-        self._post()
-        if is_behind:
-            # Down to half, so that a slow client does not wake the thread for every chunk.
-            low = self._limit // 2
-            self._wait_until(lambda: self._out_size <= low)
-            if self.gone is not None:
-                raise self._disconnected()
+    def _wait_for_client(self, most: int) -> None:
+        """Wait until the client is so many bytes behind at most.
+
+        Raises:
+            ClientDisconnected: it has left.
+        """
+        self._wait_until(lambda: self._out_size <= most)
+        if self.gone is not None:
+            raise self._disconnected()
 
     def _wait_until(self, reached: Callable[[], bool]) -> None:
         """Wait until `reached()`, or until the call is over or the client gone."""

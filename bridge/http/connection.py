@@ -20,14 +20,11 @@ from collections.abc import Awaitable
 from contextvars import Context
 from typing import TYPE_CHECKING
 
-import httptools
-
 from bridge.core.link import Head, Part, plain_answer
 from bridge.http.deadline import Deadline
 from bridge.http.exchange import Answer, Exchange
 from bridge.http.http1 import ResponseEncoder
 from bridge.http.limits import (
-    BAD_REQUEST,
     Limits,
     Refusal,
     check_head,
@@ -202,9 +199,6 @@ class Connection(asyncio.Protocol):
             self._check_what_came(reader)
         except Refused as error:
             self._refuse(error.refusal)
-        except httptools.HttpParserError as error:
-            cause = error.__context__
-            self._refuse(cause.refusal if isinstance(cause, Refused) else BAD_REQUEST)
 
     def _check_what_came(self, reader: RequestReader) -> None:
         """After each read: start what can be started; is there anything left to wait for, and until when?"""

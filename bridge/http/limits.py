@@ -1,8 +1,7 @@
 """What a request may look like before an app sees it. Pure: a request's head → None, or why it is refused.
 
-llhttp, the parser, refuses header fields that are no HTTP at all: control characters, folded ones, a
-Content-Length beside a Transfer-Encoding, spaces before a colon. This is what it lets through, and uvicorn
-with it. The request line and the target are read before: see `request_line` and `request_target`.
+`reader` refuses what is no HTTP at all, and a head whose message has no certain end. These are the server's
+limits, and the rules for Host and Transfer-Encoding.
 """
 
 import re

@@ -1,48 +1,63 @@
-"""Where each message of a connection begins and ends, so that no part of one is read as another.
+"""Requests, from the bytes of a connection: where each begins and ends, and its fields. Pure.
 
-llhttp, the parser, is fast and strict, but three things it does are wrong for an HTTP server:
+It reads to the letter of RFC 9112, so that no part of one message is ever read as another. It takes nothing
+that RFC 9112 lets a recipient repair (2.2, 5.1, 5.2, 7.1): a line ends with CR LF, a name with its colon, a
+field in its own line; a body has one length, or is chunked.
 
-- It stops at any `Upgrade`, and drops the body. A server that does not take an upgrade ignores it, and
-  handles the request with its body (RFC 9110, 7.8).
-- It knows a list of methods, and refuses all others. Every token is a method (RFC 9110, 9.1).
-- It is lenient with the request line: `request_line` reads the line before the parser gets it.
+    line and fields ──► on_head ──► on_body … ──► on_message_complete
+                                    (chunks: size, bytes, CR LF, … , trailers, which are dropped)
 
-So the parser is never fed the end of one message together with the beginning of the next. A head and a
-chunked body end with an empty line, and any other body after its Content-Length; each read is cut there.
-Where the parser disagrees about an end, the connection is refused.
+A head is taken apart once it is whole. A body is handed on as it came, without a copy.
 """
 
+import re
 from typing import Protocol
 
-import httptools
-
-from bridge.http.limits import Refusal
+from bridge.http.limits import BAD_REQUEST, TOKEN, Refusal
 from bridge.http.request_line import RequestLine, read_request_line
 
 __all__ = ["Refused", "RequestReader", "Sink"]
 
+_Header = tuple[bytes, bytes]
+
 _EMPTY_LINE = b"\r\n\r\n"
 
-# The methods that the parser is given as they are. CONNECT is one, for its target has a syntax of its own.
-_USUAL = frozenset((b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT"))
+_is_token = re.compile(TOKEN).fullmatch
 
-# The parser is given this one in the place of every other: it has no rule of its own in llhttp.
-_STAND_IN = b"REPORT"
+# What no value has in it (RFC 9110, 5.5), besides CR and LF.
+_CONTROLS = bytes([*range(9), 11, 12, *range(14, 32), 127])
+
+# Names as they came, and in lower case: clients send the same few again. Bounded, as they choose them.
+_NAMES: dict[bytes, bytes] = {}
+_MAX_NAMES = 1024
+_LONGEST_NAME = 64
+
+# The fields that say where a message ends, and whether the connection does.
+_OF_FRAMING = frozenset((b"connection", b"content-length", b"transfer-encoding", b"upgrade"))
+
+# A CR or a LF without the other; a CR at the end may have its LF yet to come.
+_find_broken_end = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)").search
+
+# RFC 9112, 7.1 and 7.1.1, without the whitespace that it calls bad. Sizes are below 2 to the 64th.
+_QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
+_match_chunk = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;%b(?:=(?:%b|%b))?)*" % (TOKEN, TOKEN, _QUOTED)).fullmatch
+_may_begin_chunk = re.compile(rb"[0-9A-Fa-f]{0,16}(?:;[^\r]*)?\r?").fullmatch
+
+_LONGEST_LENGTH = 64  # digits, zeros before it included
+_TOO_LONG = 1 << 64
 
 # In the place of the number of bytes that are left of a body.
 _CHUNKED = -1
-_NOT_YET_KNOWN = -2
 
 # Before any line has been read.
 _NO_LINE = RequestLine(0, b"", b"", "1.1")
-
-_Header = tuple[bytes, bytes]
+_LINE_OVERHEAD = len(b"  HTTP/1.1\r\n")
 
 
 class Refused(Exception):
-    """Ends the parsing of a request, also from within a callback."""
+    """Ends the reading of a request, also from within a method of the sink."""
 
-    def __init__(self, refusal: Refusal) -> None:
+    def __init__(self, refusal: Refusal = BAD_REQUEST) -> None:
         super().__init__(refusal.reason)
         self.refusal = refusal
 
@@ -65,7 +80,7 @@ class Sink(Protocol):
             Whether the upgrade is taken; nothing is read then after the head.
 
         Raises:
-            Refused: it must not be served.
+            Refused: it must not be served. That includes every transfer coding but one `chunked`.
         """
 
     def on_trailer(self, size: int) -> None:
@@ -94,26 +109,24 @@ class RequestReader:
     """
 
     __slots__ = (
-        "_headers",
+        "_awaited",
+        "_fields_begin",
+        "_kept",
         "_left",
-        "_line_so_far",
-        "_parser",
+        "_left_of_chunk",
         "_sink",
-        "_tail",
         "in_body",
         "in_head",
         "line",
-        "on_body",
     )
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
-        self.on_body = sink.on_body
-        self._headers: list[_Header] = []
-        self._left = _NOT_YET_KNOWN
-        self._line_so_far = b""  # of a message of which no more has come
-        self._tail = b""  # up to three bytes before this read, with which an empty line may have begun
-        self._parser = httptools.HttpRequestParser(self)
+        self._kept = b""  # the beginning of a head, or of a line between chunks
+        self._fields_begin = 0  # where they do in a head; 0 before its first line is whole
+        self._left = 0  # bytes of the body, or `_CHUNKED`
+        self._left_of_chunk = 0
+        self._awaited = ""  # between chunks: the line with a "size", the "end" of a chunk, or a "trailer"
         self.in_head = False
         """Whether a head has begun and has not ended."""
         self.in_body = False
@@ -124,16 +137,16 @@ class RequestReader:
     @property
     def line_size(self) -> int:
         """Bytes of the target, or of as much of the line as has come."""
-        return len(self._line_so_far or self.line.target)
+        return len(self.line.target) if self._fields_begin else len(self._kept)
 
     @property
     def has_body(self) -> bool:
         """Whether the head that is complete announces a body that is not empty."""
-        return _length_of_body(self._headers) != 0
+        return self._left != 0
 
     def close(self) -> None:
-        """Read no more. The parser and this, and this and the sink, hold each other until then."""
-        del self._parser, self._sink, self.on_body
+        """Read no more. This and the sink hold each other until then."""
+        del self._sink
 
     def read(self, data: bytes) -> bytes:
         """Read what has come, up to the end of one message at most.
@@ -142,171 +155,177 @@ class RequestReader:
             What is behind that, or behind a head whose upgrade is taken.
 
         Raises:
-            httptools.HttpParserError: it is not HTTP, or it is not certain where the message ends.
-            Refused: its request line is not HTTP, or of another version; or as the sink raises it.
+            Refused: it is not HTTP, or of another version; or as the sink raises it.
         """
-        at, size = 0, len(data)
-        if not self.in_head and not self.in_body:
-            at = self._begin(data, is_split=False)
-        elif self._line_so_far:
-            data, self._line_so_far = self._line_so_far + data, b""
-            size = len(data)
-            at = self._begin(data, is_split=True)
-        while at < size:
-            # The parser may read up to where the message may end.
-            end = self._end_of_length(at, size) if self.in_body else _CHUNKED
-            if end == _CHUNKED:
-                end = self._end_behind_empty_line(data, at)
-            try:
-                self._parser.feed_data(data if end - at == size else data[at:end])
-            except httptools.HttpParserUpgrade:
-                if not self.in_body:  # it is taken
-                    return data[end:]
-                self._go_on_without_upgrade()
-            if self._left >= 0:
-                self._left -= end - at
-                if self._left == 0 and self.in_body:
-                    raise httptools.HttpParserError("the body has not ended after its Content-Length")
-            at = end
-            if not self.in_head and not self.in_body:
-                if self._tail:
-                    raise httptools.HttpParserError("a message has ended where none was expected to")
-                return data[at:]
-        return b""
+        if self.in_body:
+            return self._read_body(data)
+        seen = 0
+        if self.in_head:
+            seen = len(self._kept)
+            data = self._kept + data
+        if not self._fields_begin and not self._read_line(data, is_split=seen > 0):
+            return b""
+        end = data.find(_EMPTY_LINE, max(self._fields_begin - 2, seen - 3))
+        if end < 0:
+            self._kept = data
+            if _find_broken_end(data, max(self._fields_begin, seen - 1)):
+                raise Refused
+            return b""
+        begin, self._fields_begin, self._kept = self._fields_begin, 0, b""
+        return self._read_head(data[begin : end + 2], data[end + 4 :])
 
-    def _begin(self, data: bytes, *, is_split: bool) -> int:
-        """Begin a message, if its request line is whole; return from where to go on."""
-        self.in_head = False
+    def _read_line(self, data: bytes, *, is_split: bool) -> bool:
+        """Read the request line; return False if it is not whole."""
         self.line = _NO_LINE
         line = read_request_line(data)
         if line is None:
             # Empty lines alone are the beginning of nothing. One in two parts is: the first of them began it.
-            if is_split or not data.endswith(b"\r\n"):
-                self.in_head = True
-                self._line_so_far = data
-            return len(data)
+            self.in_head = is_split or not data.endswith(b"\r\n")
+            self._kept = data if self.in_head else b""
+            return False
         self.in_head = True
-        self._left = _NOT_YET_KNOWN
         if isinstance(line, Refusal):
             raise Refused(line)
         self.line = line
-        self._headers = []
-        if line.method in _USUAL:
-            return line.start
-        self._parser.feed_data(_STAND_IN)
-        return line.start + len(line.method)
+        self._fields_begin = line.start + len(line.method) + len(line.target) + _LINE_OVERHEAD
+        return True
 
-    def _end_of_length(self, at: int, size: int) -> int:
-        """Where a body with a Content-Length ends, or what has come of it; else `_CHUNKED`."""
-        if self._left == _NOT_YET_KNOWN:
-            self._left = _length_of_body(self._headers)
-        return _CHUNKED if self._left == _CHUNKED else min(size, at + self._left)
-
-    def _end_behind_empty_line(self, data: bytes, at: int) -> int:
-        """Where a head, or a chunked body, may end: behind an empty line, or where what has come ends."""
-        tail = self._tail
-        if tail:
-            self._tail = b""
-            found = (tail + data[at : at + 3]).find(_EMPTY_LINE)
-            if found >= 0:
-                return at + found + len(_EMPTY_LINE) - len(tail)
-        found = data.find(_EMPTY_LINE, at)
-        if found >= 0:
-            return found + len(_EMPTY_LINE)
-        self._tail = (tail + data[max(at, len(data) - 3) :])[-3:]
-        return len(data)
-
-    def _go_on_without_upgrade(self) -> None:
-        """Have the body parsed of a request with an upgrade that is not taken."""
-        self._parser = httptools.HttpRequestParser(_BodyCallbacks(self))
-        length = _length_of_body(self._headers)
-        field = b"transfer-encoding: chunked" if length == _CHUNKED else b"content-length: %d" % length
-        self._parser.feed_data(b"POST / HTTP/1.1\r\n" + field + _EMPTY_LINE)
-
-    def _is_last_of_client(self) -> bool:
-        if not self._parser.should_keep_alive():
-            return True
-        if self.line.version != "1.0":
-            return False
-        # There the parser takes keep-alive for more than close.
-        options = (
-            option for name, value in self._headers if name == b"connection" for option in value.split(b",")
-        )
-        return any(option.strip(b" \t").lower() == b"close" for option in options)
-
-    # Called by the parser
-
-    def on_message_begin(self) -> None:
-        """A request begins: see httptools' `HttpRequestParser`."""
-        if not self.in_head:
-            raise httptools.HttpParserError("a message has ended where none was expected to")
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header field, or a trailer, is whole."""
-        if self.in_body:
-            # A trailer (RFC 9110, 6.5). Taken for a header, it could set X-Forwarded-For after a proxy has
-            # looked.
-            self._sink.on_trailer(len(name) + len(value))
-        else:
-            # The parser leaves the whitespace behind a value, which is no part of it (RFC 9112, 5.1).
-            self._headers.append((name.lower(), value.rstrip(b" \t")))
-
-    def on_headers_complete(self) -> None:
-        """The head is whole."""
+    def _read_head(self, fields: bytes, rest: bytes) -> bytes:
+        """Read the fields; then what follows the head. Return what is behind the message."""
+        headers = _headers_of(fields)
+        length: int | None = None
+        is_chunked = has_upgrade = False
+        options: list[bytes] = []
+        for name, value in headers:
+            if name not in _OF_FRAMING:
+                continue
+            if name == b"content-length":
+                if length is not None or not value.isdigit() or len(value) > _LONGEST_LENGTH:
+                    raise Refused  # RFC 9112, 6.3
+                length = int(value)
+            elif name == b"transfer-encoding":
+                is_chunked = True
+            elif name == b"connection":
+                options += (option.strip(b" \t").lower() for option in value.split(b","))
+            else:
+                has_upgrade = True
+        if length is not None and (is_chunked or length >= _TOO_LONG):
+            raise Refused  # RFC 9112, 6.1 and 6.3
+        self._left = _CHUNKED if is_chunked else length or 0
+        self._left_of_chunk = 0
+        self._awaited = "size"
+        client_closes = b"close" in options or (self.line.version == "1.0" and b"keep-alive" not in options)
         is_taken = self._sink.on_head(
-            self.line,
-            self._headers,
-            client_closes=self._is_last_of_client(),
-            upgrades=self._parser.should_upgrade(),
+            self.line, headers, client_closes=client_closes, upgrades=has_upgrade and b"upgrade" in options
         )
         self.in_head = False
-        self.in_body = not is_taken
+        if is_taken:
+            return rest
+        self.in_body = True
+        if self._left == 0:
+            self._complete()
+            return rest
+        return self._read_body(rest) if rest else b""
 
-    def on_message_complete(self) -> None:
-        """The request is whole, unless the parser thinks so because of an upgrade."""
-        if self._parser.should_upgrade():
-            return
+    def _read_body(self, data: bytes) -> bytes:
+        if self._left == _CHUNKED:
+            return self._read_chunks(data)
+        piece = data[: self._left]  # all of it, and no copy, if it is no longer
+        self._left -= len(piece)
+        self._sink.on_body(piece)
+        if self._left:
+            return b""
+        self._complete()
+        return data[len(piece) :]
+
+    def _read_chunks(self, data: bytes) -> bytes:
+        data, self._kept = self._kept + data, b""
+        at = 0
+        while at < len(data):
+            if self._left_of_chunk:
+                piece = data[at : at + self._left_of_chunk]
+                self._left_of_chunk -= len(piece)
+                at += len(piece)
+                self._sink.on_body(piece)
+                continue
+            end = data.find(b"\r\n", at)
+            if end < 0:
+                self._keep_line(data[at:])
+                break
+            line = data[at:end]
+            at = end + 2
+            if self._awaited == "trailer" and not line:
+                self._complete()
+                return data[at:]
+            self._read_line_of_chunks(line)
+        return b""
+
+    def _read_line_of_chunks(self, line: bytes) -> None:
+        if self._awaited == "size":
+            chunk = _match_chunk(line)
+            if chunk is None:
+                raise Refused
+            self._left_of_chunk = int(chunk[1], 16)
+            self._awaited = "end" if self._left_of_chunk else "trailer"
+        elif self._awaited == "end":
+            if line:
+                raise Refused
+            self._awaited = "size"
+        else:
+            ((name, _),) = _headers_of(line + b"\r\n")
+            if name in (b"content-length", b"transfer-encoding"):  # RFC 9110, 6.5.1
+                raise Refused
+            # Taken for a header, it could set X-Forwarded-For after a proxy has looked (RFC 9110, 6.5).
+            self._sink.on_trailer(len(line))
+
+    def _keep_line(self, line: bytes) -> None:
+        """Keep a line between chunks that has not ended, if it may become one."""
+        if (
+            _find_broken_end(line)
+            or (self._awaited == "size" and not _may_begin_chunk(line))
+            or (self._awaited == "end" and line != b"\r")
+        ):
+            raise Refused
+        self._kept = line
+
+    def _complete(self) -> None:
         self.in_body = False
-        if self._left == _CHUNKED and not self._parser.should_keep_alive():
-            # With `Connection: close` among the trailers, where it says nothing (RFC 9110, 6.5.1), it would
-            # throw away what follows.
-            self._parser = httptools.HttpRequestParser(self)
         self._sink.on_message_complete()
 
-    def end_without_upgrade(self) -> None:
-        """End a message whose body the parser of `_go_on_without_upgrade` has read."""
-        self._parser = httptools.HttpRequestParser(self)
-        self.on_message_complete()
+
+def _headers_of(fields: bytes) -> list[_Header]:
+    """The names in lower case, and the values, of lines that each end with CR LF.
+
+    Raises:
+        Refused: one of them is no field (RFC 9112, 5; RFC 9110, 5.5).
+    """
+    lines = fields.split(b"\r\n")
+    ends = len(lines) - 1
+    if (
+        fields.count(b"\r") != ends
+        or fields.count(b"\n") != ends
+        or len(fields.translate(None, _CONTROLS)) != len(fields)
+    ):
+        raise Refused
+    lines.pop()  # what is behind the last end: nothing
+    headers = []
+    for line in lines:
+        name, colon, value = line.partition(b":")
+        if not colon:
+            raise Refused
+        headers.append((_NAMES.get(name) or _lower(name), value.strip(b" \t")))
+    return headers
 
 
-class _BodyCallbacks:
-    """What a parser calls that parses one body, and before it a head which is known already."""
+def _lower(name: bytes) -> bytes:
+    """A name of a field in lower case.
 
-    def __init__(self, reader: RequestReader) -> None:
-        self._reader = reader
-        self._in_head = True
-        self.on_body = reader.on_body
-
-    def on_message_begin(self) -> None:
-        if not self._in_head:
-            raise httptools.HttpParserError("a message has ended where none was expected to")
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._in_head:
-            self._reader.on_header(name, value)
-
-    def on_headers_complete(self) -> None:
-        self._in_head = False
-
-    def on_message_complete(self) -> None:
-        self._reader.end_without_upgrade()
-
-
-def _length_of_body(headers: list[_Header]) -> int:
-    """The bytes of the body that this head announces, or that it is chunked; the parser has checked it."""
-    for name, value in headers:
-        if name == b"content-length":
-            return int(value)
-        if name == b"transfer-encoding":
-            return _CHUNKED
-    return 0
+    Raises:
+        Refused: it is no token (RFC 9110, 5.1).
+    """
+    if not _is_token(name):
+        raise Refused
+    lower = name.lower()
+    if len(_NAMES) < _MAX_NAMES and len(name) <= _LONGEST_NAME:
+        _NAMES[name] = lower
+    return lower

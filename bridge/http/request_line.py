@@ -1,7 +1,7 @@
 """The first line of a request (RFC 9112, 3), read to the letter. Pure.
 
-llhttp takes more than one space between the parts of the line, knows names of protocols besides HTTP, and
-refuses a version of HTTP that is well-formed as if it were none.
+One space stands between its parts. A version of HTTP that is well-formed, and not served, has an answer of
+its own: 505, not 400.
 """
 
 import re

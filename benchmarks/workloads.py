@@ -159,10 +159,10 @@ WORKLOADS: dict[str, Workload] = {
         CrowdBeside(WrkLoad("/", 16), Events("/events?interval=0.1", 30, interval=0.1)),
         answer_size=_HELLO_SIZE,
     ),
-    "events-5000": Workload(
-        "5,000 event streams from an async view, one event a second each",
+    "events-10000": Workload(
+        "10,000 event streams from an async view, one event a second each",
         "async",
-        CrowdAlone(Events("/events?interval=1", 5_000, interval=1.0)),
+        CrowdAlone(Events("/events?interval=1", 10_000, interval=1.0)),
         app="async_flask",
         also=("bare-asgi",),
         skipped=_ONE_THREAD_EACH | _ALL_WAIT,

@@ -223,7 +223,7 @@ def test_a_run_of_nobody_is_refused(
     output = tmp_path / "results"
     if is_there:
         output.mkdir()
-    assert main(["--workload", "events-5000", "--rival", "a2wsgi", "--output", str(output)]) == 2
+    assert main(["--workload", "events-10000", "--rival", "a2wsgi", "--output", str(output)]) == 2
     out, err = capsys.readouterr()
     assert "written" not in out
     assert err.startswith("benchmarks: ")

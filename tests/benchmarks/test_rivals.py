@@ -126,7 +126,7 @@ def test_a_goal_is_for_those_that_are_measured(goal: Goal) -> None:
 # What they answer
 
 # The engine of the database stays for as long as its process: it is asked in a run of the command.
-ANSWERING = {name: workload for name, workload in WORKLOADS.items() if name not in ("query", "events-5000")}
+ANSWERING = {name: workload for name, workload in WORKLOADS.items() if name not in ("query", "events-10000")}
 
 
 def asked_of(workload: Workload) -> WrkLoad:

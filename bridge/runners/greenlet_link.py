@@ -193,7 +193,7 @@ class GreenletLink:
         "request",
     )
 
-    def __init__(self, call: Call, host: Host, engine: Engine, greenlets: Greenlets, request: object) -> None:
+    def __init__(self, call: Call, host: Host, engine: Engine, greenlets: Greenlets, request: Any) -> None:
         self._call = call
         self._host = host
         self._engine = engine

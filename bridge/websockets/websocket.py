@@ -1,4 +1,4 @@
-"""A websocket as its handlers, and the sockets of libraries, know it; and how it is closed."""
+"""A websocket as its handlers and the sockets of libraries use it, and the codes that close it."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
@@ -16,7 +16,7 @@ __all__ = [
 ]
 
 WEBSOCKET = "bridge.websocket"
-"""The key of the environ that has the websocket, if the request is a websocket's handshake."""
+"""The key of the environ that holds the websocket, if the request is a websocket's handshake."""
 
 # RFC 6455, 7.4.1
 NORMAL = 1000
@@ -27,8 +27,13 @@ INTERNAL_ERROR = 1011
 
 
 class WebSocket(Protocol):
-    """A websocket from the handshake to its end; for one task that receives, and any that send."""
+    """A websocket from its handshake to its end. One task receives; any may send."""
 
+    __slots__ = ("close_code", "close_reason", "is_closed_from_here", "on_disconnect", "state")
+
+    state: WebSocketState
+    is_closed_from_here: bool
+    """Whether the app, or the server, closed or answered it."""
     close_code: int
     close_reason: str
     on_disconnect: Callable[[], object] | None
@@ -40,15 +45,7 @@ class WebSocket(Protocol):
 
     @property
     def subprotocols(self) -> Sequence[str]:
-        """The subprotocols that the client has offered."""
-
-    @property
-    def state(self) -> WebSocketState:
-        """The states of both sides, in one word."""
-
-    @property
-    def is_closed_from_here(self) -> bool:
-        """Whether the app, or the server, has closed or answered it."""
+        """The subprotocols that the client offers."""
 
     async def accept(
         self, subprotocol: str | None = None, headers: Iterable[tuple[bytes, bytes]] = ()
@@ -56,29 +53,29 @@ class WebSocket(Protocol):
         """Accept it.
 
         Args:
-            subprotocol: one of those that the client has offered.
+            subprotocol: one that the client offers.
             headers: fields of the response, such as cookies.
 
         Raises:
             WebSocketDisconnect: the client has left already.
-            BridgeError: it was accepted or answered before.
+            BridgeError: the app has accepted or answered it before.
         """
 
     async def receive(self) -> str | bytes:
-        """The next message.
+        """Return the next message.
 
         Raises:
             WebSocketDisconnect: the client has closed the websocket, or is gone.
-            BridgeError: it was not accepted yet.
+            BridgeError: the app has not accepted it yet.
         """
 
     async def send(self, data: str | bytes) -> None:
-        """Send a message; waits while the client is behind.
+        """Send a message; wait while the client is behind.
 
         Raises:
-            WebSocketDisconnect: it cannot reach the client any more.
-            BridgeError: it was not accepted yet.
+            WebSocketDisconnect: the message cannot reach the client any more.
+            BridgeError: the app has not accepted it yet.
         """
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
-        """Close it; before it was accepted, that is a refusal, for which hosts answer 403. Twice is once."""
+        """Close it. Before an accept this refuses it, and hosts answer 403. A second call does nothing."""

@@ -326,7 +326,7 @@ def test_websockets_have_threads_of_their_own(serve: Any) -> None:
 def test_no_websockets(serve: Any, caplog: pytest.LogCaptureFixture) -> None:
     with serve(websockets=0) as host:
         assert refusal_of(host, "/echo")[0] == 503
-    assert "`websockets` is how many there may be at once" in caplog.text
+    assert "`websockets` is how many may be open at once" in caplog.text
 
 
 def test_nothing_is_left_of_200_websockets(serve: Any) -> None:

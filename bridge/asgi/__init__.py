@@ -1,4 +1,4 @@
-"""The ASGI side: of the adapter's rooms, only this one knows scopes and events.
+"""The ASGI side: scopes and events of http and lifespan; those of websockets are in `websockets.host`.
 
 - `WSGIToASGI` is the application, `ASGIHost` its host as runners see one; `environ` makes an environ of a
   scope.

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from bridge.asgi.environ import build_environ
 from bridge.asgi.host import ASGIHost
 from bridge.asgi.lifespan import serve_lifespan
-from bridge.asgi.websocket import HandshakeHost, HostWebSocket
 from bridge.blocking import BlockingWatch
 from bridge.core.call import Call
 from bridge.core.call_facts import TimedCall
@@ -37,7 +36,8 @@ from bridge.types import (
     WSGIApplication,
     WSGIEnvironment,
 )
-from bridge.websockets.websocket import GOING_AWAY, WEBSOCKET
+from bridge.websockets.host import WEBSOCKET, HandshakeHost, HostWebSocket
+from bridge.websockets.states import GOING_AWAY
 
 if TYPE_CHECKING:
     from bridge.flask.views import FlaskViews, Request
@@ -423,14 +423,13 @@ class WSGIToASGI:
 
     async def _close_pools(self, patience: float) -> None:
         """End the worker threads; wait for busy ones, at most `patience` seconds in all."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + patience
+        end = asyncio.get_running_loop().time() + patience
         for pool in self._forget_engines():
             if pool.is_usable:
-                await _close_pool(pool, end - loop.time())
+                await _close_pool(pool, end)
 
 
-async def _close_pool(pool: WorkerPool, patience: float) -> None:
+async def _close_pool(pool: WorkerPool, end: float) -> None:
     loop = asyncio.get_running_loop()
     empty = asyncio.Event()
 
@@ -440,7 +439,7 @@ async def _close_pool(pool: WorkerPool, patience: float) -> None:
 
     threads = pool.close(tell)
     try:
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout_at(end):
             await empty.wait()
     except TimeoutError:
         for busy in pool.busy_threads:

@@ -6,12 +6,14 @@ of pairs. It goes into each `dict` and `collections.abc.Mapping`, and calls `rep
 `ScopeView` is neither by its type, but has all methods of a dict.
 """
 
-from collections.abc import ItemsView, Iterator, KeysView, ValuesView
+from collections.abc import Iterator
 from typing import Any, Self
 
 __all__ = ["ScopeView"]
 
-_NOTHING = object()
+_METHODS = frozenset(
+    {"clear", "copy", "get", "items", "keys", "pop", "popitem", "setdefault", "update", "values"}
+)
 
 
 class ScopeView:
@@ -31,6 +33,14 @@ class ScopeView:
         # The path is no secret: the environ has it under its own keys. It does not contain the query.
         shown = [repr(self.scope[key]) for key in ("type", "method", "path") if key in self.scope]
         return f"<{' '.join([type(self).__name__, *shown])}>"
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _METHODS:
+            return getattr(self.scope, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *_METHODS]
 
     def __getitem__(self, key: str) -> Any:
         return self.scope[key]
@@ -70,43 +80,3 @@ class ScopeView:
 
     def __copy__(self) -> "ScopeView":
         return ScopeView(self.scope.copy())
-
-    def copy(self) -> dict[str, Any]:
-        """Return a plain dict with the same values."""
-        return self.scope.copy()
-
-    def keys(self) -> KeysView[str]:
-        """Return the keys."""
-        return self.scope.keys()
-
-    def values(self) -> ValuesView[Any]:
-        """Return the values."""
-        return self.scope.values()
-
-    def items(self) -> ItemsView[str, Any]:
-        """Return pairs of a key and its value."""
-        return self.scope.items()
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """Return the value of a key, or the default."""
-        return self.scope.get(key, default)
-
-    def setdefault(self, key: str, default: Any = None) -> Any:
-        """Return the value of a key, after setting it to the default if it is missing."""
-        return self.scope.setdefault(key, default)
-
-    def pop(self, key: str, default: Any = _NOTHING) -> Any:
-        """Remove a key, and return its value, or the default."""
-        return self.scope.pop(key) if default is _NOTHING else self.scope.pop(key, default)
-
-    def popitem(self) -> tuple[str, Any]:
-        """Remove the last key, and return it with its value."""
-        return self.scope.popitem()
-
-    def update(self, *others: Any, **values: Any) -> None:
-        """Set the values of another mapping, or of pairs, and those of keywords."""
-        self.scope.update(*others, **values)
-
-    def clear(self) -> None:
-        """Remove all keys."""
-        self.scope.clear()

@@ -38,8 +38,8 @@ from bridge.runners.greenlet_link import (
 from bridge.runners.host import Host
 from bridge.runners.loop_access import CURRENT_LOOP, run_on_loop
 from bridge.types import AsyncViews, WSGIEnvironment
+from bridge.websockets.host import WEBSOCKET, HostWebSocket
 from bridge.websockets.link import WebSocketLink
-from bridge.websockets.websocket import WEBSOCKET, WebSocket
 
 __all__ = ["FlaskLoopIterable", "FlaskViews", "Request", "adopt"]
 
@@ -107,7 +107,7 @@ class FlaskViews:
         return GreenletLink(call, host, engine, self._greenlets, request)
 
     def new_websocket_link(
-        self, websocket: WebSocket, call: Call, host: Host, engine: Engine, request: Request
+        self, websocket: HostWebSocket, call: Call, host: Host, engine: Engine, request: Request
     ) -> WebSocketLink:
         """Return the link of a websocket that runs on the loop; for the arguments see `WebSocketLink`."""
         if self._engine is not engine:

@@ -19,7 +19,7 @@ from bridge.flask.placement import LoopView
 from bridge.runners.greenlet_link import current_greenlet_link
 from bridge.runners.loop_access import CURRENT_LOOP
 from bridge.websockets.link import WebSocketLink
-from bridge.websockets.websocket import INTERNAL_ERROR, NORMAL
+from bridge.websockets.states import INTERNAL_ERROR, NORMAL
 
 __all__ = ["Handler", "Headers", "WebSocket", "WebSocketView", "ask_for_upgrade"]
 

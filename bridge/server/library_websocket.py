@@ -34,7 +34,7 @@ from bridge.runners.host import PART_COST
 from bridge.server.client_socket import ClientSocket
 from bridge.types import StartResponse, WSGIApplication, WSGIEnvironment
 from bridge.websockets.library import call_app
-from bridge.websockets.websocket import GOING_AWAY, INTERNAL_ERROR, NORMAL
+from bridge.websockets.states import GOING_AWAY, INTERNAL_ERROR, NORMAL
 
 __all__ = ["LibraryWebSocket"]
 

@@ -25,6 +25,6 @@ class RequestScope(ScopeView):
 
     def __getattr__(self, name: str) -> Any:
         if name != "scope":
-            raise AttributeError(name)
+            return super().__getattr__(name)
         self.scope = scope = make_scope(self._request, self._state)
         return scope

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from bridge.errors import WebSocketDisconnect
 from bridge.interfaces import is_flask
 from bridge.types import StartResponse, WSGIApplication, WSGIEnvironment
-from bridge.websockets.websocket import NORMAL
+from bridge.websockets.states import NORMAL
 
 __all__ = ["call_app"]
 

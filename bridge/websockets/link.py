@@ -9,8 +9,9 @@ from bridge.runners.loop_access import AccessTokens
 from bridge.runners.offload import OneThread
 from bridge.runners.threads import WorkerPool
 from bridge.types import override
+from bridge.websockets.host import HostWebSocket
 from bridge.websockets.reader import WebSocketReader
-from bridge.websockets.websocket import GOING_AWAY, WebSocket
+from bridge.websockets.states import GOING_AWAY
 
 __all__ = ["WebSocketLink"]
 
@@ -28,7 +29,7 @@ class WebSocketLink(GreenletLink):
 
     __slots__ = ("_closing", "_is_stopping", "_timer", "reader", "websocket")
 
-    def __init__(self, websocket: WebSocket, *args: Any, **options: Any) -> None:
+    def __init__(self, websocket: HostWebSocket, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.websocket = websocket
         self.reader = WebSocketReader(websocket, self._engine.buffer_size, self.access.loop)

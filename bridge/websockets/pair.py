@@ -34,6 +34,7 @@ from bridge.runners.engine import Engine
 from bridge.runners.host import Host
 from bridge.runners.thread_link import Work
 from bridge.types import StartResponse, WSGIApplication, WSGIEnvironment
+from bridge.websockets.host import HostWebSocket
 from bridge.websockets.library import call_app
 from bridge.websockets.protocol import (
     Accepted,
@@ -44,7 +45,7 @@ from bridge.websockets.protocol import (
     Received,
     Reply,
 )
-from bridge.websockets.websocket import ABNORMAL, GOING_AWAY, INTERNAL_ERROR, NO_STATUS, NORMAL, WebSocket
+from bridge.websockets.states import ABNORMAL, GOING_AWAY, INTERNAL_ERROR, NO_STATUS, NORMAL
 
 __all__ = ["WebSocketCall"]
 
@@ -62,7 +63,9 @@ class WebSocketCall:
         loop: the running loop.
     """
 
-    def __init__(self, app: WSGIApplication, websocket: WebSocket, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, app: WSGIApplication, websocket: HostWebSocket, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._app = app
         self._websocket = websocket
         self._loop = loop

@@ -5,7 +5,7 @@ import asyncio
 from bridge.errors import BridgeError, WebSocketDisconnect
 from bridge.runners import reasons
 from bridge.runners.host import PART_COST
-from bridge.websockets.websocket import WebSocket
+from bridge.websockets.host import HostWebSocket
 
 __all__ = ["WebSocketReader"]
 
@@ -41,7 +41,7 @@ class WebSocketReader:
         "is_receiving",
     )
 
-    def __init__(self, websocket: WebSocket, buffer_size: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, websocket: HostWebSocket, buffer_size: int, loop: asyncio.AbstractEventLoop) -> None:
         self._websocket = websocket
         self._buffer_size = buffer_size
         self._loop = loop

@@ -1,4 +1,6 @@
-"""The states of a websocket, and the events that lead from one to the next (ASGI spec, "WebSocket"). Pure.
+"""The states of a websocket, the events that lead from one to the next, and its close codes. Pure.
+
+The order of events is that of the ASGI spec, "WebSocket":
 
     connecting ── connect ──► handshake ── accept ──► open ⟲ send, receive
                                   └── response.start ──► answered ⟲ response.body
@@ -11,7 +13,22 @@ from typing import Final, Literal, TypeAlias
 
 from bridge.errors import BridgeError
 
-__all__ = ["WebSocketState", "state_after"]
+__all__ = [
+    "ABNORMAL",
+    "GOING_AWAY",
+    "INTERNAL_ERROR",
+    "NORMAL",
+    "NO_STATUS",
+    "WebSocketState",
+    "state_after",
+]
+
+# RFC 6455, 7.4.1
+NORMAL = 1000
+GOING_AWAY = 1001
+NO_STATUS = 1005
+ABNORMAL = 1006
+INTERNAL_ERROR = 1011
 
 WebSocketState: TypeAlias = Literal["connecting", "handshake", "answered", "open", "closed"]
 

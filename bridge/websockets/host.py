@@ -18,12 +18,13 @@ from bridge.types import (
     WebSocketScope,
     WebSocketSend,
     WebSocketSendEvent,
-    override,
 )
-from bridge.websockets.states import WebSocketState, state_after
-from bridge.websockets.websocket import ABNORMAL, INTERNAL_ERROR, NO_STATUS, NORMAL, WebSocket
+from bridge.websockets.states import ABNORMAL, INTERNAL_ERROR, NO_STATUS, NORMAL, WebSocketState, state_after
 
-__all__ = ["HandshakeHost", "HostWebSocket"]
+__all__ = ["WEBSOCKET", "HandshakeHost", "HostWebSocket"]
+
+WEBSOCKET = "bridge.websocket"
+"""The key of the environ that holds the websocket, if the request is a websocket's handshake."""
 
 # The fields that a WSGI app looks for in the environ; HTTP/2 has none of them (RFC 8441, 5).
 _HANDSHAKE_FIELDS = {
@@ -39,8 +40,8 @@ _HANDSHAKE_FIELDS = {
 _MOST_KEPT = 1 << 20
 
 
-class HostWebSocket(WebSocket):
-    """The websocket of one ASGI scope.
+class HostWebSocket:
+    """A websocket from its handshake to its end. One task receives; any may send.
 
     Args:
         scope: the ASGI `websocket` scope.
@@ -55,7 +56,12 @@ class HostWebSocket(WebSocket):
         "_receive",
         "_receiver",
         "_send",
+        "close_code",
+        "close_reason",
+        "is_closed_from_here",
+        "on_disconnect",
         "scope",
+        "state",
     )
 
     def __init__(
@@ -67,9 +73,11 @@ class HostWebSocket(WebSocket):
         self.scope = scope
         self.state: WebSocketState = "connecting"
         self.is_closed_from_here = False
+        """Whether the app, or the server, closed or answered it."""
         self.close_code = NO_STATUS
         self.close_reason = ""
         self.on_disconnect: Callable[[], object] | None = None
+        """Called just before a `WebSocketDisconnect` is raised, in the task that gets it."""
         self._receive: WebSocketReceive = receive
         self._send: WebSocketSend = send
         self._receiver: asyncio.Task[Any] | None = None  # waits for the host's next event
@@ -78,13 +86,13 @@ class HostWebSocket(WebSocket):
         self._changed: asyncio.Event | None = None  # set when it is closed or answered; for `wait_for_end`
 
     @property
-    @override
     def path(self) -> str:
+        """The path of its handshake, decoded."""
         return self.scope["path"]
 
     @property
-    @override
     def subprotocols(self) -> Sequence[str]:
+        """The subprotocols that the client offers."""
         return list(self.scope.get("subprotocols") or ())
 
     @property
@@ -123,15 +131,29 @@ class HostWebSocket(WebSocket):
             raise self._end_by(ABNORMAL, "")
         self.state = state_after(self.state, event["type"])
 
-    @override
     async def accept(
         self, subprotocol: str | None = None, headers: Iterable[tuple[bytes, bytes]] = ()
     ) -> None:
+        """Accept it.
+
+        Args:
+            subprotocol: one that the client offers.
+            headers: fields of the response, such as cookies.
+
+        Raises:
+            WebSocketDisconnect: the client has left already.
+            BridgeError: the app has accepted or answered it before.
+        """
         self._advance("websocket.accept")
         await self._pass_on({"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers})
 
-    @override
     async def receive(self) -> str | bytes:
+        """Return the next message.
+
+        Raises:
+            WebSocketDisconnect: the client has closed the websocket, or is gone.
+            BridgeError: the app has not accepted it yet.
+        """
         state = self.state
         if state == "closed":
             raise self._disconnect()
@@ -158,8 +180,13 @@ class HostWebSocket(WebSocket):
         state_after(self.state, event["type"])
         raise AssertionError("no state allows another event here")
 
-    @override
     async def send(self, data: str | bytes) -> None:
+        """Send a message; wait while the client is behind.
+
+        Raises:
+            WebSocketDisconnect: the message cannot reach the client any more.
+            BridgeError: the app has not accepted it yet.
+        """
         self._advance("websocket.send")
         event: WebSocketSendEvent = (
             {"type": "websocket.send", "bytes": None, "text": data}
@@ -173,11 +200,15 @@ class HostWebSocket(WebSocket):
             # the app's fault, as the order was checked above.
             raise self._end_by(ABNORMAL, "") from error
 
-    @override
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
-        # A task that waits for a message gets its `WebSocketDisconnect` once the close is sent. A host that
-        # takes no such code raises; `HandshakeHost.finish` raises that again, so that the host ends the
-        # websocket.
+        """Close it. Before an accept this refuses it, and hosts answer 403. A second call does nothing.
+
+        A task that waits for a message gets its `WebSocketDisconnect` once the close is sent.
+
+        Raises:
+            Exception: the host takes no such code. `HandshakeHost.finish` raises it again, so that the host
+                ends the websocket.
+        """
         if self.state not in ("handshake", "open"):
             return
         self.close_code, self.close_reason = code, reason

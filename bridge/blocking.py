@@ -168,7 +168,10 @@ class BlockingWatch:
         if frame is None:
             return
         place = _place(frame)
-        stack = _stack(frame)
+        frames = traceback.extract_stack(frame, limit=_SHOWN)
+        while len(frames) > 1 and frames[0].filename.startswith(_BRIDGE):
+            del frames[0]
+        stack = "".join(traceback.format_list(frames)).rstrip()
         if self.suspects is not None and suspect is not None:
             self.suspects.blame(suspect, self._threshold, place, stack)
             return
@@ -181,14 +184,6 @@ class BlockingWatch:
             place,
             stack,
         )
-
-
-def _stack(frame: FrameType) -> str:
-    """Return the innermost calls, in lines, without Bridge's own outer ones."""
-    frames = traceback.extract_stack(frame, limit=_SHOWN)
-    while len(frames) > 1 and frames[0].filename.startswith(_BRIDGE):
-        del frames[0]
-    return "".join(traceback.format_list(frames)).rstrip()
 
 
 def _place_of_step(thread: threading.Thread) -> object:
@@ -252,15 +247,14 @@ def _is_nobodys(frame: FrameType) -> bool:
     For a loop written in C, that is also so for whatever has started it.
     """
     caller: FrameType | None = frame
-    while caller is not None and _is_of_standard_library(caller.f_code.co_filename):
+    while caller is not None:
+        file = caller.f_code.co_filename
+        if not file.startswith(_STANDARD_LIBRARY) or file.startswith(_INSTALLED):
+            return file.startswith(_BRIDGE)
         if caller.f_code in _RUNNING:
             return True
         caller = caller.f_back
-    return caller is not None and caller.f_code.co_filename.startswith(_BRIDGE)
-
-
-def _is_of_standard_library(file: str) -> bool:
-    return file.startswith(_STANDARD_LIBRARY) and not file.startswith(_INSTALLED)
+    return False
 
 
 def _place(frame: FrameType) -> str:

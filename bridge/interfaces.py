@@ -159,7 +159,8 @@ def _detect_passed_on(app: Any, depth: int) -> Interface | None:
         # The callable may be anything, such as a view with one argument; three arguments alone prove nothing.
         return found if found == "wsgi" or is_async_callable(passed_to) else None
     found = _detect(wrapped, depth)
-    if found == "asgi2" and _first_name(wrapped) != "scope":
+    signature = signature_of_call(wrapped)
+    if found == "asgi2" and (signature is None or next(iter(signature.parameters), None) != "scope"):
         return "wsgi"  # a decorator has made an app of a view that takes a request
     return found
 
@@ -277,8 +278,3 @@ def _takes(signature: inspect.Signature, number: int) -> bool:
 
 def _takes_any(signature: inspect.Signature) -> bool:
     return any(parameter.kind is parameter.VAR_POSITIONAL for parameter in signature.parameters.values())
-
-
-def _first_name(function: object) -> str | None:
-    signature = signature_of_call(function)
-    return next(iter(signature.parameters), None) if signature is not None else None

@@ -40,7 +40,9 @@ from bridge.websockets.host import WEBSOCKET, HandshakeHost, HostWebSocket
 from bridge.websockets.states import GOING_AWAY
 
 if TYPE_CHECKING:
-    from bridge.flask.views import FlaskViews, Request
+    from werkzeug.routing import Rule
+
+    from bridge.flask.views import FlaskViews
 
 __all__ = ["WSGIToASGI"]
 
@@ -297,13 +299,13 @@ class WSGIToASGI:
         assert self._websocket_engine is not None
         return self._websocket_engine
 
-    def request_on_loop(self, environ: WSGIEnvironment) -> "Request | None":
-        """Return what identifies a request that runs on the loop; None for one that a thread must serve."""
+    def request_on_loop(self, environ: WSGIEnvironment) -> "Rule | None":
+        """Return the rule of a request that runs on the loop; None for one that a thread must serve."""
         views = self._find_views() if self._views is None else self._views
         return views.request_on_loop(environ) if views else None
 
     def call_on_loop(
-        self, call: Call, host: Host, engine: Engine, request: "Request"
+        self, call: Call, host: Host, engine: Engine, request: "Rule"
     ) -> Coroutine[Any, Any, None]:
         """Make a call on the loop.
 

@@ -97,11 +97,10 @@ class Bridge(AppLifespan):
         Raises:
             RuntimeError: the app has one already.
         """
-        if app.extensions.get(_NAME, self) is not self:
+        if app.extensions.setdefault(_NAME, self) is not self:
             raise RuntimeError(f"the app {app.name!r} has a Bridge extension already; make one for each app")
-        if app.extensions.get(_NAME) is self:
+        if app in self._apps:
             return
-        app.extensions[_NAME] = self
         self._apps.append(app)
         ask_for_upgrade(app)
         for rule, view, options in self._websockets:
@@ -236,8 +235,14 @@ class Bridge(AppLifespan):
     async def running(
         self, app: Flask, graceful_timeout: float, async_views: AsyncViews
     ) -> AsyncIterator[dict[str, Any]]:
-        if self._lifespans and async_views == "auto":
-            _warn_of(kept_in_threads(app, async_views))
+        if self._lifespans and async_views == "auto" and (kept := kept_in_threads(app, async_views)):
+            more = f" and {len(kept) - _MOST_NAMED} more" if len(kept) > _MOST_NAMED else ""
+            logger.warning(
+                "the app has a lifespan, which runs on the server's loop, and async views that run in "
+                "threads, each on a loop of its own: %s. What the lifespan has made can be awaited there "
+                "only by run_on_loop(). `bridge routes` says what keeps them off the server's loop",
+                ", ".join(map(repr, kept[:_MOST_NAMED])) + more,
+            )
         async with AsyncExitStack() as stack:
             values: dict[str, Any] = {}
             self._states[app] = State(values)
@@ -289,18 +294,6 @@ def _yielding_once(
         raise BridgeError(f"the lifespan {_name_of(function)} yielded twice; it may do so once, for a start")
 
     return lifespan
-
-
-def _warn_of(endpoints: list[str]) -> None:
-    if endpoints:
-        named = ", ".join(map(repr, endpoints[:_MOST_NAMED]))
-        more = len(endpoints) - _MOST_NAMED
-        logger.warning(
-            "the app has a lifespan, which runs on the server's loop, and async views that run in threads, "
-            "each on a loop of its own: %s. What the lifespan has made can be awaited there only by "
-            "run_on_loop(). `bridge routes` says what keeps them off the server's loop",
-            named + (f" and {more} more" if more > 0 else ""),
-        )
 
 
 async def _call(app: Flask, function: _Hook) -> None:

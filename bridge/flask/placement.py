@@ -344,7 +344,13 @@ class Middleware:
         Args:
             path: the environ's PATH_INFO.
         """
-        return any(_has_mount(dispatcher, path) for dispatcher in self.dispatchers)
+        for dispatcher in self.dispatchers:
+            prefix = path  # Werkzeug's dispatcher looks in the same way
+            while "/" in prefix and prefix not in dispatcher.mounts:
+                prefix = prefix.rpartition("/")[0]
+            if prefix in dispatcher.mounts:
+                return True
+        return False
 
 
 def middleware_of(app: Flask) -> Middleware:
@@ -376,12 +382,3 @@ def _app_within(layer: Any, app: Flask) -> Any:
         if callable(within) and within is not app:
             return within
     return None
-
-
-def _has_mount(dispatcher: DispatcherMiddleware, path: str) -> bool:
-    """Whether Werkzeug's dispatcher has another app for this path; it looks in the same way."""
-    while "/" in path:
-        if path in dispatcher.mounts:
-            return True
-        path = path.rpartition("/")[0]
-    return path in dispatcher.mounts

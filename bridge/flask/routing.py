@@ -1,7 +1,6 @@
 """A request → the rule of a Flask app that Werkzeug's routing will find, before Flask is called."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from flask import Flask
 from werkzeug.exceptions import HTTPException
@@ -75,7 +74,7 @@ class Routing:
             merge_slashes=url_map.merge_slashes,
             redirect_defaults=False,  # it would build URLs of unconverted values
             converters={
-                name: type(converter.__name__, (converter,), {"to_python": _unchanged})
+                name: type(converter.__name__, (converter,), {"to_python": lambda converter, value: value})
                 for name, converter in url_map.converters.items()
             },
             host_matching=url_map.host_matching,
@@ -95,7 +94,3 @@ def own_converters(rule: Rule) -> Iterator[type[BaseConverter]]:
     for converter in rule._converters.values():
         if getattr(type(converter).to_python, "__module__", "") != _WERKZEUGS:
             yield type(converter)
-
-
-def _unchanged(converter: BaseConverter, value: str) -> Any:
-    return value

@@ -13,7 +13,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial, wraps
-from typing import Any, TypeAlias
+from typing import Any
 
 from asgiref.sync import AsyncToSync
 from flask import Flask, Response, has_request_context, request
@@ -41,7 +41,7 @@ from bridge.types import AsyncViews, WSGIEnvironment
 from bridge.websockets.host import WEBSOCKET, HostWebSocket
 from bridge.websockets.link import WebSocketLink
 
-__all__ = ["FlaskLoopIterable", "FlaskViews", "Request", "adopt"]
+__all__ = ["FlaskLoopIterable", "FlaskViews", "adopt"]
 
 logger = logging.getLogger("bridge")
 
@@ -64,8 +64,6 @@ _OF_LOGIN_MANAGERS = (
 )
 
 _View = Callable[..., Any]
-Request: TypeAlias = tuple[str, str, str]
-"""The parts of a request that decide where it runs: method, PATH_INFO, host."""
 
 
 class FlaskLoopIterable(LoopIterable):
@@ -96,23 +94,24 @@ class FlaskViews:
             for method in rule.methods or ("GET",)
         )
         self._routing = Routing(app)
-        self._known: dict[Request, bool] = {}
+        # Method, PATH_INFO and host, which decide where a request runs → its rule; None for a thread.
+        self._known: dict[tuple[str, str, str], Rule | None] = {}
         self._blocked: Counter[str] = Counter()
         self._needs_one_thread: dict[str, bool] = {}
 
-    def new_link(self, call: Call, host: Host, engine: Engine, request: Request) -> GreenletLink:
-        """Return the link of a request that runs on the loop; for the arguments see `GreenletLink`."""
+    def new_link(self, call: Call, host: Host, engine: Engine, rule: Rule) -> GreenletLink:
+        """Return the link of a request that runs on the loop, by this rule."""
         if self._engine is not engine:
             self._use(engine)
-        return GreenletLink(call, host, engine, self._greenlets, request)
+        return GreenletLink(call, host, engine, self._greenlets, rule)
 
     def new_websocket_link(
-        self, websocket: HostWebSocket, call: Call, host: Host, engine: Engine, request: Request
+        self, websocket: HostWebSocket, call: Call, host: Host, engine: Engine, rule: Rule
     ) -> WebSocketLink:
-        """Return the link of a websocket that runs on the loop; for the arguments see `WebSocketLink`."""
+        """Return the link of a websocket that runs on the loop, by this rule."""
         if self._engine is not engine:
             self._use(engine)
-        return WebSocketLink(websocket, call, host, engine, self._greenlets, request)
+        return WebSocketLink(websocket, call, host, engine, self._greenlets, rule)
 
     def _use(self, engine: Engine) -> None:
         """Take new greenlets for another loop: greenlets belong to a thread."""
@@ -134,33 +133,32 @@ class FlaskViews:
         """How often each endpoint has blocked the loop so far."""
         return dict(self._blocked)  # a copy, as the thread that watches the loop adds to it
 
-    def request_on_loop(self, environ: WSGIEnvironment) -> Request | None:
-        """Return what identifies the request, if it runs on the loop; else None."""
+    def request_on_loop(self, environ: WSGIEnvironment) -> Rule | None:
+        """Return the rule of a request that runs on the loop; None for one that runs in a thread."""
         if not self._may_run_on_loop:
             return None
         method = _WEBSOCKET if WEBSOCKET in environ else environ["REQUEST_METHOD"]
         host = environ.get("HTTP_HOST", "") if self._routing.goes_by_host else ""
-        request = method, environ["PATH_INFO"], host
-        found = self._known.get(request)
-        if found is None:
-            rule = self._rule_of(*request)
-            found = rule is not None and self._is_on_loop(rule, method)
-            if sum(map(len, request)) <= _MAX_KEY_LENGTH:
-                if len(self._known) >= _MAX_KEYS:
-                    self._known.clear()
-                self._known[request] = found
-        return request if found else None
+        key = method, environ["PATH_INFO"], host
+        try:
+            return self._known[key]
+        except KeyError:
+            rule = self._rule_of(*key)
+            if rule is not None and not self._is_on_loop(rule, method):
+                rule = None
+        if sum(map(len, key)) <= _MAX_KEY_LENGTH:
+            if len(self._known) >= _MAX_KEYS:
+                self._known.clear()
+            self._known[key] = rule
+        return rule
 
-    def needs_one_thread(self, request: Request) -> bool:
-        """Whether Flask calls plain hooks for this request that may keep something in their thread."""
-        rule = self._rule_of(*request)
-        if rule is None:
-            return False
-        found = self._needs_one_thread.get(rule.endpoint)
-        if found is None:
-            found = any(not hook.is_safe for hook in hooks_of(self._app, rule.endpoint))
-            self._needs_one_thread[rule.endpoint] = found
-        return found
+    def needs_one_thread(self, rule: Rule) -> bool:
+        """Whether plain hooks of this rule's requests may keep something in their thread."""
+        endpoint = rule.endpoint
+        if endpoint not in self._needs_one_thread:
+            hooks = hooks_of(self._app, endpoint)
+            self._needs_one_thread[endpoint] = not all(hook.is_safe for hook in hooks)
+        return self._needs_one_thread[endpoint]
 
     # `bridge.blocking.Suspects`
 
@@ -178,11 +176,10 @@ class FlaskViews:
         One request counts once. In `auto`, the second time sends the endpoint's requests to threads from then
         on.
         """
-        request, suspect.request = suspect.request, None
-        rule = None if request is None else self._rule_of(*request)
+        rule, suspect.request = suspect.request, None
         if rule is None:
             return
-        endpoint = rule.endpoint
+        endpoint: str = rule.endpoint
         self._blocked[endpoint] += 1
         view = self._app.view_functions[endpoint]
         if self._async_views != "auto" or isinstance(view, LoopView):
@@ -216,11 +213,10 @@ class FlaskViews:
         """Return the rule that Flask will find; None if there is none, or middleware calls another app."""
         if self._middleware.leads_elsewhere(path):
             return None
-        is_websocket = method == _WEBSOCKET
         decoded = path.encode("latin-1").decode("utf-8", "replace")  # as Werkzeug decodes it
-        return self._routing.rule_of(
-            decoded, "GET" if is_websocket else method, host, is_websocket=is_websocket
-        )
+        if method == _WEBSOCKET:
+            return self._routing.rule_of(decoded, "GET", host, is_websocket=True)
+        return self._routing.rule_of(decoded, method, host, is_websocket=False)
 
 
 def adopt(app: Flask) -> None:
@@ -260,8 +256,10 @@ def adopt(app: Flask) -> None:
                 except BaseException as error:
                     _clear_frames_of_asgiref(error)
                     raise
-            if current_greenlet_link() is None:  # in a worker thread, for a call on the loop
-                _receive_body()
+            if current_greenlet_link() is None and has_request_context():  # in a worker thread
+                body = request.environ.get("wsgi.input")
+                if isinstance(body, RequestBody):
+                    body.receive_all()  # the coroutine must not wait for it on the loop
             return run_on_loop(function(*args, **kwargs))
 
         if current_greenlet_link() is not None:
@@ -308,7 +306,8 @@ def adopt(app: Flask) -> None:
         replacement.__wrapped__ = getattr(app, name)  # so that `as_declared` finds the app's own
     vars(app).update(replacements)
     _adopt_preprocessors(app)
-    _adopt_sessions(app)
+    for method in session_methods(app):  # of sessions that are kept elsewhere than in the cookie
+        setattr(app.session_interface, method.__name__, _in_thread(method))
     _adopt_login_manager(app)
 
 
@@ -320,13 +319,6 @@ def _part_of_file(answer: _RangeWrapper) -> _RangeWrapper | FileWrapper:
     file.seek(answer.start_byte)
     file.left = answer.byte_range
     return file
-
-
-def _receive_body() -> None:
-    """Receive the whole body before a coroutine runs on the loop, which must not wait there to read it."""
-    body = request.environ.get("wsgi.input") if has_request_context() else None
-    if isinstance(body, RequestBody):
-        body.receive_all()
 
 
 def _clear_frames_of_asgiref(error: BaseException) -> None:
@@ -350,12 +342,6 @@ def _adopt_preprocessors(app: Flask) -> None:
 
     for functions in app.url_value_preprocessors.values():
         functions[:] = map(adopted, functions)
-
-
-def _adopt_sessions(app: Flask) -> None:
-    """Have a worker thread open and save sessions that are kept elsewhere than in the cookie."""
-    for method in session_methods(app):
-        setattr(app.session_interface, method.__name__, _in_thread(method))
 
 
 def _adopt_login_manager(app: Flask) -> None:

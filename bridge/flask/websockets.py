@@ -58,7 +58,7 @@ class WebSocket:
         self._websocket = link.websocket
         self._reader = link.reader
         self._is_accepted = False
-        self._lock: asyncio.Lock | None = None  # for tasks that would accept it at the same time
+        self._lock = asyncio.Lock()  # for tasks that would accept it at the same time
 
     @property
     def subprotocols(self) -> list[str]:
@@ -84,7 +84,7 @@ class WebSocket:
             BridgeError: it was accepted before, or a field is malformed, or belongs to the host.
             ValueError: the client does not offer this subprotocol.
         """
-        async with self._lock_of_accept():
+        async with self._lock:
             await self._accept(subprotocol, headers)
 
     async def receive(self) -> str | bytes:
@@ -161,7 +161,7 @@ class WebSocket:
             raise StopAsyncIteration from None
 
     async def _accept_if_nobody_has(self) -> None:
-        async with self._lock_of_accept():
+        async with self._lock:
             if not (self._is_accepted or self.closed):
                 await self._accept(None, None)
 
@@ -169,15 +169,17 @@ class WebSocket:
         if subprotocol is not None and subprotocol not in self.subprotocols:
             offered = ", ".join(map(repr, self.subprotocols)) or "none"
             raise ValueError(f"the client offers no subprotocol {subprotocol!r}; it offers {offered}")
-        fields = [*_encoded(headers), *_session_cookies()]
+        pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
+        fields = [encode_header(pair) for pair in pairs]
+        for name, _ in fields:
+            if name.startswith(b"sec-websocket-"):
+                raise BridgeError(
+                    f"the field {name.decode()!r} of the handshake belongs to the host; "
+                    "accept(subprotocol=...) chooses a subprotocol"
+                )
+        fields += _session_cookies()
         await self._websocket.accept(subprotocol, fields)
         self._is_accepted = True
-        self._lock = None
-
-    def _lock_of_accept(self) -> asyncio.Lock:
-        if self._lock is None:
-            self._lock = asyncio.Lock()
-        return self._lock
 
 
 class WebSocketView(LoopView):
@@ -289,18 +291,6 @@ def _no_loop(endpoint: str | None) -> str:
         f"the websocket {endpoint!r} was called in a thread, as its view function was wrapped in another; "
         "put decorators under @bridge.websocket"
     )
-
-
-def _encoded(headers: Headers | None) -> list[tuple[bytes, bytes]]:
-    pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
-    fields = [encode_header(pair) for pair in pairs]
-    for name, _ in fields:
-        if name.startswith(b"sec-websocket-"):
-            raise BridgeError(
-                f"the field {name.decode()!r} of the handshake belongs to the host; "
-                "accept(subprotocol=...) chooses a subprotocol"
-            )
-    return fields
 
 
 def _session_cookies() -> list[tuple[bytes, bytes]]:

@@ -70,7 +70,10 @@ class WebSocketCall:
         self._websocket = websocket
         self._loop = loop
         self._library = LibraryConnection(websocket.subprotocols)
-        self._ours, self._theirs = _socket_pair()
+        self._ours, theirs = socket.socketpair()
+        self._ours.setblocking(False)
+        theirs.setblocking(True)  # whatever the default timeout is, libraries expect to wait
+        self._theirs = _LibrarySocket(fileno=theirs.detach())
         self._is_over = False  # read what the library has written by now, and no more
         self._readable: asyncio.Future[None] | None = None
         self._is_writing = False
@@ -245,10 +248,3 @@ class _LibrarySocket(socket.socket):
 
     def __del__(self) -> None:
         self.close()
-
-
-def _socket_pair() -> tuple[socket.socket, socket.socket]:
-    ours, theirs = socket.socketpair()
-    ours.setblocking(False)
-    theirs.setblocking(True)  # whatever the default timeout is, libraries expect to wait
-    return ours, _LibrarySocket(fileno=theirs.detach())

@@ -272,7 +272,7 @@ def test_a_library_that_breaks_the_protocol(serve: Any, caplog: pytest.LogCaptur
 
 
 def test_a_library_that_closes_its_socket_only(serve: Any) -> None:
-    """The client hears of it at once, however long the call goes on."""
+    """The client gets the close at once, however long the call goes on."""
     with serve() as host, opened(host, "/by-hand/leaves") as ws:
         assert close_of(ws) == (1011, "")
         socks.release.set()
@@ -364,7 +364,7 @@ def wait_until_few(are_many: Callable[[], bool]) -> None:
 
 @WITH_PAIRS
 def test_uvicorn_stops(serve: Any) -> None:
-    """It closes websockets itself, and handlers hear of it."""
+    """It closes websockets itself, and handlers get a disconnect."""
     with serve() as host, opened(host, "/wait") as ws:
         ws.recv(timeout=10)
         host.begin_to_stop()

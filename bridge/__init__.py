@@ -1,6 +1,10 @@
 """Bridge: Flask, and any WSGI app, on ASGI.
 
 `application = WSGIToASGI(flask_app)` is an ASGI application; `bridge serve app:app` serves it.
+
+The rooms: `core` makes a WSGI call, `runners` say what waiting means, `asgi` and `http` are the hosts,
+`flask` and `websockets` what they offer beyond WSGI, `server` is the command. Imports run in that direction
+only.
 """
 
 from bridge.asgi.adapter import WSGIToASGI

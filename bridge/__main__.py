@@ -6,7 +6,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command line; say what to install where its parts are missing."""
+    """Run the command line; say what to install if a part of it is missing."""
     try:
         from bridge.server.cli import bridge
     except ModuleNotFoundError as error:

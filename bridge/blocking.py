@@ -1,4 +1,4 @@
-"""Finds code that blocks the event loop, and says where it is."""
+"""Finds code that blocks the event loop, and names it."""
 
 import asyncio
 import gc
@@ -17,28 +17,28 @@ __all__ = ["NOT_THE_APPS", "BlockingWatch", "Suspects"]
 
 logger = logging.getLogger("bridge")
 
-# How often the loop is looked at within the time that it may be blocked.
+# How often the watch looks at the loop within the threshold.
 _TICKS = 5
 
-# Seconds after which a watch ends that is not needed.
+# Seconds after which an unneeded watch ends.
 _IDLE = 1.0
 
-# Frames that are shown; the innermost ones say what blocks.
+# The innermost frames say what blocks.
 _SHOWN = 6
 
-# The collections that may take long: those of the oldest generation.
+# The generation whose collections may take long.
 _OLDEST = 2
 
-# A thread that has been at work for less of the time was not let, if it wants to be.
+# A thread that has had a processor for less of the time may have wanted one all the time.
 _AT_WORK = 0.25
 
 _BRIDGE = os.path.dirname(__file__) + os.sep
 _INSTALLED = tuple(sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib"))
 _STANDARD_LIBRARY = tuple(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib"))
 NOT_THE_APPS = (_BRIDGE, *_INSTALLED, *_STANDARD_LIBRARY)
-"""Folders whose code is not the app's: Bridge, what is installed, and the standard library."""
+"""Folders whose code is not the app's: Bridge, installed packages, the standard library."""
 
-# What runs a loop: all that is called below it is called by the loop.
+# The functions that run a loop: the loop has called whatever they call.
 _RUNNING = (asyncio.Runner.run.__code__, asyncio.BaseEventLoop.run_forever.__code__)
 
 
@@ -46,44 +46,44 @@ _SuspectT = TypeVar("_SuspectT")
 
 
 class Suspects(Protocol[_SuspectT]):
-    """Those who may be blocking a loop. They are asked in the thread that watches."""
+    """The calls that may block a loop. The thread that watches asks them."""
 
     @property
     def is_busy(self) -> bool:
-        """Whether any of them is on the loop."""
+        """Whether any call runs on the loop."""
 
     def step_of(self, task: "asyncio.Task[Any]") -> float | None:
-        """When the step began that a task is at, by `time.monotonic()`; None if that is not known."""
+        """Return when the current step of a task began, by `time.monotonic()`; None if that is unknown."""
 
     def suspect_of(self, task: "asyncio.Task[Any]") -> _SuspectT | None:
-        """Whose task it is, if it is that of one of them."""
+        """Return the call to which a task belongs, if any."""
 
     def blame(self, suspect: _SuspectT, threshold: float, place: str, stack: str) -> None:
-        """Say that it is this one's fault.
+        """Report a call that has blocked the loop.
 
         Args:
-            suspect: who has blocked the loop.
+            suspect: the call.
             threshold: for how many seconds at least.
-            place: where in the code that is.
+            place: where in the code.
             stack: the innermost calls there, in lines.
         """
 
 
 class BlockingWatch:
-    """Warns of code that holds an event loop for too long, with the place; begins with `start`.
+    """Warns of code that holds an event loop for too long, and names the place; begins with `start`.
 
-    A thread looks several times within the threshold at what the loop is at, and asks it for a sign of life.
-    While no sign comes, the same task is at the same step of it. A loop with many short steps to make does
-    not answer for long either, and nobody is to blame.
+    A thread looks several times within the threshold at the loop's current task and step, and pings the loop.
+    It warns if the ping stays unanswered and the step the same. (A loop with many short steps also answers
+    late, but nobody is to blame.)
 
-    That takes 0.1 % of a processor for a threshold of 0.1 s, and nothing of a request's time. Where there is
-    nothing to watch for a second, the thread ends.
+    The thread takes 0.1 % of a CPU for a threshold of 0.1 s, and nothing of a request's time. It ends after a
+    second without anything to watch.
 
     Args:
         loop: the running loop.
         threshold: how many seconds a callback or a step of a coroutine may take.
-        suspects: whose fault it may be; None for anybody's.
-        is_always_needed: whether to watch also while the suspects are not busy.
+        suspects: the calls that may be at fault; None to blame any code.
+        is_always_needed: whether to watch also while no suspect is busy.
     """
 
     def __init__(
@@ -99,10 +99,10 @@ class BlockingWatch:
         self._threshold = threshold
         self._is_always_needed = is_always_needed
         self.ended = threading.Event()
-        """Ends it, when it is set; by itself it holds nothing of what is watched."""
+        """Ends the watch when it is set; the event holds nothing of what is watched."""
         self._has_answered = True
         self.is_awake = False
-        """Whether its thread is at work."""
+        """Whether its thread runs."""
 
     def start(self) -> None:
         """Begin, in the loop's thread."""
@@ -138,7 +138,7 @@ class BlockingWatch:
             if current != step or (began is None and self._has_answered):
                 step, is_told = current, False
                 since, worked = clock.time, clock.worked
-                if began is not None:  # since the last look, and before
+                if began is not None:  # the step began before this look
                     since -= min(clock.now - began, clock.last)
                     worked -= min(clock.now - began, clock.last_worked)
             if not is_told and clock.time - since >= self._threshold:
@@ -148,41 +148,35 @@ class BlockingWatch:
                     self._tell(task, clock.watched)
             if not self._has_answered:
                 continue
-            if self._is_needed():
+            if self._is_always_needed or (self.suspects is not None and self.suspects.is_busy):
                 needed = clock.time
-                if not self._ask():
+                self._has_answered = False
+                try:
+                    self.loop.call_soon_threadsafe(self._answer)
+                except RuntimeError:  # the loop is closed
                     return
             elif clock.time - needed > _IDLE:
                 return
-
-    def _is_needed(self) -> bool:
-        return self._is_always_needed or (self.suspects is not None and self.suspects.is_busy)
-
-    def _ask(self) -> bool:
-        """Ask the loop for a sign of life; False if it is closed."""
-        self._has_answered = False
-        try:
-            self.loop.call_soon_threadsafe(self._answer)
-        except RuntimeError:
-            return False
-        return True
 
     def _answer(self) -> None:
         self._has_answered = True
 
     def _tell(self, task: "asyncio.Task[Any] | None", watched: threading.Thread) -> None:
-        # Both at once: the loop may go on while what follows is looked up.
+        # Both first: the loop may go on meanwhile.
         suspect = None if task is None or self.suspects is None else self.suspects.suspect_of(task)
         frame = sys._current_frames().get(watched.ident or 0)
         if frame is None:
             return
         place = _place(frame)
-        stack = _stack(frame)
+        frames = traceback.extract_stack(frame, limit=_SHOWN)
+        while len(frames) > 1 and frames[0].filename.startswith(_BRIDGE):
+            del frames[0]
+        stack = "".join(traceback.format_list(frames)).rstrip()
         if self.suspects is not None and suspect is not None:
             self.suspects.blame(suspect, self._threshold, place, stack)
             return
         if _is_nobodys(frame):
-            return  # threads that compute do not let it go on; nobody on the loop has held it
+            return  # other threads kept the interpreter; no code on the loop held it
         logger.warning(
             "the event loop has been blocked for over %g s by %s; await something that does not block, "
             "or call it with `await asyncio.to_thread(...)`\n%s",
@@ -192,49 +186,41 @@ class BlockingWatch:
         )
 
 
-def _stack(frame: FrameType) -> str:
-    """The innermost calls, in lines, from where Bridge's own end."""
-    frames = traceback.extract_stack(frame, limit=_SHOWN)
-    while len(frames) > 1 and frames[0].filename.startswith(_BRIDGE):
-        del frames[0]
-    return "".join(traceback.format_list(frames)).rstrip()
-
-
 def _place_of_step(thread: threading.Thread) -> object:
-    """What a loop runs that is no task, as far as one can see: where in the code it is."""
+    """Return what identifies the current step of a loop that runs no task: the place in the code."""
     frame = sys._current_frames().get(thread.ident or 0)
     return None if frame is None else (id(frame), frame.f_lasti)
 
 
 class _Clock:
-    """A clock that stands still while nobody is at fault.
+    """A clock that stands still while no code is at fault.
 
-    That is while the garbage collector walks through everything; and while the thread that watches was not
-    let run itself, without the thread that it watches having been at work: the machine was busy, or asleep.
+    That is during a full garbage collection, and while neither the thread that watches nor the watched one
+    had a processor: the machine was busy, or asleep.
 
     Args:
-        watched: the thread that is watched.
-        tick: how many seconds there are between two calls of `advance`.
+        watched: the watched thread.
+        tick: the seconds between two calls of `advance`.
     """
 
     def __init__(self, watched: threading.Thread, tick: float) -> None:
         self.tick = tick
         self.now = time.monotonic()
-        """When it was advanced."""
+        """The time of the last `advance`, by `time.monotonic()`."""
         self.time = 0.0
         """Seconds that count."""
         self.last = 0.0
-        """Those of them that the last call has added."""
+        """The seconds that the last `advance` has added to `time`."""
         self.worked = _seconds_at_work(watched)
-        """Seconds that the watched thread has had a processor."""
+        """Seconds for which the watched thread has had a processor."""
         self.last_worked = 0.0
-        """Those of them since the call before."""
+        """Those of them between the last two calls of `advance`."""
         self.watched = watched
         self._collecting_since: float | None = None
-        self._collected = 0.0  # seconds, not yet taken off
+        self._collected = 0.0  # seconds that `advance` has yet to subtract
 
     def advance(self) -> None:
-        """Count the time since the last call."""
+        """Add the time since the last call."""
         now, worked = time.monotonic(), _seconds_at_work(self.watched)
         passed, self.last_worked = now - self.now, worked - self.worked
         if passed > 1.5 * self.tick:
@@ -245,7 +231,7 @@ class _Clock:
         self.now, self.worked = now, worked
 
     def note_collection(self, phase: str, info: dict[str, Any]) -> None:
-        """See `gc.callbacks`."""
+        """Note the seconds of a full garbage collection; one of `gc.callbacks`."""
         if info["generation"] != _OLDEST:
             return
         if phase == "start":
@@ -256,23 +242,23 @@ class _Clock:
 
 
 def _is_nobodys(frame: FrameType) -> bool:
-    """Whether all that the loop is at is asyncio's own, such as its selector, or Bridge's, such as a thread
-    that it starts. A loop that is written in C shows nothing there but what has started it.
+    """Whether the loop runs only asyncio's code, such as its selector, or Bridge's, such as a thread's start.
+
+    For a loop written in C, that is also so for whatever has started it.
     """
     caller: FrameType | None = frame
-    while caller is not None and _is_of_standard_library(caller.f_code.co_filename):
+    while caller is not None:
+        file = caller.f_code.co_filename
+        if not file.startswith(_STANDARD_LIBRARY) or file.startswith(_INSTALLED):
+            return file.startswith(_BRIDGE)
         if caller.f_code in _RUNNING:
             return True
         caller = caller.f_back
-    return caller is not None and caller.f_code.co_filename.startswith(_BRIDGE)
-
-
-def _is_of_standard_library(file: str) -> bool:
-    return file.startswith(_STANDARD_LIBRARY) and not file.startswith(_INSTALLED)
+    return False
 
 
 def _place(frame: FrameType) -> str:
-    """The innermost line of the app's own code; of any code, if there is none."""
+    """Return the innermost line of the app's own code; of any code, if the app has none there."""
     own: FrameType | None = frame
     while own is not None and own.f_code.co_filename.startswith((*NOT_THE_APPS, "<")):
         own = own.f_back
@@ -281,10 +267,10 @@ def _place(frame: FrameType) -> str:
 
 
 def _seconds_at_work(thread: threading.Thread) -> float:
-    """For how long a thread has had a processor; 0 where the system does not say."""
+    """Return for how many seconds a thread has had a processor; 0 where the system does not say."""
     if sys.platform != "linux" or thread.native_id is None:
         return 0.0
-    # What pthread_getcpuclockid(3) makes of a thread, which crashes for one that has ended; this does not.
+    # As pthread_getcpuclockid(3) computes it, which crashes for a thread that has ended.
     clock = (~thread.native_id << 3) | 6
     try:
         return time.clock_gettime(clock)
@@ -293,7 +279,7 @@ def _seconds_at_work(thread: threading.Thread) -> float:
 
 
 def _wants_to_run(thread: threading.Thread) -> bool:
-    """Whether a thread has something to do, and no processor to do it: proc_pid_stat(5); False if unknown."""
+    """Whether a thread is ready to run but has no processor (proc_pid_stat(5)); False if unknown."""
     try:
         stat = Path(f"/proc/self/task/{thread.native_id}/stat").read_text()
     except OSError:

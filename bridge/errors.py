@@ -1,7 +1,7 @@
-"""What can go wrong, and whose fault it is.
+"""The package's own errors, by whose fault they are.
 
-Each message says who broke what, what came, what was expected, and what to do about it. Calling this package
-with arguments that make no sense is a `TypeError` or a `ValueError`, as everywhere.
+Each message says who broke what, what came, what was expected, and what to do. A call of this package with
+wrong arguments raises a `TypeError` or a `ValueError`, as everywhere.
 """
 
 __all__ = ["ApplicationError", "BridgeError", "ClientDisconnected", "Overloaded", "WebSocketDisconnect"]
@@ -12,27 +12,27 @@ class BridgeError(Exception):
 
 
 class Overloaded(BridgeError):
-    """No thread took the request in time, or too many were waiting already."""
+    """No thread took the request in time, or too many requests queued already."""
 
 
 class ClientDisconnected(BridgeError, ConnectionError):
     """The client, or the host on its behalf, has gone away while the app was reading or sending.
 
-    It is a `ConnectionError` (and so an `OSError`), as PEP 3333 lets `wsgi.input` and `write()` raise,
-    and what code written for sockets already catches. It never looks like a clean end of the body.
+    It is a `ConnectionError` (and so an `OSError`), which PEP 3333 lets `wsgi.input` and `write()` raise, and
+    which code for sockets already catches. It never looks like a clean end of the body.
     """
 
 
 class ApplicationError(BridgeError):
-    """The application broke PEP 3333, or HTTP by way of it; the message names the clause."""
+    """The application broke PEP 3333, or HTTP; the message names the clause."""
 
 
 class WebSocketDisconnect(ClientDisconnected):
-    """A websocket has been closed, by the client or from here, or the client is gone.
+    """The client or this side has closed a websocket, or the client is gone.
 
     Args:
-        code: why, by RFC 6455, 7.4; 1005 if nothing was said, 1006 if the connection broke.
-        reason: what was said about it.
+        code: the status code of RFC 6455, 7.4; 1005 if the close had none, 1006 if the connection broke.
+        reason: the text of the close.
     """
 
     def __init__(self, code: int, reason: str = "") -> None:

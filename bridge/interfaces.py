@@ -1,9 +1,8 @@
-"""Tell WSGI from ASGI by looking at a callable, without calling it.
+"""A callable → WSGI or ASGI, without a call. Pure.
 
-A decorator's wrapper says by `__wrapped__` what it stands for, and `inspect.signature` believes it. What a
-server has to know is how the wrapper itself is called: Werkzeug's `@Request.application` makes an app with
-two arguments of a view with one. So everything here looks at the code that will run. Only where that takes
-any arguments does the callable that it passes them on to decide.
+`inspect.signature` believes a wrapper's `__wrapped__`. A server must know how to call the wrapper itself:
+Werkzeug's `@Request.application` makes an app with two arguments of a view with one. So this module looks at
+the code that will run. Only if that takes any arguments, the callable that gets them decides.
 """
 
 import functools
@@ -27,7 +26,7 @@ __all__ = [
 ]
 
 Interface: TypeAlias = Literal["wsgi", "asgi", "asgi2"]
-"""`asgi2` is the old form of ASGI: called with the scope, it returns a coroutine function."""
+"""`asgi2` is the old form of ASGI: a call with the scope returns a coroutine function."""
 
 _ARGUMENTS: dict[Interface, tuple[str, ...]] = {
     "wsgi": ("environ", "start_response"),
@@ -36,13 +35,13 @@ _ARGUMENTS: dict[Interface, tuple[str, ...]] = {
 }
 _BY_NUMBER: dict[int, Interface] = {len(names): interface for interface, names in _ARGUMENTS.items()}
 
-# The first argument of an app under its usual name says what the app is; every argument may have a default.
+# The usual name of the first argument says what an app is; then every argument may have a default.
 _BY_FIRST_NAME: dict[str, Interface] = {"environ": "wsgi", "env": "wsgi", "scope": "asgi"}
 
-# Where middleware keeps the app that it passes its arguments on to; the last is Dash's.
+# Where middleware keeps the app that gets its arguments; the last is Dash's.
 _INNER_APPS = ("app", "application", "wsgi_app", "asgi_app", "server")
 
-# Wrappers in wrappers that are looked through; one may also lead back to itself.
+# Nested wrappers to look through; one may also lead back to itself.
 _MAX_DEPTH = 16
 
 _SLOT_WRAPPER = type(object.__init__)
@@ -50,7 +49,7 @@ _BUILTIN_METHOD = type("".join)
 
 
 def is_flask(app: object) -> "TypeGuard[Flask]":
-    """Whether it is a Flask app; Flask is not imported for it, as where it is not, there is no app of it."""
+    """Whether it is a Flask app; without importing Flask, as an app of Flask's has done that."""
     flask = sys.modules.get("flask")
     return flask is not None and isinstance(app, flask.Flask)
 
@@ -61,7 +60,7 @@ def is_async_callable(app: object) -> bool:
         app = app.func
     if inspect.isclass(app):
         return False
-    # Not before there is an app: asgiref makes a pool of threads, which monkey-patching has to come before.
+    # Only here: asgiref's import makes a pool of threads, and monkey patching must come before that.
     from asgiref.sync import iscoroutinefunction
 
     if iscoroutinefunction(app):
@@ -71,17 +70,17 @@ def is_async_callable(app: object) -> bool:
 
 
 def detect_interface(app: object) -> Interface | None:
-    """What an application speaks, by how it is called; None if that cannot be told.
+    """Return the interface of an application, by how it is called; None if that is unclear.
 
-    An async callable is ASGI. Otherwise the number of arguments that must be given decides: WSGI's
+    An async callable is ASGI. Otherwise the number of required arguments decides: WSGI's
     `(environ, start_response)`, ASGI's `(scope, receive, send)`, the old ASGI's `(scope)`; or the name of the
-    first, where they have defaults. A callable that takes any arguments is what it passes them on to.
+    first, if they have defaults. If a callable takes any arguments, the callable that gets them decides.
     """
     return _detect(app, 0)
 
 
 def why_not_callable_as(app: object, interface: Interface) -> str | None:
-    """Why every call of the app by this interface would fail, as in "X is async"; None if it may succeed."""
+    """Return why every call of the app by this interface fails, as in "X is async"; None if one may not."""
     if interface == "wsgi" and is_async_callable(app):
         return "is async"
     if inspect.isasyncgenfunction(_called(app)):
@@ -93,7 +92,7 @@ def why_not_callable_as(app: object, interface: Interface) -> str | None:
 
 
 def signature_of_call(app: object) -> inspect.Signature | None:
-    """The arguments with which a callable is really called; None if Python does not know them."""
+    """Return the signature of the code that a call runs; None if Python does not know it."""
     if not callable(app):
         return None
     try:
@@ -103,9 +102,9 @@ def signature_of_call(app: object) -> inspect.Signature | None:
 
 
 def needs_no_arguments(function: object) -> bool:
-    """Whether a function can be called without arguments, and takes none but its own.
+    """Whether a function can be called without arguments.
 
-    One that takes any arguments is a decorator's: the function that it wraps decides.
+    If it takes any arguments, it is a decorator's wrapper, and the wrapped function decides.
     """
     for _ in range(_MAX_DEPTH):
         signature = signature_of_call(function)
@@ -147,7 +146,7 @@ def _detect(app: Any, depth: int) -> Interface | None:
 
 
 def _detect_passed_on(app: Any, depth: int) -> Interface | None:
-    """What an app speaks that takes any arguments, from the callable that it passes them on to."""
+    """Return the interface of an app that takes any arguments, from the callable that gets them."""
     if depth > _MAX_DEPTH:
         return None
     wrapped = _wrapped(app)
@@ -157,16 +156,17 @@ def _detect_passed_on(app: Any, depth: int) -> Interface | None:
             return None
         [passed_to] = inner.values()
         found = _detect(passed_to, depth)
-        # It may be anything, such as a view with one argument; a plain function with three is no proof.
+        # The callable may be anything, such as a view with one argument; three arguments alone prove nothing.
         return found if found == "wsgi" or is_async_callable(passed_to) else None
     found = _detect(wrapped, depth)
-    if found == "asgi2" and _first_name(wrapped) != "scope":
-        return "wsgi"  # a view, called with a request, within a decorator that makes an app of it
+    signature = signature_of_call(wrapped)
+    if found == "asgi2" and (signature is None or next(iter(signature.parameters), None) != "scope"):
+        return "wsgi"  # a decorator has made an app of a view that takes a request
     return found
 
 
 def _wrapped(app: object) -> object | None:
-    """What a decorator says that its wrapper stands for, to be called as the wrapper is; None without one."""
+    """Return what a wrapper wraps, bound to the same arguments as the wrapper; None if it wraps nothing."""
     if isinstance(app, functools.partial):
         wrapped = _wrapped(app.func)
         return functools.partial(wrapped, *app.args, **app.keywords) if callable(wrapped) else None
@@ -182,7 +182,7 @@ def _wrapped(app: object) -> object | None:
 
 
 def _callables_within(called: object) -> Iterator[object]:
-    """What a function may pass its arguments on to: what it closes over, or its `self` has as its app."""
+    """Yield what may get a function's arguments: what it closes over, or the app of its `self`."""
     if isinstance(called, types.MethodType):
         for name in _INNER_APPS:
             if _has(called.__self__, name):
@@ -198,12 +198,12 @@ def _callables_within(called: object) -> Iterator[object]:
 
 
 def _has(app: object, name: str) -> bool:
-    """Whether an attribute is really there: a mock, or a proxy, has every one that it is asked for."""
+    """Whether an attribute really exists: a mock or a proxy returns one for every name."""
     return inspect.getattr_static(app, name, None) is not None
 
 
 def _called(app: object) -> Any:
-    """The function, method, class or partial that runs when `app` is called; `app` if it is written in C."""
+    """Return the function, method, class or partial that a call of `app` runs; `app` if C code runs."""
     for _ in range(_MAX_DEPTH):
         if isinstance(app, (types.FunctionType, types.MethodType, functools.partial)):
             break
@@ -217,8 +217,8 @@ def _called(app: object) -> Any:
 
 
 def _bound_call(app: object) -> Any:
-    """What Python finds when it calls an object: in the class, and bound, which a slot may do in its way."""
-    kind = app.__class__  # not type(app), which is the proxy where there is one
+    """Return the `__call__` that Python finds for an object: its class's, bound as its descriptor says."""
+    kind = app.__class__  # type(app) would be the proxy's class
     for base in kind.__mro__:
         if "__call__" in vars(base):
             call = vars(base)["__call__"]
@@ -231,7 +231,7 @@ def _bound_call(app: object) -> Any:
 
 
 def _undecorated(called: Any) -> Any:
-    """A copy of it that is called the same, without what decorators have said of it."""
+    """Return a copy that is called the same, without the attributes that decorators have set."""
     if isinstance(called, functools.partial):
         return functools.partial(_undecorated(_called(called.func)), *called.args, **called.keywords)
     if isinstance(called, types.MethodType):
@@ -249,7 +249,7 @@ def _undecorated(called: Any) -> Any:
 
 
 def _maker(cls: Any) -> Callable[..., Any] | None:
-    """The method of a class that gets the arguments with which it is called; None if Python's own do."""
+    """Return the method of a class that gets its call's arguments; None if it has none of its own."""
     for made, default in ((cls.__init__, object.__init__), (cls.__new__, object.__new__)):
         if made is not default and not isinstance(made, (_SLOT_WRAPPER, _BUILTIN_METHOD)):
             return made  # type: ignore[no-any-return]  # what a class has there
@@ -257,9 +257,9 @@ def _maker(cls: Any) -> Callable[..., Any] | None:
 
 
 def _makes_response(cls: Any, interface: Interface) -> bool:
-    """Whether what calling a class makes is what the interface wants of a call."""
+    """Whether a call of a class returns what the interface expects of a call."""
     if cls.__new__ is not object.__new__:
-        return True  # it may make anything
+        return True  # it may return anything
     if interface == "wsgi":
         return hasattr(cls, "__iter__") or hasattr(cls, "__getitem__")
     if interface == "asgi":
@@ -268,7 +268,7 @@ def _makes_response(cls: Any, interface: Interface) -> bool:
 
 
 def _takes(signature: inspect.Signature, number: int) -> bool:
-    """Whether a call with so many arguments is possible."""
+    """Whether a call with this number of arguments is possible."""
     try:
         signature.bind(*range(number))
     except TypeError:
@@ -278,8 +278,3 @@ def _takes(signature: inspect.Signature, number: int) -> bool:
 
 def _takes_any(signature: inspect.Signature) -> bool:
     return any(parameter.kind is parameter.VAR_POSITIONAL for parameter in signature.parameters.values())
-
-
-def _first_name(function: object) -> str | None:
-    signature = signature_of_call(function)
-    return next(iter(signature.parameters), None) if signature is not None else None

@@ -1,4 +1,4 @@
-"""What lives as long as an app is served, whoever serves it and by whatever protocol."""
+"""Lifespans: context managers that live as long as a server serves an app. Pure."""
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
@@ -12,27 +12,27 @@ __all__ = ["AppLifespan", "entered"]
 
 
 class AppLifespan(ABC):
-    """An extension of a Flask app that has a lifespan; the adapter runs each that is in `app.extensions`."""
+    """An extension of a Flask app with a lifespan; the adapter runs every one in `app.extensions`."""
 
     @abstractmethod
     def running(
         self, app: Any, graceful_timeout: float, async_views: AsyncViews
     ) -> AbstractAsyncContextManager[dict[str, Any]]:
-        """What lives as long as the app is served; yields a part of the lifespan state.
+        """Run the extension around the life of the server; yields a part of the lifespan state.
 
         Args:
             app: the Flask app.
-            graceful_timeout: how many seconds its end may wait for work that is under way.
+            graceful_timeout: how many seconds its end may wait for unfinished work.
             async_views: where the app's async views run.
         """
 
 
 @asynccontextmanager
 async def entered(lifespan: LifespanFactory | None, app: object) -> AsyncIterator[dict[str, Any]]:
-    """The state that `lifespan(app)` yields, as a dict, while it is entered; empty without a lifespan.
+    """Enter `lifespan(app)` around a block; yields its state as a dict, empty without a lifespan.
 
     Raises:
-        BridgeError: it is not an async context manager, or yields neither a mapping nor None.
+        BridgeError: it returns no async context manager, or yields neither a mapping nor None.
     """
     if lifespan is None:
         yield {}

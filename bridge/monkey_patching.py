@@ -1,18 +1,18 @@
-"""Tell whether gevent or eventlet has replaced parts of Python in this process, and what that breaks here."""
+"""Tells whether gevent or eventlet has patched this process, and what that breaks."""
 
 import sys
 
 __all__ = ["describe_monkey_patching"]
 
-# What of Python's gevent gives each thread a loop of its own for, and which fails on other threads than the
-# first (gevent 26: "child watchers are only available on the default loop"; a queue is its thread's alone).
+# Modules whose patched versions fail outside the main thread: gevent gives each thread a loop of its own
+# (gevent 26: "child watchers are only available on the default loop"; a queue belongs to one thread).
 _FAILING_IN_THREADS = ("queue", "subprocess")
 
 
 def describe_monkey_patching() -> str | None:
-    """Say what will hang or fail; None if nothing will.
+    """Return what will hang or fail; None if nothing will.
 
-    Neither library is imported: one that is not has replaced nothing.
+    It imports neither library: one that nobody has imported has patched nothing.
     """
     monkey = sys.modules.get("gevent.monkey")
     if monkey is not None:

@@ -1,14 +1,14 @@
-"""The ASGI and WSGI types used here: asgiref's and the standard library's, under one roof.
+"""The ASGI and WSGI types, collected from asgiref and the standard library.
 
-ASGI frameworks disagree on how to write the types down: asgiref has TypedDicts, Starlette has mutable
-mappings. Inside, Bridge uses asgiref's. At its border it accepts either, so that `Mount(app=WSGIToASGI(app))`
-passes a type checker as it passes at run time: `AnyScope`, `AnyReceive`, `AnySend`.
+ASGI frameworks write the types down differently: asgiref has TypedDicts, Starlette has mutable mappings.
+Bridge uses asgiref's inside and accepts both at its border (`AnyScope`, `AnyReceive`, `AnySend`), so that
+`Mount(app=WSGIToASGI(app))` passes a type checker.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from asgiref.typing import (
@@ -36,6 +36,15 @@ from asgiref.typing import (
     WebSocketSendEvent,
     WWWScope,
 )
+
+if TYPE_CHECKING:
+    from typing_extensions import override  # which type checkers bring; typing has it from Python 3.12 on
+else:
+
+    def override(method):
+        """Return the method; type checkers and linters look for the decorator."""
+        return method
+
 
 __all__ = [
     "ASGI3Application",
@@ -71,26 +80,27 @@ __all__ = [
     "WebSocketScope",
     "WebSocketSend",
     "WebSocketSendEvent",
+    "override",
 ]
 
 AsyncViews: TypeAlias = Literal["auto", "loop", "thread"]
-"""Where requests run whose Flask view is `async def`; see `WSGIToASGI`."""
+"""Where Bridge runs the `async def` views of a Flask app; see `WSGIToASGI`."""
 
 AnyScope: TypeAlias = Scope | MutableMapping[str, Any]
 AnyReceive: TypeAlias = ASGIReceiveCallable | Callable[[], Awaitable[MutableMapping[str, Any]]]
 AnySend: TypeAlias = ASGISendCallable | Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 HTTPResponseEvent: TypeAlias = HTTPResponseStartEvent | HTTPResponseBodyEvent | HTTPResponsePathsendEvent
-"""The events a WSGI response can become."""
+"""The events that Bridge sends for a WSGI response."""
 
 HTTPRequestSideEvent: TypeAlias = HTTPRequestEvent | HTTPDisconnectEvent
-"""The events a host has for an http request."""
+"""The events that a host sends for an http request."""
 
 HTTPReceive: TypeAlias = Callable[[], Awaitable[HTTPRequestSideEvent]]
 HTTPSend: TypeAlias = Callable[[HTTPResponseEvent], Awaitable[None]]
 
 WebSocketHostEvent: TypeAlias = WebSocketConnectEvent | WebSocketReceiveEvent | WebSocketDisconnectEvent
-"""The events a host has for a websocket."""
+"""The events that a host sends for a websocket."""
 
 WebSocketAppEvent: TypeAlias = (
     WebSocketAcceptEvent
@@ -108,4 +118,4 @@ ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType] | 
 """What `sys.exc_info()` returns, the third argument of `start_response`."""
 
 LifespanFactory: TypeAlias = Callable[[Any], AbstractAsyncContextManager[Mapping[str, Any] | None]]
-"""`lifespan(app)`: an async context manager around the life of the app; what it yields is its state."""
+"""`lifespan(app)` returns an async context manager, which yields the lifespan state."""

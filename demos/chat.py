@@ -42,7 +42,7 @@ class Room:
 
     @contextmanager
     def visit(self, listener: Callable[[str], object]) -> Iterator[list[str]]:
-        """Be told of each message from here on; gives those before."""
+        """Subscribe to the messages from here on; return earlier ones."""
         with self._lock:
             self._listeners.add(listener)
         try:

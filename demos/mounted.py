@@ -214,7 +214,7 @@ def in_flask(request: Request, path: str, mount: str = "flask") -> str:
 
 
 async def wrong_note(request: Request, error: Exception) -> JSONResponse:
-    """The answer that the clients of the Flask app know, in the place of FastAPI's own."""
+    """Answer as the Flask app does, whose clients know that answer, instead of as FastAPI does."""
     return JSONResponse(WRONG_NOTE, 400)
 
 
@@ -251,7 +251,7 @@ def create_app(moved: int = len(moves.routes)) -> FastAPI:
 
 
 class AnsweredBy:
-    """Says in a header of each response who has answered, unless that is said already."""
+    """Names in a header of each response the app that has answered, unless the header is there."""
 
     def __init__(self, app: ASGIApp, name: str) -> None:
         self._app = app

@@ -5,12 +5,11 @@ import logging
 import weakref
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from bridge.asgi.environ import build_environ
 from bridge.asgi.host import ASGIHost
 from bridge.asgi.lifespan import serve_lifespan
-from bridge.asgi.websocket import HandshakeHost, HostWebSocket
 from bridge.blocking import BlockingWatch
 from bridge.core.call import Call
 from bridge.core.call_facts import TimedCall
@@ -31,28 +30,26 @@ from bridge.types import (
     AnyReceive,
     AnyScope,
     AnySend,
-    ASGIReceiveCallable,
-    ASGISendCallable,
     AsyncViews,
     HTTPScope,
     LifespanFactory,
-    WebSocketReceive,
-    WebSocketSend,
     WSGIApplication,
     WSGIEnvironment,
 )
-from bridge.websockets.websocket import GOING_AWAY, WEBSOCKET
+from bridge.websockets.host import WEBSOCKET, HandshakeHost, HostWebSocket
+from bridge.websockets.states import GOING_AWAY
 
 if TYPE_CHECKING:
-    from bridge.flask.views import FlaskViews, Request
-    from bridge.websockets.link import WebSocketLink
+    from werkzeug.routing import Rule
+
+    from bridge.flask.views import FlaskViews
 
 __all__ = ["WSGIToASGI"]
 
 logger = logging.getLogger("bridge")
 
-# Seconds that a shutdown waits for calls the host has given up, at most a quarter of the graceful timeout; a
-# thread cannot be ended from outside.
+# Seconds that a shutdown waits for calls that the host has given up, at most a quarter of the graceful
+# timeout: nothing can end a thread from outside.
 _PATIENCE = 3.0
 
 # Seconds that code may hold the loop before a warning: a browser's user begins to notice.
@@ -64,34 +61,33 @@ class WSGIToASGI:
 
     Args:
         app: the WSGI application (PEP 3333), such as a Flask app.
-        threads: how many calls of the app may run at once. Threads are started as they are needed.
-        queue_length: how many requests may wait for a thread; more are answered 503. None for any number.
-        queue_timeout: how many seconds each may wait for a thread, before it is answered 503; None for ever.
-        streams: how many calls more may run for responses that have been streaming for over a second; they
-            no longer count as `threads`, so that open streams do not keep short requests waiting.
-        websockets: how many calls more may run for websockets that a library serves, such as Flask-Sock or
-            Flask-SocketIO, each in a thread of its own. More are answered 503, at once. They need wsproto.
+        threads: how many calls of the app may run at once. Threads start as calls need them.
+        queue_length: how many requests may queue once every thread is busy; more get a 503. None: any number.
+        queue_timeout: how many seconds a request may queue before it gets a 503; None: any time.
+        streams: how many responses more may be streaming for over a second. They no longer count as
+            `threads`, so that open streams do not keep short requests waiting.
+        websockets: how many websockets of a library, such as Flask-Sock or Flask-SocketIO, may be open, each
+            in a thread of its own. More get a 503 at once. They need wsproto.
         lifespan: called with `app` when the host starts; returns an async context manager that lives as
-            long as the server. What it yields, a mapping or None, is the ASGI lifespan state and in the
+            long as the server. What it yields, a mapping or None, is the ASGI lifespan state, and in the
             environ as `asgi.state`. `"bridge.multiprocess": False` in it says that one process serves the
-            app, for `wsgi.multiprocess`, which is true where nobody knows; `bridge serve` says so itself.
+            app, for `wsgi.multiprocess`, which is true otherwise; `bridge serve` says so itself.
         buffer_size: how many bytes of a response a slow client may be behind before the app has to wait.
         graceful_timeout: how many seconds a shutdown waits for background functions of the Flask extension.
-        blocking_threshold: for how many seconds code may hold the event loop before a warning says where
-            that is; 0 for no warnings. None: 0.1 for a Flask app that has views on the loop, or is in debug
-            mode, else 0.
-        async_views: where requests run whose Flask view is `async def`. "thread": as Flask has it, hooks and
+        blocking_threshold: how many seconds code may hold the event loop before a warning names it; 0 for no
+            warnings. None: 0.1 for a Flask app that has views on the loop, or is in debug mode, else 0.
+        async_views: where the `async def` views of a Flask app run. "thread": as Flask runs them, hooks and
             view in a thread of the request's own. "loop": on the host's event loop, plain hooks in any
             worker thread. "auto": on the loop if all hooks and decorators are async or known to be safe in
-            any thread, and else in a thread; a view that has blocked the loop twice goes to threads, too.
-            Other apps, and other views, run in threads in any case.
+            any thread, else in a thread; a view that has blocked the loop twice goes to threads, too. Other
+            apps, and other views, always run in threads.
 
     Raises:
         TypeError: `app` is not callable, is an ASGI application already, or does not take two arguments.
         ValueError: a number is too small, or `async_views` is something else.
 
-    Nothing is started here; threads come with the first request, and end with the lifespan, or when nobody
-    holds the adapter any more. It may be pickled, if the app can be, and it works after a fork.
+    The constructor starts nothing: threads come with the first request, and end with the lifespan, or when
+    nobody holds the adapter any more. It may be pickled, if the app can be, and it works after a fork.
     """
 
     def __init__(
@@ -110,12 +106,15 @@ class WSGIToASGI:
         blocking_threshold: float | None = None,
     ) -> None:
         _check_app(app)
-        _check_number("threads", threads, 1)
-        _check_number("streams", streams, 0)
-        _check_number("websockets", websockets, 0)
-        if queue_length is not None:
-            _check_number("queue_length", queue_length, 0)
-        _check_number("buffer_size", buffer_size, 1)
+        for name, value, least in (
+            ("threads", threads, 1),
+            ("streams", streams, 0),
+            ("websockets", websockets, 0),
+            ("queue_length", queue_length, 0),
+            ("buffer_size", buffer_size, 1),
+        ):
+            if value is not None and value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
         if async_views not in ("auto", "loop", "thread"):
             raise ValueError(f'async_views must be "auto", "loop" or "thread", got {async_views!r}')
         self.app = app
@@ -153,8 +152,8 @@ class WSGIToASGI:
         """Serve one ASGI scope: `http`, `websocket` or `lifespan`.
 
         Raises:
-            ApplicationError: a response was cut short; the host must close the connection.
-            ValueError: a scope of a type this adapter does not know (ASGI spec, "Applications").
+            ApplicationError: a response was cut short, so the host must close the connection.
+            ValueError: the scope is of another type (ASGI spec, "Applications").
         """
         known: Any = scope
         if known["type"] == "http":
@@ -168,14 +167,9 @@ class WSGIToASGI:
             else:
                 await serve_in_thread(call, host, engine, known["method"])
         elif known["type"] == "lifespan":
-            await serve_lifespan(
-                known,
-                cast(ASGIReceiveCallable, receive),
-                cast(ASGISendCallable, send),
-                self.lifespan_context(),
-            )
+            await serve_lifespan(known, receive, send, self.lifespan_context())
         elif known["type"] == "websocket":
-            websocket = HostWebSocket(known, cast(WebSocketReceive, receive), cast(WebSocketSend, send))
+            websocket = HostWebSocket(known, receive, send)
             with suppress(WebSocketDisconnect):
                 await websocket.connect()
                 handshake = HandshakeHost(websocket)
@@ -189,7 +183,7 @@ class WSGIToASGI:
     async def _serve_websocket(self, websocket: HostWebSocket, host: HandshakeHost) -> None:
         """Have the app answer the handshake, or use the websocket until its call ends.
 
-        A server that has begun to stop refuses the websocket.
+        Once the server stops, it refuses the websocket.
         """
         if self._streams.are_ending:
             await websocket.close(GOING_AWAY)
@@ -205,24 +199,24 @@ class WSGIToASGI:
             return
         self._watch_loop(engine.mailbox.loop, views)
         call = _call(self.app, environ, scope, is_queued=False)
-        link = views.new_link(call, host, engine, request)
+        link = views.new_websocket_link(websocket, call, host, engine, request)
         if not views.needs_one_thread(request):
             await link.serve()
             return
         assert self._websocket_engine is not None
         queue = self._websocket_engine.queue
         try:
-            await cast("WebSocketLink", link).serve_with_one_thread(queue.pool)
+            await link.serve_with_one_thread(queue.pool)
         except Overloaded:
             await host.send(*queue.refusal("GET"))
 
     async def _serve_library(
         self, websocket: HostWebSocket, host: HandshakeHost, environ: WSGIEnvironment, scope: HTTPScope
     ) -> None:
-        """Have a thread call the app, with a socket for a library that looks for one."""
+        """Have a thread call the app, with a socket for its websocket library."""
         try:
-            # Not before: an app without websockets needs no wsproto.
-            from bridge.websockets.library import WebSocketCall
+            # Only here: an app without websockets needs no wsproto.
+            from bridge.websockets.pair import WebSocketCall
         except ModuleNotFoundError as error:
             if error.name != "wsproto":
                 raise
@@ -233,18 +227,17 @@ class WSGIToASGI:
         assert engine is not None
         library = WebSocketCall(self.app, websocket, engine.mailbox.loop)
         host.before_head = library.settle
-        call = _call(library, environ, scope, is_queued=True)
-        await library.serve(call, host, engine)
+        await library.serve(_call(library, environ, scope, is_queued=True), host, engine)
 
     @asynccontextmanager
     async def lifespan_context(self) -> AsyncIterator[dict[str, Any]]:
         """Run the app's lifespan around a block, and end the worker threads after it; yields the state.
 
-        Hosts do this through lifespan events. Where those do not reach the adapter, as when it is mounted in
-        another framework, its lifespan can enter this instead. It can be entered again afterwards.
+        A mounted adapter never sees lifespan events; enter this from the outer framework's lifespan. It can
+        be entered again after its end.
 
         Raises:
-            BridgeError: it is entered already, or `lifespan` is not what it should be.
+            BridgeError: it is running already, or `lifespan` does not return an async context manager.
         """
         if self._entered:
             raise BridgeError("the lifespan of this adapter is running already; enter it once at a time")
@@ -252,7 +245,11 @@ class WSGIToASGI:
         try:
             async with AsyncExitStack() as stack:
                 state = await stack.enter_async_context(entered(self.lifespan, self.app))
-                state |= await stack.enter_async_context(self._running_extensions())
+                for extension in list(self.app.extensions.values()) if is_flask(self.app) else ():
+                    if isinstance(extension, AppLifespan):
+                        state |= await stack.enter_async_context(
+                            extension.running(self.app, self.graceful_timeout, self.async_views)
+                        )
                 stack.callback(self._end_watch)
                 if self._is_watched_always():
                     self._watch_loop(asyncio.get_running_loop(), None)
@@ -261,7 +258,7 @@ class WSGIToASGI:
                 try:
                     yield state
                 except asyncio.CancelledError:
-                    patience = 0  # the host is in a hurry: Ctrl-C was pressed again
+                    patience = 0  # the host is in a hurry: somebody pressed Ctrl-C again
                     raise
                 finally:
                     self._streams.end()
@@ -271,15 +268,15 @@ class WSGIToASGI:
         finally:
             self._entered = False
             self._state = {}
-            self._streams.are_ending = False  # not a new one: an engine that is still there has this
+            self._streams.are_ending = False  # an engine that outlives this holds the same object
 
-    # For hosts, of which one is Bridge's own HTTP
+    # For hosts, such as Bridge's own HTTP
 
     def engine_of_running_loop(self, state: Mapping[str, Any]) -> Engine:
-        """What the calls on the running loop share.
+        """Return what the calls on the running loop share.
 
         Args:
-            state: the lifespan state as the server has it.
+            state: the server's lifespan state.
 
         Raises:
             BridgeError: the loop is not asyncio's.
@@ -297,64 +294,52 @@ class WSGIToASGI:
         return engine
 
     def websocket_engine_of_running_loop(self, state: Mapping[str, Any]) -> Engine:
-        """See `engine_of_running_loop`; for the calls of websockets that a library serves."""
+        """Return what the calls of websockets share that a library serves; see `engine_of_running_loop`."""
         self.engine_of_running_loop(state)
         assert self._websocket_engine is not None
         return self._websocket_engine
 
-    def request_on_loop(self, environ: WSGIEnvironment) -> "Request | None":
-        """Identify a request that runs on the loop; None for one that a thread has to serve."""
+    def request_on_loop(self, environ: WSGIEnvironment) -> "Rule | None":
+        """Return the rule of a request that runs on the loop; None for one that a thread must serve."""
         views = self._find_views() if self._views is None else self._views
         return views.request_on_loop(environ) if views else None
 
     def call_on_loop(
-        self, call: Call, host: Host, engine: Engine, request: "Request"
+        self, call: Call, host: Host, engine: Engine, request: "Rule"
     ) -> Coroutine[Any, Any, None]:
         """Make a call on the loop.
 
         Args:
             call: the call.
             host: its client.
-            engine: of the running loop.
-            request: what `request_on_loop` has returned.
+            engine: that of the running loop.
+            request: what `request_on_loop` returned.
 
         Returns:
             The coroutine to await; see `GreenletLink.serve`.
         """
-        assert self._views, "it has been looked for the views"
+        assert self._views, "request_on_loop comes first"
         self._watch_loop(engine.mailbox.loop, self._views)
         return self._views.new_link(call, host, engine, request).serve()
 
     @property
     def busy_threads(self) -> int:
-        """How many threads are at work, for requests or for what has outlived them."""
+        """How many threads are busy, for requests or for calls that have outlived theirs."""
         return 0 if self._engine is None else self._engine.pool.busy
 
     @property
     def waiting_calls(self) -> int:
-        """How many calls wait for a thread."""
+        """How many calls queue for a thread."""
         return 0 if self._engine is None else self._engine.pool.waiting
 
     def end_streams(self) -> None:
         """End server-sent events and websockets, those that are open and those still to come.
 
-        For a server that is about to stop, on the event loop: they would hold it until their clients leave. A
-        client of events sees a complete response; the app's iterable is closed as after a disconnect.
-        Websockets are closed with 1001, in the loop's next step; their handlers see that, too.
+        A server calls this on the event loop before it stops, or they would hold it until their clients
+        leave. A client of events sees a complete response; the app's iterable is closed as after a
+        disconnect. Websockets close with 1001, in the loop's next step, which their handlers see, too.
         """
         self._streams.end()
-
-    @asynccontextmanager
-    async def _running_extensions(self) -> AsyncIterator[dict[str, Any]]:
-        """Run the lifespans of a Flask app's extensions around a block; yields what they add to the state."""
-        state: dict[str, Any] = {}
-        async with AsyncExitStack() as stack:
-            for extension in list(self.app.extensions.values()) if is_flask(self.app) else ():
-                if isinstance(extension, AppLifespan):
-                    state |= await stack.enter_async_context(
-                        extension.running(self.app, self.graceful_timeout, self.async_views)
-                    )
-            yield state
 
     @property
     def blocked(self) -> Mapping[str, int]:
@@ -367,7 +352,7 @@ class WSGIToASGI:
         return is_flask(self.app) and self.app.debug
 
     def _watch_loop(self, loop: asyncio.AbstractEventLoop, views: "FlaskViews | None") -> None:
-        """Watch for code that blocks the loop: always, if asked to, else while there are views on it."""
+        """Watch for code that blocks the loop; only while views run on it, unless the user asked for more."""
         watch = self._watch
         if watch is not None and watch.is_awake and watch.suspects is views:
             return
@@ -390,17 +375,17 @@ class WSGIToASGI:
             self._watch_finalizer.detach()
 
     def _find_views(self) -> "FlaskViews | Literal[False]":
-        """Look whether this is a Flask app; with the first request, when all its views are there."""
+        """Look whether this is a Flask app; with the first request, as it has all its views by then."""
         self._views = False
         if is_flask(self.app):
-            # Not before: it imports Flask and greenlet, and an app without either needs neither.
+            # Only here: it imports Flask and greenlet, which other apps do not need.
             from bridge.flask.views import FlaskViews
 
             self._views = FlaskViews(self.app, self.async_views)
         return self._views
 
     def _new_engine(self, loop: asyncio.AbstractEventLoop, state: Mapping[str, Any]) -> Engine:
-        """Make an engine for this loop; with new threads, if there are none, or a fork left them behind."""
+        """Return an engine for this loop; with new threads, if there are none, or a fork left them behind."""
         if self._watch is not None and self._watch.loop is not loop:
             self._end_watch()
         engine, websockets = self._engine, self._websocket_engine
@@ -415,15 +400,15 @@ class WSGIToASGI:
         mailbox = Mailbox(loop)
         queue = ThreadQueue(pools[0], self.queue_length, self.queue_timeout)
         self._engine = engine = Engine(queue, mailbox, self._streams, self.buffer_size)
-        queue = ThreadQueue(pools[1], 0, None, "`websockets` is how many there may be at once")
+        queue = ThreadQueue(pools[1], 0, None, "`websockets` is how many may be open at once")
         self._websocket_engine = Engine(queue, mailbox, self._streams, self.buffer_size)
         return engine
 
     def _tell_server(self, state: Mapping[str, Any]) -> None:
-        """Make the adapter known to a server that asks, as Bridge's does.
+        """Tell Bridge's server of this adapter; on another one, say what monkey patching breaks.
 
-        It cannot see an adapter within another app. With the first request only, as with each it would cost
-        0.2 µs. On another server nobody but the adapter says what monkey patching breaks.
+        The server cannot see an adapter within another app. This runs once, as it would cost each request
+        0.2 µs.
         """
         adapters: weakref.WeakSet[WSGIToASGI] | None = state.get("bridge.adapters")
         if adapters is not None:
@@ -439,25 +424,24 @@ class WSGIToASGI:
         return [engine.pool for engine in engines if engine is not None]
 
     async def _close_pools(self, patience: float) -> None:
-        """End the worker threads; wait for those that are busy, at most `patience` seconds in all."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + patience
+        """End the worker threads; wait for busy ones, at most `patience` seconds in all."""
+        end = asyncio.get_running_loop().time() + patience
         for pool in self._forget_engines():
             if pool.is_usable:
-                await _close_pool(pool, end - loop.time())
+                await _close_pool(pool, end)
 
 
-async def _close_pool(pool: WorkerPool, patience: float) -> None:
+async def _close_pool(pool: WorkerPool, end: float) -> None:
     loop = asyncio.get_running_loop()
     empty = asyncio.Event()
 
     def tell() -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any longer
+        with suppress(RuntimeError):  # the loop is closed, so nobody waits
             loop.call_soon_threadsafe(empty.set)
 
     threads = pool.close(tell)
     try:
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout_at(end):
             await empty.wait()
     except TimeoutError:
         for busy in pool.busy_threads:
@@ -466,20 +450,16 @@ async def _close_pool(pool: WorkerPool, patience: float) -> None:
             )
         return
     for thread in threads:
-        thread.join()  # each has nothing left to do but to return
+        thread.join()  # it is about to return
 
 
 def _close_all(pools: Iterable[WorkerPool]) -> None:
     for pool in pools:
-        pool.close(_do_nothing)
-
-
-def _do_nothing() -> None:
-    pass
+        pool.close(lambda: None)
 
 
 def _call(app: WSGIApplication, environ: WSGIEnvironment, scope: HTTPScope, *, is_queued: bool) -> Call:
-    """The call, timed if somebody has asked for that in the scope."""
+    """Return the call, timed if a middleware asks for that in the scope."""
     facts: Any = scope.get("bridge.call")
     return Call(app, environ) if facts is None else TimedCall(app, environ, facts, is_queued=is_queued)
 
@@ -495,8 +475,3 @@ def _check_app(app: object) -> None:
     reason = why_not_callable_as(app, "wsgi")
     if reason is not None:
         raise TypeError(f"WSGIToASGI takes a WSGI application; {app!r} {reason}")
-
-
-def _check_number(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")

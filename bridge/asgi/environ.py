@@ -1,9 +1,9 @@
-"""ASGI scope → WSGI environ. Pure: no I/O, no `os.environ`, nothing but the scope decides.
+"""ASGI scope → WSGI environ. Pure: the scope alone decides, and `os.environ` is never read.
 
-`core.environ` has the rules that every host keeps. Those of ASGI (HTTP & WebSocket ASGI Message Format):
+`core.environ` has the rules of every host. ASGI adds two (HTTP & WebSocket ASGI Message Format):
 
-- The path comes from `raw_path`, so that the bytes the client sent arrive unchanged; `path`, which a host has
-  already decoded as UTF-8, is the fallback.
+- The path comes from `raw_path`, so that the client's bytes arrive unchanged; `path`, which the host has
+  decoded as UTF-8, is the fallback.
 - SCRIPT_NAME is `root_path`; ASGI's `path` contains it.
 """
 
@@ -21,23 +21,23 @@ __all__ = ["MULTIPROCESS", "build_environ"]
 MULTIPROCESS = "bridge.multiprocess"
 """The key of the lifespan state that says whether other processes serve the app, too (`wsgi.multiprocess`).
 
-`bridge serve` sets it. On other hosts an app's lifespan may, as only those who start the host know.
+`bridge serve` sets it; on other hosts the app's lifespan may.
 """
 
 _URL_SCHEMES = {"ws": "http", "wss": "https"}
 
 
 def build_environ(scope: WWWScope | ScopeView, state: Mapping[str, Any]) -> WSGIEnvironment:
-    """Make the WSGI environ of one request.
+    """Return the WSGI environ of one request.
 
     Args:
         scope: an ASGI `http` or `websocket` scope, or a view of one.
-        state: the lifespan state of the app; becomes `asgi.state`, over what the host passed there.
+        state: the lifespan state of the app; becomes `asgi.state`, and wins over the host's.
 
     Returns:
-        A new dict with every key PEP 3333 requires but `wsgi.input`, which the call sets; `asgi.scope`, a
-        `ScopeView`, and `asgi.state`. `wsgi.multiprocess` is what the state says under `MULTIPROCESS`, or
-        true. REMOTE_ADDR, REMOTE_PORT, REQUEST_URI and RAW_URI are set where the host knows them.
+        A new dict with every key that PEP 3333 requires, except `wsgi.input`, which the call sets; with
+        `asgi.scope`, a `ScopeView`, and `asgi.state`. `wsgi.multiprocess` is the state's `MULTIPROCESS`, or
+        true. REMOTE_ADDR, REMOTE_PORT, REQUEST_URI and RAW_URI are there if the host knows them.
     """
     view = scope if isinstance(scope, ScopeView) else ScopeView(scope)
     values = view.scope
@@ -46,7 +46,7 @@ def build_environ(scope: WWWScope | ScopeView, state: Mapping[str, Any]) -> WSGI
     query = values.get("query_string", b"").decode("latin-1")
     raw_path = values.get("raw_path")
     if raw_path is not None:
-        raw_path = raw_path.partition(b"?")[0]  # some hosts leave the query there, against the ASGI spec
+        raw_path = raw_path.partition(b"?")[0]  # some hosts leave the query in it, against the ASGI spec
     script_name, path_info = split_path(_path(values.get("path", ""), raw_path), values.get("root_path", ""))
     environ: WSGIEnvironment = {
         **CONSTANTS,
@@ -74,10 +74,10 @@ def build_environ(scope: WWWScope | ScopeView, state: Mapping[str, Any]) -> WSGI
 
 
 def _path(path: str, raw_path: bytes | None) -> str:
-    """The decoded path as latin-1, from the client's own bytes where they say more than `path` does.
+    """Return the decoded path as latin-1, from the client's own bytes where `path` may have lost some.
 
-    `raw_path` is what the client sent, `path` what the host and the middleware made of it: where the two
-    differ, somebody has rewritten the path on purpose and is obeyed.
+    The client sent `raw_path`; the host and middleware made `path` of it. Where the two differ, middleware
+    has rewritten the path on purpose, and wins.
     """
     if raw_path is None or (raw_path.isascii() and b"%" not in raw_path and b"#" not in raw_path):
         return latin1(path)

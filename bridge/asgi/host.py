@@ -21,7 +21,7 @@ from bridge.types import (
 __all__ = ["SLICE", "ASGIHost", "events_of", "path_of"]
 
 SLICE = 262144
-"""Bytes handed to the host at once, so that it can make us wait before it has copied all of a large part."""
+"""Bytes that the host gets at once, so that it can make us wait before it has copied all of a large part."""
 
 
 class ASGIHost:
@@ -50,7 +50,7 @@ class ASGIHost:
         self.is_complete = False
 
     async def next(self) -> bytes:
-        """More of the body; b"" at its end.
+        """Return more of the body; b"" at its end.
 
         Raises:
             ClientDisconnected: the client left before the end.
@@ -71,7 +71,7 @@ class ASGIHost:
     async def left(self) -> bool:
         """Wait for the client to leave, once the body is over.
 
-        Asks once: middleware that replays a body may answer with it for ever. False then.
+        It asks once, and returns False for another event: middleware may replay a body for ever.
         """
         try:
             return (await self._receive())["type"] == "http.disconnect"
@@ -79,15 +79,15 @@ class ASGIHost:
             return True
 
     def tell_of_end(self, tell: Callable[[], object]) -> bool:
-        """False: ASGI tells those who receive."""
+        """Return False: an ASGI host tells only the code that receives."""
         return False
 
     async def send(self, head: Head | None, data: bytes, more: bool) -> None:
-        """Send a part of the response, a large one in slices; waits while the host does.
+        """Send a part of the response, a large one in slices; wait while the host does.
 
         Raises:
-            ClientDisconnected: the host says so, as the ASGI spec lets it, by an `OSError`.
-            TimeoutError: a middleware's; that is not the client's doing.
+            ClientDisconnected: the host raised an `OSError`, by which the ASGI spec lets it say so.
+            TimeoutError: a middleware's limit; the client is still there.
         """
         send = self._send
         try:
@@ -110,7 +110,7 @@ class ASGIHost:
         self.is_complete = not more
 
     def prepare_file(self, file: BinaryIO, size: int) -> str | None:
-        """The path for the extension `http.response.pathsend`, if the host has that and the file a path."""
+        """Return the path for `http.response.pathsend`; None if the host lacks that, or the file a path."""
         if "http.response.pathsend" not in (self._scope.get("extensions") or {}):
             return None
         return path_of(file, size)
@@ -119,11 +119,11 @@ class ASGIHost:
         """Send the head and a file by its path.
 
         Raises:
-            ClientDisconnected: the host says so at the head, as in `send`.
+            ClientDisconnected: as in `send`, at the head.
             TimeoutError: as in `send`.
-            OSError: as the host raises it at the path: perhaps it cannot read the file, and nobody has left.
+            OSError: the host raised it at the path; perhaps it cannot read the file.
         """
-        assert isinstance(file, str), "the path that prepare_file has given"
+        assert isinstance(file, str), "the path that prepare_file returned"
         self.head = head
         try:
             await self._send(_start_event(head))
@@ -136,7 +136,7 @@ class ASGIHost:
 
 
 def events_of(part: Part) -> tuple[HTTPResponseEvent, ...]:
-    """The events of a part, for code that has no `ASGIHost`."""
+    """Return the events of a part, for code that has no `ASGIHost`."""
     head, data, more = part
     body = _body_event(data, more)
     return (body,) if head is None else (_start_event(head), body)
@@ -151,9 +151,9 @@ def _body_event(data: bytes, more: bool) -> HTTPResponseBodyEvent:
 
 
 def path_of(file: BinaryIO, size: int) -> str | None:
-    """The path by which others can read the same `size` bytes, or None.
+    """Return the path by which a host can read the same `size` bytes, or None.
 
-    The file has to be at its beginning, and still known by the name it was opened with.
+    The file must be at its beginning, and still have the name that it was opened with.
     """
     try:
         opened = os.fstat(file.fileno())
@@ -161,7 +161,7 @@ def path_of(file: BinaryIO, size: int) -> str | None:
         named = os.stat(path)
         is_whole = file.tell() == 0 and opened.st_size == size
     except (OSError, TypeError, ValueError):
-        return None  # closed, deleted, or opened by a descriptor: no name the host could use
+        return None  # closed, deleted, or opened by a descriptor
     is_same = (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino)
     return path if is_same and is_whole else None
 
@@ -169,7 +169,7 @@ def path_of(file: BinaryIO, size: int) -> str | None:
 def _transports_copy() -> bool:
     """Whether the loop's transports copy what the socket does not take at once.
 
-    asyncio's own do so up to Python 3.11; later ones, and uvloop's, hold on to the bytes. Then a body that is
-    whole is better left so: 10 MiB in slices cost 1.6 times the CPU on uvloop.
+    asyncio's own copy up to Python 3.11; later ones, and uvloop's, keep the bytes as they are. There a whole
+    body is better left whole: 10 MiB in slices cost 1.6 times the CPU on uvloop.
     """
     return sys.version_info < (3, 12) and isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop)

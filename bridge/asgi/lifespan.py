@@ -1,25 +1,19 @@
 """Both sides of the ASGI lifespan protocol (ASGI spec, "Lifespan Protocol" 2.0).
 
-`serve_lifespan` is the application's side: it turns the host's events into entering and leaving an async
-context manager. `running` is the host's: it makes those events for an application.
+`serve_lifespan` is the application's side: the host's events enter and leave an async context manager.
+`running` is the host's side: it makes those events for an application.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from asgiref.typing import LifespanShutdownEvent, LifespanStartupEvent
 
 from bridge.errors import BridgeError
-from bridge.types import (
-    ASGI3Application,
-    ASGIReceiveCallable,
-    ASGISendCallable,
-    ASGISendEvent,
-    LifespanScope,
-)
+from bridge.types import ASGI3Application, ASGISendEvent, LifespanScope
 
 __all__ = ["running", "serve_lifespan"]
 
@@ -28,17 +22,17 @@ logger = logging.getLogger("bridge")
 
 async def serve_lifespan(
     scope: LifespanScope,
-    receive: ASGIReceiveCallable,
-    send: ASGISendCallable,
+    receive: Callable[[], Awaitable[object]],
+    send: Callable[[Any], Awaitable[None]],
     context: AbstractAsyncContextManager[Mapping[str, Any]],
 ) -> None:
     """Enter `context` when the host says startup, leave it when it says shutdown, and report how it went.
 
     Args:
-        scope: the lifespan scope; the state that the context yields is added to its `state`.
+        scope: the lifespan scope, to whose `state` the context's is added.
         receive: the host's `receive`.
         send: the host's `send`.
-        context: lives as long as the server.
+        context: the app's lifespan; yields the state.
     """
     await receive()
     try:
@@ -53,7 +47,7 @@ async def serve_lifespan(
         await send({"type": "lifespan.startup.complete"})
         await receive()
     except BaseException as error:
-        # The host ends without a shutdown event; what was opened is closed all the same.
+        # The host ends without a shutdown event; the context must be left all the same.
         if not await context.__aexit__(type(error), error, error.__traceback__):
             raise
         return
@@ -74,7 +68,7 @@ def _describe(what: str, error: Exception) -> str:
 async def running(app: ASGI3Application) -> AsyncIterator[dict[str, Any]]:
     """Run the lifespan of an ASGI application around a block; yields its state.
 
-    An application that does not know the protocol raises, or returns, and is served without it.
+    An application that does not know the protocol raises, or returns, and is served without a lifespan.
 
     Raises:
         BridgeError: the application reported that its start-up or its shutdown failed.
@@ -87,39 +81,32 @@ async def running(app: ASGI3Application) -> AsyncIterator[dict[str, Any]]:
         finally:
             await host.say({"type": "lifespan.shutdown"})
     finally:
-        await host.join()
+        await host.task
 
 
 class _LifespanHost:
-    """The task in which an application's lifespan runs, from start to end, and what passes between."""
+    """Runs an application's lifespan in a task, and passes events in and answers out."""
 
     def __init__(self, app: ASGI3Application) -> None:
         self.state: dict[str, Any] = {}
         self._app = app
         self._events: asyncio.Queue[LifespanStartupEvent | LifespanShutdownEvent] = asyncio.Queue()
         self._answers: asyncio.Queue[ASGISendEvent] = asyncio.Queue()
-        self._task: asyncio.Task[None] | None = None
+        self.task = asyncio.create_task(self._run())
 
     async def say(self, event: LifespanStartupEvent | LifespanShutdownEvent) -> None:
-        """Send an event and wait for its answer, or for the application's end."""
-        if self._task is None:
-            self._task = asyncio.create_task(self._run())
-        if self._task.done():
+        """Send an event; wait for its answer, or for the application's end."""
+        if self.task.done():
             return
         self._events.put_nowait(event)
         answered = asyncio.create_task(self._answers.get())
-        await asyncio.wait((answered, self._task), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((answered, self.task), return_when=asyncio.FIRST_COMPLETED)
         if not answered.done():
             answered.cancel()
             return
         answer = answered.result()
         if answer["type"] in ("lifespan.startup.failed", "lifespan.shutdown.failed"):
             raise BridgeError(answer["message"] or f"the application answered {answer['type']}")
-
-    async def join(self) -> None:
-        """Wait for the application's lifespan call to return."""
-        if self._task is not None:
-            await self._task
 
     async def _run(self) -> None:
         scope: LifespanScope = {

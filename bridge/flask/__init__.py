@@ -1,16 +1,16 @@
-"""The Flask extension: what belongs to the server's event loop, from within a Flask app.
+"""The Flask extension, and where and how the views of a Flask app run.
 
     from bridge.flask import Bridge, EventSource, stream
 
     app = Flask(__name__)
     bridge = Bridge(app)
 
-All of it works wherever Bridge serves the app. Elsewhere, such as in Flask's test client, under `flask run`
-or gunicorn, the app behaves as Flask apps do there: `stream` and `EventSource` run their iterable on an event
-loop of their own, `background` calls its function when the response is closed, there is no `state`, and a
-websocket is answered by an error that says what it needs.
+It all works wherever Bridge serves the app. Elsewhere (Flask's test client, `flask run`, gunicorn) the app
+behaves as Flask apps do there: `stream` and `EventSource` run their iterable on an event loop of their own,
+`background` calls its function when the response is closed, `state` and websockets fail with an error that
+says what they need.
 
-`any_thread` marks hooks that may be called in any thread, beside which async views can run on the loop.
+This room knows Flask, and no host. `functions`, `placement` and `routing` are pure: they look at the app.
 """
 
 from bridge.flask.events import EventSource, ServerSentEvent

@@ -1,12 +1,13 @@
-"""Work that goes on after the response."""
+"""Functions that run after the response."""
 
 import asyncio
 import contextvars
 import inspect
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, cast
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from flask import Flask
 
@@ -17,41 +18,39 @@ __all__ = ["Background"]
 
 logger = logging.getLogger("bridge")
 
-# How Flask names the variables of its contexts.
+# Flask's prefix for the variables of its contexts.
 _FLASKS = "flask."
 
 
 class Background:
-    """The background work of an app that is not done yet."""
+    """The background functions of an app that have not ended yet."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
         self._lock = threading.Lock()
-        self._begun = 0  # by threads, and not seen yet as tasks
+        self._begun = 0  # by threads, and not among the tasks yet
 
-    def prepared(
-        self, app: Flask, function: Callable[..., object], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Callable[[], None]:
-        """What begins the work when it is called, from whatever thread."""
+    def prepared(self, app: Flask, call: "partial[Any]") -> Callable[[], None]:
+        """Return a function that begins the call; it may run in any thread."""
         access = CURRENT_LOOP.get(None)
         if access is None:
-            return lambda: _call_here(app, function, args, kwargs)
+            return lambda: _call_here(app, call)
         context = _context_for(access)
 
         def begin() -> None:
             with self._lock:
                 self._begun += 1
             try:
-                access.loop.call_soon_threadsafe(self._start, access, context, app, function, args, kwargs)
+                access.loop.call_soon_threadsafe(self._start, access.loop, context, app, call)
             except RuntimeError:
                 with self._lock:
                     self._begun -= 1
-                logger.error("%s is not done in the background: the server has stopped", _name(function))
+                logger.error("%s is not done in the background: the server has stopped", _name(call))
 
         return begin
 
     async def finish(self, patience: float) -> None:
-        """Wait for what is not done, at most so many seconds, and cancel what is left then."""
+        """Wait for functions that have not ended, `patience` seconds at most, and cancel the rest."""
         deadline = asyncio.get_running_loop().time() + patience
         while self._tasks or self._begun:
             left = deadline - asyncio.get_running_loop().time()
@@ -60,7 +59,7 @@ class Background:
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=left)
             else:
-                await asyncio.sleep(0)  # what a thread has begun becomes a task in the loop's next turn
+                await asyncio.sleep(0)  # the loop's next turn makes a task of what a thread has begun
         if self._tasks:
             logger.warning(
                 "cancelling %d background function(s), not done after %g s", len(self._tasks), patience
@@ -71,24 +70,22 @@ class Background:
 
     def _start(
         self,
-        access: LoopAccess,
+        loop: asyncio.AbstractEventLoop,
         context: contextvars.Context,
         app: Flask,
-        function: Callable[..., object],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
+        call: "partial[Any]",
     ) -> None:
         with self._lock:
             self._begun -= 1
-        task = access.loop.create_task(_run(app, function, args, kwargs), context=context)
+        task = loop.create_task(_run(app, call), context=context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
 
 def _context_for(access: LoopAccess) -> contextvars.Context:
-    """The context variables of who asks for the work, less Flask's: what those stand for will be over.
+    """Return the current context variables without Flask's, whose objects will have ended.
 
-    So its log lines have the id of the request, and its spans are part of the request's trace.
+    So the function's log lines have the id of the request, and its spans belong to the request's trace.
     """
     context = contextvars.Context()
     for variable, value in contextvars.copy_context().items():
@@ -98,45 +95,31 @@ def _context_for(access: LoopAccess) -> contextvars.Context:
     return context
 
 
-async def _run(
-    app: Flask, function: Callable[..., object], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> None:
+async def _run(app: Flask, call: "partial[Any]") -> None:
+    if not is_async_callable(call.func):
+        await asyncio.to_thread(_call_here, app, call)
+        return
     try:
-        if is_async_callable(function):
-            with app.app_context():
-                await cast(Awaitable[object], function(*args, **kwargs))
-        else:
-            await asyncio.to_thread(_call_in_app_context, app, function, args, kwargs)
-    except Exception:  # noqa: BLE001  # whatever it is, there is nobody left to raise it to
-        _log_failure(function)
+        with app.app_context():
+            await call()
+    except Exception:
+        logger.exception("the background function %s failed", _name(call))
 
 
-def _call_in_app_context(
-    app: Flask, function: Callable[..., object], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> None:
-    with app.app_context():
-        result = app.ensure_sync(function)(*args, **kwargs)
-        if inspect.isawaitable(result):  # a decorator has made a plain function of an async one
-
-            async def wait() -> None:
-                await result
-
-            app.async_to_sync(wait)()
-
-
-def _call_here(
-    app: Flask, function: Callable[..., object], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> None:
-    """Outside Bridge there is nobody to wait for work at shutdown: it is done before the request ends."""
+def _call_here(app: Flask, call: "partial[Any]") -> None:
+    """Call the function in this thread; outside Bridge, before the request ends."""
     try:
-        _call_in_app_context(app, function, args, kwargs)
-    except Exception:  # noqa: BLE001  # whatever it is, there is nobody left to raise it to
-        _log_failure(function)
+        with app.app_context():
+            result = app.ensure_sync(call.func)(*call.args, **call.keywords)
+            if inspect.isawaitable(result):  # a decorator made a plain function of an async one
+
+                async def wait() -> None:
+                    await result
+
+                app.async_to_sync(wait)()
+    except Exception:
+        logger.exception("the background function %s failed", _name(call))
 
 
-def _log_failure(function: Callable[..., object]) -> None:
-    logger.exception("the background function %s failed", _name(function))
-
-
-def _name(function: Callable[..., object]) -> str:
-    return str(getattr(function, "__qualname__", function))
+def _name(call: "partial[Any]") -> str:
+    return str(getattr(call.func, "__qualname__", call.func))

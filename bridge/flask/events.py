@@ -25,14 +25,14 @@ class ServerSentEvent:
     """One event.
 
     Args:
-        data: what the client gets; what is not a str is sent as JSON. None: no data, so that a client does
-            not dispatch the event, but takes `id` and `retry` from it.
-        event: its type, for `addEventListener`; "message" if there is none.
+        data: what the client gets; anything but a str goes as JSON. None: no data; the client then only takes
+            `id` and `retry` from the event, and does not dispatch it.
+        event: its type, for `addEventListener`; None for "message".
         id: what the client sends as `Last-Event-ID` when it connects again.
-        retry: after how many milliseconds it is to do so.
+        retry: after how many milliseconds the client connects again.
 
     Raises:
-        ValueError: a field that cannot be sent.
+        ValueError: a field cannot be sent.
     """
 
     data: object = None
@@ -53,20 +53,20 @@ class ServerSentEvent:
 
 
 Event: TypeAlias = str | Mapping[str, Any] | ServerSentEvent
-"""What an iterable of events may yield: the data, or the fields of a `ServerSentEvent`."""
+"""An event as an iterable may yield it: the data, or the fields of a `ServerSentEvent`."""
 
 
 class EventSource(Response):
     """A response of server-sent events, for the browser's `EventSource`.
 
     Args:
-        events: an async iterable of events: a str, which is the data; a mapping with any of data, event, id
-            and retry; or a `ServerSentEvent`.
-        ping: after how many seconds without an event a comment is sent, so that proxies keep the connection
-            and a client that has gone is noticed; None for never.
+        events: an async iterable. It yields events: a str, which is the data; a mapping with any of data,
+            event, id and retry; or a `ServerSentEvent`.
+        ping: after how many seconds without an event to send a comment, so that proxies keep the connection
+            and the app notices a client that is gone; None for never.
 
-    When the client leaves, what the iterable awaits is cancelled. To go on where a client was, read
-    `request.headers.get("Last-Event-ID")`.
+    When the client leaves, Bridge cancels what the iterable awaits. A client that comes back says by
+    `request.headers.get("Last-Event-ID")` where it was.
 
     Raises:
         TypeError: `events` is not an async iterable.
@@ -87,16 +87,22 @@ class EventSource(Response):
 
 
 def encode_event(event: Event) -> str:
-    """The text of one event, with the empty line that ends it.
+    """Return the text of one event, with the empty line that ends it.
 
     Raises:
-        TypeError: it is no event, or has fields that events do not have.
+        TypeError: the value is no event, or has fields that events do not have.
         ValueError: a field cannot be sent.
     """
     if isinstance(event, str):
         event = ServerSentEvent(event)
     elif isinstance(event, Mapping):
-        event = _of_mapping(event)
+        unknown = event.keys() - {"data", "event", "id", "retry"}
+        if unknown:
+            raise TypeError(
+                f"an event has data, event, id and retry, not {', '.join(sorted(map(repr, unknown)))}; "
+                'to send a mapping as JSON, yield {"data": {...}}'
+            )
+        event = ServerSentEvent(**event)
     elif not isinstance(event, ServerSentEvent):
         raise TypeError(
             f"an event is a str, a mapping or a ServerSentEvent, not {type(event).__name__}: {event!r:.80}"
@@ -114,16 +120,6 @@ def encode_event(event: Event) -> str:
     return "\n".join([*lines, "", ""])
 
 
-def _of_mapping(fields: Mapping[str, Any]) -> ServerSentEvent:
-    unknown = fields.keys() - {"data", "event", "id", "retry"}
-    if unknown:
-        raise TypeError(
-            f"an event has data, event, id and retry, not {', '.join(sorted(map(repr, unknown)))}; "
-            'to send a mapping as JSON, yield {"data": {...}}'
-        )
-    return ServerSentEvent(**fields)
-
-
 async def _encoded(events: AsyncIterable[Event]) -> AsyncGenerator[str, None]:
     iterator = aiter(events)
     try:
@@ -136,10 +132,10 @@ async def _encoded(events: AsyncIterable[Event]) -> AsyncGenerator[str, None]:
 
 
 async def _with_pings(events: AsyncGenerator[str, None], ping: float) -> AsyncGenerator[str, None]:
-    """The same, and a comment whenever none has come for so long.
+    """Yield the events, and a comment after each `ping` seconds without one.
 
-    The events come from a task of their own: waiting for the next one must not be given up for a ping, and
-    what they enter, such as a timeout, belongs to one task.
+    A task of its own iterates over the events: a ping must not cancel the wait for the next one, and what
+    they enter, such as a timeout, belongs to one task.
     """
     async with _Relay(events) as relay:
         while True:
@@ -153,7 +149,7 @@ async def _with_pings(events: AsyncGenerator[str, None], ping: float) -> AsyncGe
 
 
 class _Relay:
-    """Hands on what a task of its own iterates over, one at a time."""
+    """Iterates over events in a task of its own, one at a time."""
 
     def __init__(self, events: AsyncGenerator[str, None]) -> None:
         self._events = events
@@ -171,14 +167,14 @@ class _Relay:
         assert self._task is not None
         self._task.cancel()
         await asyncio.wait([self._task])
-        # Both may hold an error that came too late for anybody to hear of it but the log.
+        # Both may hold an error that came too late to be raised.
         for late in (self._task, self._ready):
             if late is not None and late.done() and not late.cancelled() and late.exception() is not None:
                 logger.error("a stream of events failed after its client had left", exc_info=late.exception())
         self._task = self._ready = None  # the task holds its cancellation, whose traceback holds this
 
     async def next_or_none(self, patience: float) -> str | None:
-        """The next text, "" at the end, or None if there is none for so many seconds."""
+        """Return the next text, "" at the end, or None if none comes for `patience` seconds."""
         assert self._ready is not None
         await asyncio.wait([self._ready], timeout=patience)
         if not self._ready.done():
@@ -196,7 +192,7 @@ class _Relay:
                 self._ready.set_result(text)
                 await self._taken.wait()
             self._ready.set_result("")
-        except Exception as error:  # raised to who waits for the next
+        except Exception as error:  # `next_or_none` raises it
             if self._ready.done():
                 raise
             self._ready.set_exception(error)

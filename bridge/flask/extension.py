@@ -5,6 +5,7 @@ import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 from flask import (
@@ -23,7 +24,7 @@ from bridge.flask.placement import kept_in_threads
 from bridge.flask.websockets import Handler, WebSocketView, ask_for_upgrade
 from bridge.interfaces import is_async_callable
 from bridge.lifespans import AppLifespan, entered
-from bridge.types import AsyncViews
+from bridge.types import AsyncViews, override
 
 __all__ = ["Bridge", "State"]
 
@@ -40,12 +41,12 @@ _NAME = "bridge"
 
 logger = logging.getLogger("bridge")
 
-# Endpoints that a warning names; of others, only the number.
+# Endpoints that a warning names; it counts the others.
 _MOST_NAMED = 3
 
 
 class State(Mapping[str, Any]):
-    """What the lifespans of an app have yielded: `state.http`, or `state["http"]`.
+    """The values that the lifespans of an app have yielded: `state.http`, or `state["http"]`.
 
     Args:
         values: by name.
@@ -72,10 +73,10 @@ class State(Mapping[str, Any]):
 
 
 class Bridge(AppLifespan):
-    """A Flask extension for what lives as long as the server.
+    """A Flask extension for lifespan, background functions and websockets.
 
     Args:
-        app: the Flask app; without it, call `init_app` later, for as many apps as there are.
+        app: the Flask app; without it, call `init_app` later, once for each app.
     """
 
     def __init__(self, app: Flask | None = None) -> None:
@@ -83,9 +84,9 @@ class Bridge(AppLifespan):
         self._states: dict[Flask, State] = {}
         self._background = Background()
         self._apps: list[Flask] = []
-        self._websockets: list[tuple[str, WebSocketView, dict[str, Any]]] = []  # for apps to come
+        self._websockets: list[tuple[str, WebSocketView, dict[str, Any]]] = []  # for apps that come later
         self.readiness_check: Callable[..., object] | None = None
-        """Asked by the server whether the app can serve; see `readiness`."""
+        """The server calls it to learn whether the app can serve; see `readiness`."""
 
         if app is not None:
             self.init_app(app)
@@ -96,21 +97,20 @@ class Bridge(AppLifespan):
         Raises:
             RuntimeError: the app has one already.
         """
-        if app.extensions.get(_NAME, self) is not self:
+        if app.extensions.setdefault(_NAME, self) is not self:
             raise RuntimeError(f"the app {app.name!r} has a Bridge extension already; make one for each app")
-        if app.extensions.get(_NAME) is self:
+        if app in self._apps:
             return
-        app.extensions[_NAME] = self
         self._apps.append(app)
         ask_for_upgrade(app)
         for rule, view, options in self._websockets:
             app.add_url_rule(rule, view_func=view, websocket=True, **options)
 
     def lifespan(self, function: _LifespanT) -> _LifespanT:
-        """Decorate what is to live as long as the server: an async generator function that yields once.
+        """Decorate an async generator function that yields once: it lives as long as the server.
 
-        It gets the app; what it yields, a mapping or None, becomes part of `state`. Several are entered in
-        the order in which they were declared, and left in the opposite one.
+        It gets the app. It yields a mapping, which becomes part of `state`, or None. Several are entered in
+        the order of their declaration, and left in the opposite one.
 
             @bridge.lifespan
             async def clients(app):
@@ -118,7 +118,7 @@ class Bridge(AppLifespan):
                     yield {"http": http}
 
         Raises:
-            TypeError: it is no such function, nor one that returns an async context manager.
+            TypeError: the function is a coroutine function, or a plain generator function.
         """
         if inspect.isasyncgenfunction(function):
             self._lifespans.append(_yielding_once(function))
@@ -132,7 +132,7 @@ class Bridge(AppLifespan):
         return function
 
     def on_startup(self, function: _HookT) -> _HookT:
-        """Decorate a function, async or not, that is to be called before the first request."""
+        """Decorate a function, async or not, that Bridge calls before the first request."""
 
         @asynccontextmanager
         async def started(app: Flask) -> AsyncIterator[None]:
@@ -143,7 +143,7 @@ class Bridge(AppLifespan):
         return function
 
     def on_shutdown(self, function: _HookT) -> _HookT:
-        """Decorate a function, async or not, that is to be called after the last request."""
+        """Decorate a function, async or not, that Bridge calls after the last request."""
 
         @asynccontextmanager
         async def stopped(app: Flask) -> AsyncIterator[None]:
@@ -155,10 +155,10 @@ class Bridge(AppLifespan):
 
     @property
     def state(self) -> State:
-        """What the lifespans have yielded, for the current app.
+        """The values that the lifespans of the current app have yielded.
 
         Raises:
-            BridgeError: there is no running lifespan: the app is not served by Bridge, or not yet.
+            BridgeError: no lifespan is running: Bridge does not serve the app, or not yet.
         """
         app = self._current_app()
         if app not in self._states:
@@ -169,9 +169,9 @@ class Bridge(AppLifespan):
         return self._states[app]
 
     def readiness(self, function: _HookT) -> _HookT:
-        """Decorate a function, async or not, that says whether the app can serve, for the server's health.
+        """Decorate a function, async or not, that says whether the app can serve.
 
-        It is called without arguments for each probe: the app is not ready if it returns False or raises.
+        The server calls it for each readiness probe. The app is not ready if it returns False or raises.
         """
         self.readiness_check = function
         return function
@@ -179,7 +179,7 @@ class Bridge(AppLifespan):
     def websocket(
         self, rule: str, *, blueprint: Blueprint | None = None, **options: Any
     ) -> Callable[[_HandlerT], _HandlerT]:
-        """Decorate `async def handler(ws, **arguments)`, which is to serve the websockets of a URL rule.
+        """Decorate `async def handler(ws, **arguments)`, which serves the websockets of a URL rule.
 
             @bridge.websocket("/chat/<room>")
             async def chat(ws, room):
@@ -187,13 +187,13 @@ class Bridge(AppLifespan):
                     await ws.send(f"{room}: {message}")
 
         It runs on the server's event loop, and holds no thread. `request`, `session` and `g` work in it, and
-        the app's hooks and error handlers as for a view. Until the websocket is accepted, by the first send
-        or receive if not before, `abort(401)` and the like answer the handshake. `ws` is a
+        the app's hooks and error handlers as for a view. Until the websocket is accepted, at the latest by
+        the first send or receive, `abort(401)` and the like answer the handshake. `ws` is a
         `bridge.flask.WebSocket`.
 
         Args:
             rule: the URL rule, as for `Flask.route`.
-            blueprint: where it belongs, if not to the app itself.
+            blueprint: the blueprint that gets the rule; None for the app itself.
             options: those of `Flask.add_url_rule`, such as `endpoint` and `defaults`.
 
         Raises:
@@ -216,11 +216,11 @@ class Bridge(AppLifespan):
         """Call a function, async or not, after the response of the current request.
 
         It runs in an app context, on the server's event loop if it is async, else in a thread. A shutdown
-        waits for it, up to its graceful timeout. If it fails, that is logged. Without a request, it
-        begins at once.
+        waits for it, up to the graceful timeout. The log has its failure. Without a request it begins at
+        once.
         """
         app = self._current_app()
-        begin = self._background.prepared(app, function, args, kwargs)
+        begin = self._background.prepared(app, partial(function, *args, **kwargs))
         if not has_request_context():
             begin()
             return
@@ -230,20 +230,19 @@ class Bridge(AppLifespan):
             response.call_on_close(begin)
             return response
 
+    @override
     @asynccontextmanager
     async def running(
         self, app: Flask, graceful_timeout: float, async_views: AsyncViews
     ) -> AsyncIterator[dict[str, Any]]:
-        """Enter all lifespans in order, and at the end wait for background work, up to `graceful_timeout`.
-
-        See `AppLifespan`. If there are lifespans, a warning
-        names the async views that `async_views` keeps in threads, where what is made here cannot be awaited.
-
-        Raises:
-            BridgeError: one of them is not what it should be.
-        """
-        if self._lifespans and async_views == "auto":
-            _warn_of(kept_in_threads(app, async_views))
+        if self._lifespans and async_views == "auto" and (kept := kept_in_threads(app, async_views)):
+            more = f" and {len(kept) - _MOST_NAMED} more" if len(kept) > _MOST_NAMED else ""
+            logger.warning(
+                "the app has a lifespan, which runs on the server's loop, and async views that run in "
+                "threads, each on a loop of its own: %s. What the lifespan has made can be awaited there "
+                "only by run_on_loop(). `bridge routes` says what keeps them off the server's loop",
+                ", ".join(map(repr, kept[:_MOST_NAMED])) + more,
+            )
         async with AsyncExitStack() as stack:
             values: dict[str, Any] = {}
             self._states[app] = State(values)
@@ -271,7 +270,7 @@ class Bridge(AppLifespan):
 def _yielding_once(
     function: Callable[[Flask], AsyncIterator[Mapping[str, Any] | None]],
 ) -> Callable[[Flask], AbstractAsyncContextManager[Mapping[str, Any] | None]]:
-    """An async context manager of a generator, whose errors say what is wrong with the generator."""
+    """Return a generator function as an async context manager, whose errors say what is wrong with it."""
 
     @asynccontextmanager
     async def lifespan(app: Flask) -> AsyncIterator[Mapping[str, Any] | None]:
@@ -297,23 +296,11 @@ def _yielding_once(
     return lifespan
 
 
-def _warn_of(endpoints: list[str]) -> None:
-    if endpoints:
-        named = ", ".join(map(repr, endpoints[:_MOST_NAMED]))
-        more = len(endpoints) - _MOST_NAMED
-        logger.warning(
-            "the app has a lifespan, which runs on the server's loop, and async views that run in threads, "
-            "each on a loop of its own: %s. What the lifespan has made can be awaited there only by "
-            "run_on_loop(). `bridge routes` says what keeps them off the server's loop",
-            named + (f" and {more} more" if more > 0 else ""),
-        )
-
-
 async def _call(app: Flask, function: _Hook) -> None:
-    """Call a hook in an app context; a function that is not async, in a thread."""
+    """Call a hook in an app context; a plain function in a thread."""
     with app.app_context():
         result = function() if is_async_callable(function) else await asyncio.to_thread(function)
-        if inspect.isawaitable(result):  # also of a plain function, which a decorator may have made
+        if inspect.isawaitable(result):  # a decorator may have made a plain function of an async one
             await result
 
 

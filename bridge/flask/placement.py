@@ -1,22 +1,22 @@
-"""A Flask app → where each of its views runs, and why: on the event loop, or in a thread as Flask has it.
+"""A Flask app → where each of its views runs, and why: on the event loop, or in a thread. Pure.
 
-Flask calls hooks, view and teardown of a request in one thread, which nobody else has meanwhile. Apps rely on
-that without knowing: a sqlite3 connection may be closed only in the thread that made it, and a
-`scoped_session` is found again by the thread. A view on the event loop shares its thread with all others, and
-plain hooks beside it run in worker threads. So in `auto`, the default, a request goes to the loop only if
+Flask calls the hooks, the view and the teardown of a request in one thread, which no other request has
+meanwhile. Apps rely on that: only the thread that made a sqlite3 connection may close it, and
+`scoped_session` finds its session by the thread. A view on the event loop shares its thread with all others,
+and plain hooks beside it run in worker threads. So in `auto`, the default, a request runs on the loop only if
 nothing that Flask calls for it can tell the difference:
 
-- The view is async. Decorators around it are those of an extension that was looked at, or marked.
+- The view is async. Its decorators are marked, or those of a known extension.
 - So is every hook that applies to it, of the app and of its blueprints: URL preprocessors, before, after,
-  teardown, receivers of Flask's signals, the session interface, converters of its URL, and methods of Flask
-  that are overridden. They are async, marked by `any_thread`, or come from an extension in the table.
-- No middleware around the app leads elsewhere: it is one that was looked at, or marked.
+  teardown, receivers of Flask's signals, the session interface, converters of its URL, and overridden methods
+  of Flask. They are async, marked by `any_thread`, or a known extension's.
+- Middleware around the app is known to call this app, or marked.
 
-`loop` asks for the first and the last of these, `thread` sends all requests to threads. Views that the
-extension makes for websockets are on the loop in any case.
+`loop` asks for the first and the last of these; `thread` sends all requests to threads. Views that the
+extension makes for websockets always run on the loop.
 
-Pure: the app is only looked at. Error handlers do not count: a worker thread calls those that are plain.
-Nor do context processors, which Flask calls where a template is rendered; here, too.
+Error handlers do not count, as a worker thread calls plain ones. Nor do context processors: Flask, and so
+Bridge, calls them where it renders a template.
 """
 
 import inspect
@@ -29,30 +29,33 @@ from blinker import NamedSignal
 from flask import Flask, signals
 from flask import views as flask_views
 from flask.sessions import SecureCookieSessionInterface
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.routing import Rule
 
 from bridge.flask.functions import (
     as_declared,
     is_flasks_own,
     is_inline,
+    is_marked,
     is_safe,
     layers,
     module_of,
     name_of,
     name_of_decorator,
 )
-from bridge.flask.middleware import middleware_of
 from bridge.flask.routing import own_converters
 from bridge.types import AsyncViews
 
 __all__ = [
     "Hook",
     "LoopView",
+    "Middleware",
     "Runner",
     "error_hooks_of",
     "hooks_of",
     "is_async_view",
     "kept_in_threads",
+    "middleware_of",
     "place",
     "session_methods",
 ]
@@ -62,7 +65,8 @@ Runner: TypeAlias = Literal["loop", "thread"]
 _Function: TypeAlias = Callable[..., Any]
 
 
-# What of Flask a subclass may override, or an extension replace on the app, that is called for requests.
+# The methods of Flask that requests call, and that a subclass may override, or an extension replace on the
+# app.
 _OVERRIDABLE = (
     "request_context",
     "app_context",
@@ -84,19 +88,25 @@ _OVERRIDABLE = (
     "do_teardown_appcontext",
 )
 
-# Looked up in the class alone, or middleware if it is replaced on the app.
+# Looked up in the class alone; on the app, a replacement is middleware.
 _OVERRIDABLE_IN_CLASS = ("__call__", "wsgi_app")
 
 _SIGNALS = tuple(each for each in vars(signals).values() if isinstance(each, NamedSignal))
 
-# Kinds of hooks that Flask calls without `ensure_sync`, and so in the thread of the view.
+# Kinds of hooks that Flask calls without `ensure_sync`, and so in the view's thread.
 _CALLED_AS_THEY_ARE = ("url_defaults", "receiver of", "overridden method")
 
 _ADVICE = "make {it} async, mark {it} with @bridge.flask.any_thread, or ask for --async-views loop"
 
+# Modules whose middleware calls the app that it wraps, no other one, and never waits.
+_KNOWN_MIDDLEWARE = ("bridge", "opentelemetry", "werkzeug.middleware.proxy_fix")
+
+# Where middleware keeps the app that it wraps: as an attribute, or as a variable of its closure.
+_NAMES_OF_THE_APP = ("app", "wsgi_app", "application", "_app", "__wrapped__")
+
 
 class LoopView(ABC):
-    """A view for websockets that is called on the loop, and there waits for coroutines by itself."""
+    """A view for websockets, which Bridge calls on the loop, and which awaits its handler by itself."""
 
     @abstractmethod
     def __call__(self, **arguments: Any) -> Any:
@@ -105,18 +115,18 @@ class LoopView(ABC):
 
 @dataclass(frozen=True)
 class Hook:
-    """A plain function that Flask calls with a request, apart from its view."""
+    """A plain function that Flask calls for a request, besides its view."""
 
     kind: str
-    """What it was declared as: "before_request", "errorhandler(404)", …"""
+    """How the app declares it: "before_request", "errorhandler(404)", …"""
     name: str
     module: str
     blueprint: str | None
     """The blueprint whose routes it is for; None for all of the app."""
     is_safe: bool
-    """Whether it may run in any thread: it is marked, or of an extension that was looked at."""
+    """Whether it may run in any thread: it is marked, or a known extension's."""
     hops: bool
-    """Whether a request on the loop goes to a worker thread for it; else it is called on the loop."""
+    """Whether a request on the loop goes to a worker thread for it, instead of calling it on the loop."""
 
     def __str__(self) -> str:
         kind = _KINDS.get(self.kind, self.kind)
@@ -134,31 +144,32 @@ _KINDS = {
 
 
 def place(app: Flask, rule: Rule, method: str, async_views: AsyncViews) -> tuple[Runner, str]:
-    """Where requests of a rule run, and why.
+    """Return where requests of a rule run, and why.
 
     Args:
         app: the Flask app.
         rule: one of its rules.
-        method: of the request, in upper case.
-        async_views: what the user has chosen.
+        method: the request's, in upper case.
+        async_views: the user's choice.
     """
     view = app.view_functions.get(rule.endpoint)
     if view is None:
         return "thread", "the endpoint has no view"
     if isinstance(view, LoopView):
         return "loop", "the view is async"
-    # What View.as_view() makes is plain in itself; its class is what somebody has written.
+    # View.as_view() makes a plain function; the user has written its class.
     what = "the view" if getattr(view, "view_class", None) is None else f"the view's {method}"
     if not is_async_view(view, method):
         return "thread", f"{what} is not async"
     if async_views == "thread":
         return "thread", "async_views is thread"
-    if not _is_reachable(app, rule):
+    goes_by_host = app.url_map.host_matching or app.subdomain_matching
+    if not goes_by_host and rule.subdomain != app.url_map.default_subdomain:
         return "thread", "no request reaches it, as the app does not match subdomains"
-    middleware = middleware_of(app)
-    if middleware.unknown is not None:
+    unknown = middleware_of(app).unknown
+    if unknown is not None:
         return "thread", (
-            f"the app is behind middleware {middleware.unknown}, which may lead elsewhere; "
+            f"the app is behind middleware {unknown}, which may lead elsewhere; "
             "mark it with @bridge.flask.any_thread if it calls this app alone, and never waits"
         )
     decorator = _plain_decorator(view)
@@ -169,14 +180,26 @@ def place(app: Flask, rule: Rule, method: str, async_views: AsyncViews) -> tuple
             "view by ensure_sync"
         )
     if async_views == "auto":
-        hooks = [hook for hook in (*_converters_of(rule), *hooks_of(app, rule.endpoint)) if not hook.is_safe]
-        if hooks:
-            return "thread", _why_of_hooks(hooks)
+        # Flask calls the converters before all hooks.
+        converters = [
+            Hook("URL converter", name_of(each), module_of(each), None, is_safe(each), hops=False)
+            for each in own_converters(rule)
+        ]
+        names = [str(hook) for hook in (*converters, *hooks_of(app, rule.endpoint)) if not hook.is_safe]
+        if len(names) == 1:
+            return "thread", (
+                f"{names[0]} is plain; if it keeps nothing in its thread, {_ADVICE.format(it='it')}"
+            )
+        if names:
+            return "thread", (
+                f"{', '.join(names[:-1])} and {names[-1]} are plain; if they keep nothing in their thread, "
+                + _ADVICE.format(it="them")
+            )
     return "loop", f"{what} is async"
 
 
 def kept_in_threads(app: Flask, async_views: AsyncViews) -> list[str]:
-    """The endpoints whose views are async, and run in threads all the same."""
+    """Return the endpoints whose views are async, but run in threads."""
     found = {
         rule.endpoint: None
         for rule in app.url_map.iter_rules()
@@ -188,29 +211,15 @@ def kept_in_threads(app: Flask, async_views: AsyncViews) -> list[str]:
     return list(found)
 
 
-def _why_of_hooks(hooks: list[Hook]) -> str:
-    names = [str(hook) for hook in hooks]
-    if len(names) == 1:
-        return f"{names[0]} is plain; if it keeps nothing in its thread, {_ADVICE.format(it='it')}"
-    named, advice = f"{', '.join(names[:-1])} and {names[-1]}", _ADVICE.format(it="them")
-    return f"{named} are plain; if they keep nothing in their thread, {advice}"
-
-
-def _is_reachable(app: Flask, rule: Rule) -> bool:
-    """Whether Flask ever matches a rule of this host or subdomain."""
-    goes_by_host = app.url_map.host_matching or app.subdomain_matching
-    return goes_by_host or rule.subdomain == app.url_map.default_subdomain
-
-
 # Views
 
 
 def is_async_view(view: _Function, method: str) -> bool:
-    """Whether a view is async, in whatever decorators, or Flask's own for a class whose method is.
+    """Whether a view is async below its decorators, or is Flask's own for a class whose method is.
 
     Args:
         view: the view function.
-        method: of the request, in upper case.
+        method: the request's, in upper case.
     """
     if isinstance(view, LoopView):
         return True
@@ -235,7 +244,7 @@ def _is_async_class(view_class: Any, method: str) -> bool:
 
 
 def _plain_decorator(view: _Function) -> _Function | None:
-    """The outermost plain wrapper of an async view that nothing is known about."""
+    """Return the outermost unknown plain wrapper of an async view."""
     for layer in layers(view):
         if inspect.iscoroutinefunction(layer) or is_flasks_own(layer):
             return None
@@ -248,7 +257,7 @@ def _plain_decorator(view: _Function) -> _Function | None:
 
 
 def hooks_of(app: Flask, endpoint: str) -> list[Hook]:
-    """The plain functions that Flask calls for each request of an endpoint, beside its view."""
+    """Return the plain functions that Flask calls for each request of an endpoint, besides its view."""
     blueprints = _blueprints_of(endpoint)
     hooks: list[Hook] = []
     for kind, functions in (
@@ -269,7 +278,7 @@ def hooks_of(app: Flask, endpoint: str) -> list[Hook]:
 
 
 def error_hooks_of(app: Flask, endpoint: str) -> list[Hook]:
-    """The plain error handlers of an endpoint: of its blueprints, and of the app."""
+    """Return the plain error handlers of an endpoint: those of its blueprints, and the app's."""
     return [
         hook
         for blueprint in _blueprints_of(endpoint)
@@ -279,14 +288,8 @@ def error_hooks_of(app: Flask, endpoint: str) -> list[Hook]:
     ]
 
 
-def _converters_of(rule: Rule) -> Iterator[Hook]:
-    """The converters of its URL that are the app's own; Flask calls them before all hooks."""
-    for each in own_converters(rule):
-        yield Hook("URL converter", name_of(each), module_of(each), None, is_safe(each), hops=False)
-
-
 def session_methods(app: Flask) -> list[_Function]:
-    """The methods by which sessions are opened and saved, if they are not those of Flask's cookies."""
+    """Return the methods that open and save sessions, if they are not those of Flask's cookies."""
     interface = app.session_interface
     return [
         getattr(interface, name)
@@ -296,7 +299,7 @@ def session_methods(app: Flask) -> list[_Function]:
 
 
 def _blueprints_of(endpoint: str) -> tuple[str | None, ...]:
-    """The keys under which Flask looks for hooks: the app's, and those of the blueprint and what it is in."""
+    """Return the keys under which Flask looks for hooks: the app's, and those of the nested blueprints."""
     parts = endpoint.split(".")[:-1]
     return None, *(".".join(parts[: count + 1]) for count in range(len(parts)))
 
@@ -318,3 +321,64 @@ def _plain(kind: str, functions: Iterable[_Function], blueprint: str | None = No
         if not inspect.iscoroutinefunction(hook) and not is_flasks_own(hook):
             hops = not kind.startswith(_CALLED_AS_THEY_ARE) and not is_inline(hook)
             yield Hook(kind, name_of(hook), module_of(hook), blueprint, is_safe(hook), hops)
+
+
+# Middleware, by `app.wsgi_app = Middleware(app.wsgi_app)`
+
+
+@dataclass(frozen=True)
+class Middleware:
+    """The middleware around a Flask app's own `wsgi_app`.
+
+    Args:
+        unknown: the first unknown one, described; None if all are known.
+        dispatchers: those of Werkzeug's, which call other apps below some paths.
+    """
+
+    unknown: str | None = None
+    dispatchers: tuple[DispatcherMiddleware, ...] = ()
+
+    def leads_elsewhere(self, path: str) -> bool:
+        """Whether a request of this path reaches another app.
+
+        Args:
+            path: the environ's PATH_INFO.
+        """
+        for dispatcher in self.dispatchers:
+            prefix = path  # Werkzeug's dispatcher looks in the same way
+            while "/" in prefix and prefix not in dispatcher.mounts:
+                prefix = prefix.rpartition("/")[0]
+            if prefix in dispatcher.mounts:
+                return True
+        return False
+
+
+def middleware_of(app: Flask) -> Middleware:
+    """Return the middleware around the app's `wsgi_app`."""
+    dispatchers = []
+    layer: Any = vars(app).get("wsgi_app")
+    while layer is not None and getattr(layer, "__self__", None) is not app:
+        module = module_of(layer)
+        if isinstance(layer, DispatcherMiddleware):
+            dispatchers.append(layer)
+        elif not is_marked(layer) and not any(
+            module == known or module.startswith(known + ".") for known in _KNOWN_MIDDLEWARE
+        ):
+            code = getattr(layer, "__code__", None)
+            # With the name of the function that made it: by itself, it is often called "wrapper".
+            name = name_of(layer) if code is None else code.co_qualname.replace(".<locals>", "")
+            return Middleware(f"{name!r} ({module})")
+        layer = _app_within(layer, app)
+    return Middleware(dispatchers=tuple(dispatchers))
+
+
+def _app_within(layer: Any, app: Flask) -> Any:
+    """Return what middleware wraps, other than the app as a whole; None if that is not visible."""
+    code = getattr(layer, "__code__", None)
+    closure = getattr(layer, "__closure__", None) or ()
+    variables = dict(zip(code.co_freevars, closure, strict=True)) if code is not None else {}
+    for name in _NAMES_OF_THE_APP:
+        within = variables[name].cell_contents if name in variables else getattr(layer, name, None)
+        if callable(within) and within is not app:
+            return within
+    return None

@@ -2,9 +2,9 @@
 
 import asyncio
 import concurrent.futures
-from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from contextlib import suppress
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
 from flask import has_request_context, stream_with_context
 
@@ -14,6 +14,7 @@ from bridge.runners import reasons
 from bridge.runners.context import CallContext
 from bridge.runners.greenlet_link import GreenletLink, current_greenlet_link
 from bridge.runners.loop_access import CURRENT_LOOP, LoopAccess
+from bridge.types import override
 
 __all__ = ["stream"]
 
@@ -23,10 +24,9 @@ _Chunk = TypeVar("_Chunk")
 def stream(iterable: AsyncIterable[str | bytes]) -> Iterator[bytes]:
     """Make an async iterable the body of a response: `Response(stream(rows()))`.
 
-    Under a view on the event loop it is iterated over there, and holds no thread. Under an async view in a
-    thread it has a loop of its own, as the view has; under a plain view, on Bridge, it is on the server's.
-    If the client leaves, what the iterable awaits is cancelled, and its `finally` runs. The request context
-    stays for it.
+    After a view on the event loop it runs there, and holds no thread. After an async view in a thread it has
+    a loop of its own, as the view has; after a plain view, on Bridge, it runs on the server's. If the client
+    leaves, Bridge cancels what the iterable awaits, and its `finally` runs. It keeps the request context.
 
     Args:
         iterable: an async generator, or another async iterable, of str or bytes.
@@ -35,7 +35,7 @@ def stream(iterable: AsyncIterable[str | bytes]) -> Iterator[bytes]:
         an iterator for `Response`, which closes it.
 
     Raises:
-        TypeError: it is not an async iterable.
+        TypeError: the argument is not an async iterable.
     """
     if not isinstance(iterable, AsyncIterable):
         raise TypeError(
@@ -46,14 +46,16 @@ def stream(iterable: AsyncIterable[str | bytes]) -> Iterator[bytes]:
 
 
 class _Stream(FlaskLoopIterable, Iterator[bytes]):
-    """The iterable in plain form: each step waits for the next."""
+    """An async iterable as a plain one: each step waits for the next chunk."""
 
     def __init__(self, iterable: AsyncIterable[str | bytes]) -> None:
         self._iterator = aiter(iterable)
         self._way: _Way | None = None
         self._has_ended = False
         self._is_on_own_loop = _is_on_own_loop()
-        self._context = stream_with_context(_one_step()) if has_request_context() else None
+        # Its first step pushes the request context, its end pops it. A generator, though Flask's types hide
+        # it.
+        self._context: Any = stream_with_context(iter([""])) if has_request_context() else None
 
     def __next__(self) -> bytes:
         if self._way is None:
@@ -65,8 +67,8 @@ class _Stream(FlaskLoopIterable, Iterator[bytes]):
             raise StopIteration from None
         return chunk.encode() if isinstance(chunk, str) else chunk
 
+    @override
     def begin_on_loop(self, link: GreenletLink) -> AsyncIterator[str | bytes]:
-        """See `LoopIterable`."""
         self._way = self._begin(_InGreenlet(link))
         return self._iterator
 
@@ -74,7 +76,7 @@ class _Stream(FlaskLoopIterable, Iterator[bytes]):
         if self._has_ended:
             raise StopIteration
         if self._context is not None:
-            next(self._context)  # its first step pushes the request context, its end pops it
+            next(self._context)
         return way
 
     def close(self) -> None:
@@ -95,15 +97,11 @@ class _Stream(FlaskLoopIterable, Iterator[bytes]):
                 way.close(self._iterator)
         finally:
             if context is not None:
-                cast(Generator[str], context).close()
-
-
-def _one_step() -> Iterator[str]:
-    yield ""
+                context.close()
 
 
 class _Way(Protocol):
-    """Where an iterable runs."""
+    """How and where an iterable runs."""
 
     def run(self, iterator: AsyncIterator[_Chunk]) -> _Chunk: ...
 
@@ -119,7 +117,7 @@ def _way(is_on_own_loop: bool) -> _Way:
 
 
 def _is_on_own_loop() -> bool:
-    """Whether this is a coroutine of a view that Flask runs on a loop of its own, in a thread."""
+    """Whether Flask runs the calling view on a loop of its own, in a thread."""
     access = CURRENT_LOOP.get(None)
     try:
         return access is not None and asyncio.get_running_loop() is not access.loop
@@ -134,7 +132,7 @@ async def _close(iterator: AsyncIterator[Any]) -> None:
 
 
 class _InGreenlet:
-    """Each step is awaited in the host's task."""
+    """The host's task awaits each step."""
 
     def __init__(self, link: GreenletLink) -> None:
         self._link = link
@@ -147,7 +145,7 @@ class _InGreenlet:
 
 
 class _InTask:
-    """All steps in one task on the loop, as it is for who iterates with `async for`; a thread waits."""
+    """One task on the loop awaits all steps, as `async for` would; a thread waits for each."""
 
     def __init__(self, access: LoopAccess) -> None:
         self._access = access
@@ -192,15 +190,15 @@ class _InTask:
         except asyncio.CancelledError as error:
             self._access.explain(error)
             answer.set_exception(error)
-        except BaseException as error:  # noqa: BLE001  # raised in the thread that waits for it
+        except BaseException as error:  # noqa: BLE001  # the thread that waits raises it
             answer.set_exception(error)
 
 
 class _OwnLoop:
-    """An event loop for this stream, in the thread that sends the response: as Flask has async views.
+    """An event loop runs this stream alone, in the thread that sends the response, as Flask runs async views.
 
     Args:
-        access: says when the client leaves; None without Bridge.
+        access: says when the client leaves; None outside Bridge.
     """
 
     def __init__(self, access: LoopAccess | None) -> None:

@@ -1,12 +1,9 @@
-"""Flask apps with `async def` views: which requests run on the loop, and what Flask does there.
+"""The views of a Flask app: which requests run on the loop, and what Flask's calls do there.
 
-Flask calls whatever a user has written through `app.ensure_sync`, and what is async through
-`app.async_to_sync`, both documented for overriding ("Using async and await"). Here both are replaced on the
-app object. Within a call on the loop, coroutines are awaited there, and functions that are not async go to a
-worker thread. Anywhere else, in a call that runs in a thread and in the test client, they do what they did.
-`placement` says which calls run on the loop.
-
-This module imports Flask, and is imported only where there is a Flask app.
+Flask calls whatever a user has written through `app.ensure_sync`, and async functions through
+`app.async_to_sync`; both are documented for overriding ("Using async and await"). `adopt` replaces them on
+the app object. Within a call on the loop, they await coroutines there, and send plain functions to a worker
+thread. Elsewhere, in a call in a thread and in the test client, they do what Flask's own do.
 """
 
 import asyncio
@@ -16,7 +13,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial, wraps
-from typing import Any, TypeAlias, cast
+from typing import Any
 
 from asgiref.sync import AsyncToSync
 from flask import Flask, Response, has_request_context, request
@@ -28,8 +25,7 @@ from bridge.core.call import Call
 from bridge.core.files import FileWrapper
 from bridge.errors import BridgeError
 from bridge.flask.functions import is_flasks_own, is_inline
-from bridge.flask.middleware import middleware_of
-from bridge.flask.placement import LoopView, hooks_of, place, session_methods
+from bridge.flask.placement import LoopView, hooks_of, middleware_of, place, session_methods
 from bridge.flask.routing import Routing
 from bridge.runners.engine import Engine
 from bridge.runners.greenlet_link import (
@@ -42,25 +38,24 @@ from bridge.runners.greenlet_link import (
 from bridge.runners.host import Host
 from bridge.runners.loop_access import CURRENT_LOOP, run_on_loop
 from bridge.types import AsyncViews, WSGIEnvironment
+from bridge.websockets.host import WEBSOCKET, HostWebSocket
 from bridge.websockets.link import WebSocketLink
-from bridge.websockets.websocket import WEBSOCKET
 
-__all__ = ["FlaskLoopIterable", "FlaskViews", "Request", "adopt"]
+__all__ = ["FlaskLoopIterable", "FlaskViews", "adopt"]
 
 logger = logging.getLogger("bridge")
 
-# Requests whose runner is remembered. Clients choose all of it, so they are bounded in
-# number and in length.
+# Requests whose runner is remembered. Clients choose all of a request, so number and length have bounds.
 _MAX_KEYS = 4096
 _MAX_KEY_LENGTH = 256
 
-# In the place of a method in what is remembered; hosts pass methods on in upper case.
+# Stands for the method of a websocket's request; hosts pass real methods on in upper case.
 _WEBSOCKET = "websocket"
 
 # How often an endpoint may block the loop before its requests go to threads.
 _MOST_BLOCKED = 2
 
-# Where Flask-Login 0.6 keeps functions that are not its own.
+# Where Flask-Login 0.6 keeps the app's functions.
 _OF_LOGIN_MANAGERS = (
     "_user_callback",
     "_request_callback",
@@ -69,23 +64,21 @@ _OF_LOGIN_MANAGERS = (
 )
 
 _View = Callable[..., Any]
-Request: TypeAlias = tuple[str, str, str]
-"""A request, as far as it decides where it runs: method, PATH_INFO, host."""
 
 
 class FlaskLoopIterable(LoopIterable):
-    """One that belongs to a response of Flask's, if it has one."""
+    """A `LoopIterable` that may belong to a response of Flask's."""
 
     on_close: Callable[[], object] | None = None
-    """Has the response closed, which closes this in turn."""
+    """Closes the response, which closes this in turn."""
 
 
 class FlaskViews:
-    """The views of a Flask app, as far as it matters where they run.
+    """Decides which requests of a Flask app run on the loop, and makes their links.
 
     Args:
-        app: the app; its `ensure_sync` and `async_to_sync` are replaced here, once.
-        async_views: what the user has chosen; see `placement`.
+        app: the app; see `adopt`.
+        async_views: the user's choice; see `placement`.
     """
 
     def __init__(self, app: Flask, async_views: AsyncViews) -> None:
@@ -101,89 +94,98 @@ class FlaskViews:
             for method in rule.methods or ("GET",)
         )
         self._routing = Routing(app)
-        self._known: dict[Request, bool] = {}
+        # Method, PATH_INFO and host, which decide where a request runs → its rule; None for a thread.
+        self._known: dict[tuple[str, str, str], Rule | None] = {}
         self._blocked: Counter[str] = Counter()
         self._needs_one_thread: dict[str, bool] = {}
 
-    def new_link(self, call: Call, host: Host, engine: Engine, request: Request) -> GreenletLink:
-        """The link of a request that runs on the loop; the arguments are those of `GreenletLink`."""
-        if self._engine is not engine:  # another loop, perhaps in another thread, to which greenlets belong
-            self._engine = engine
-            self._greenlets = Greenlets()
-        websocket = call.environ.get(WEBSOCKET)
-        if websocket is None:
-            return GreenletLink(call, host, engine, self._greenlets, request)
-        return WebSocketLink(websocket, call, host, engine, self._greenlets, request)
+    def new_link(self, call: Call, host: Host, engine: Engine, rule: Rule) -> GreenletLink:
+        """Return the link of a request that runs on the loop, by this rule."""
+        if self._engine is not engine:
+            self._use(engine)
+        return GreenletLink(call, host, engine, self._greenlets, rule)
+
+    def new_websocket_link(
+        self, websocket: HostWebSocket, call: Call, host: Host, engine: Engine, rule: Rule
+    ) -> WebSocketLink:
+        """Return the link of a websocket that runs on the loop, by this rule."""
+        if self._engine is not engine:
+            self._use(engine)
+        return WebSocketLink(websocket, call, host, engine, self._greenlets, rule)
+
+    def _use(self, engine: Engine) -> None:
+        """Take new greenlets for another loop: greenlets belong to a thread."""
+        self._engine = engine
+        self._greenlets = Greenlets()
 
     async def close(self, patience: float) -> None:
-        """Wait for calls that the host has given up, `patience` seconds at most; let go of what is kept."""
+        """Wait for calls that the host has given up, `patience` seconds at most; drop the idle greenlets."""
         await self._greenlets.close(patience)
         self._engine = None
 
     @property
     def is_busy(self) -> bool:
-        """Whether there are requests on the loop."""
+        """Whether requests run on the loop."""
         return self._greenlets.are_busy
 
     @property
     def blocked(self) -> Mapping[str, int]:
-        """How often each endpoint has blocked the loop, until now."""
-        return dict(self._blocked)  # a copy, as the thread that watches adds to it
+        """How often each endpoint has blocked the loop so far."""
+        return dict(self._blocked)  # a copy, as the thread that watches the loop adds to it
 
-    def request_on_loop(self, environ: WSGIEnvironment) -> Request | None:
-        """The request, if it runs on the loop: by Werkzeug's routing, and by what Flask then calls."""
+    def request_on_loop(self, environ: WSGIEnvironment) -> Rule | None:
+        """Return the rule of a request that runs on the loop; None for one that runs in a thread."""
         if not self._may_run_on_loop:
             return None
-        # All that decides: method, path, and the host, if that matters to the app.
         method = _WEBSOCKET if WEBSOCKET in environ else environ["REQUEST_METHOD"]
         host = environ.get("HTTP_HOST", "") if self._routing.goes_by_host else ""
-        request = method, environ["PATH_INFO"], host
-        found = self._known.get(request)
-        if found is None:
-            rule = self._rule_of(*request)
-            found = rule is not None and self._is_on_loop(rule, method)
-            if sum(map(len, request)) <= _MAX_KEY_LENGTH:
-                if len(self._known) >= _MAX_KEYS:
-                    self._known.clear()
-                self._known[request] = found
-        return request if found else None
+        key = method, environ["PATH_INFO"], host
+        try:
+            return self._known[key]
+        except KeyError:
+            rule = self._rule_of(*key)
+            if rule is not None and not self._is_on_loop(rule, method):
+                rule = None
+        if sum(map(len, key)) <= _MAX_KEY_LENGTH:
+            if len(self._known) >= _MAX_KEYS:
+                self._known.clear()
+            self._known[key] = rule
+        return rule
 
-    def needs_one_thread(self, request: Request) -> bool:
-        """Whether plain hooks are called for this request that may keep something in their thread."""
-        rule = self._rule_of(*request)
-        if rule is None:
-            return False
-        found = self._needs_one_thread.get(rule.endpoint)
-        if found is None:
-            found = any(not hook.is_safe for hook in hooks_of(self._app, rule.endpoint))
-            self._needs_one_thread[rule.endpoint] = found
-        return found
+    def needs_one_thread(self, rule: Rule) -> bool:
+        """Whether plain hooks of this rule's requests may keep something in their thread."""
+        endpoint = rule.endpoint
+        if endpoint not in self._needs_one_thread:
+            hooks = hooks_of(self._app, endpoint)
+            self._needs_one_thread[endpoint] = not all(hook.is_safe for hook in hooks)
+        return self._needs_one_thread[endpoint]
+
+    # `bridge.blocking.Suspects`
 
     def step_of(self, task: "asyncio.Task[Any]") -> float | None:
-        """When the step began that a call is at; see `bridge.blocking.Suspects`."""
+        """Return when the current step of a task's call began."""
         return self._greenlets.step_of(task)
 
     def suspect_of(self, task: "asyncio.Task[Any]") -> GreenletLink | None:
-        """The link whose call has begun a task; see `bridge.blocking.Suspects`."""
+        """Return the link whose call runs in a task, or has started it."""
         return self._greenlets.link_of(task)
 
     def blame(self, suspect: GreenletLink, threshold: float, place: str, stack: str) -> None:
-        """Name the endpoint that blocks the loop, and count that; see `bridge.blocking.Suspects`.
+        """Name the endpoint that blocks the loop, and count that.
 
-        One request counts once. In `auto`, requests of an endpoint that has done so twice go to threads from
-        then on.
+        One request counts once. In `auto`, the second time sends the endpoint's requests to threads from then
+        on.
         """
-        request, suspect.request = cast("Request | None", suspect.request), None
-        rule = None if request is None else self._rule_of(*request)
+        rule, suspect.request = suspect.request, None
         if rule is None:
             return
-        endpoint = rule.endpoint
+        endpoint: str = rule.endpoint
         self._blocked[endpoint] += 1
         view = self._app.view_functions[endpoint]
         if self._async_views != "auto" or isinstance(view, LoopView):
             what_follows = "await something that does not block, or `await asyncio.to_thread(...)`"
         elif self._blocked[endpoint] > _MOST_BLOCKED:
-            return  # a call that was on the loop before; all has been said
+            return  # a call from before the second time
         elif self._blocked[endpoint] < _MOST_BLOCKED:
             what_follows = "if it does so again, its requests go to threads"
         else:
@@ -202,24 +204,23 @@ class FlaskViews:
     def _is_on_loop(self, rule: Rule, method: str) -> bool:
         view = self._app.view_functions.get(rule.endpoint)
         if method == _WEBSOCKET:
-            return isinstance(view, LoopView)  # others, such as Flask-Sock's, block
+            return isinstance(view, LoopView)  # others block, such as Flask-Sock's
         if self._async_views == "auto" and self._blocked[rule.endpoint] >= _MOST_BLOCKED:
             return False
         return place(self._app, rule, method, self._async_views)[0] == "loop"
 
     def _rule_of(self, method: str, path: str, host: str) -> Rule | None:
-        """The rule that Flask will find; None if there is none, or another app is called."""
+        """Return the rule that Flask will find; None if there is none, or middleware calls another app."""
         if self._middleware.leads_elsewhere(path):
             return None
-        is_websocket = method == _WEBSOCKET
         decoded = path.encode("latin-1").decode("utf-8", "replace")  # as Werkzeug decodes it
-        return self._routing.rule_of(
-            decoded, "GET" if is_websocket else method, host, is_websocket=is_websocket
-        )
+        if method == _WEBSOCKET:
+            return self._routing.rule_of(decoded, "GET", host, is_websocket=True)
+        return self._routing.rule_of(decoded, method, host, is_websocket=False)
 
 
 def adopt(app: Flask) -> None:
-    """Replace what has to run elsewhere within a call by Bridge; once for an app."""
+    """Replace the methods, hooks and functions of an app that Bridge calls elsewhere on the loop; once."""
     if app.extensions.get("bridge.adopted"):
         return
     app.extensions["bridge.adopted"] = True
@@ -235,7 +236,7 @@ def adopt(app: Flask) -> None:
         if isinstance(function, LoopView) or is_flasks_own(function) or is_inline(function):
             return function
         if any(function in functions for functions in app.template_context_processors.values()):
-            return function  # a part of the code that renders a template, wherever that runs
+            return function  # it runs where Flask renders the template
         return partial(_run_in_thread, link, function)
 
     def make_response(value: Any) -> Response:
@@ -255,12 +256,14 @@ def adopt(app: Flask) -> None:
                 except BaseException as error:
                     _clear_frames_of_asgiref(error)
                     raise
-            if current_greenlet_link() is None:  # in a worker thread, for a call on the loop
-                _receive_body()
+            if current_greenlet_link() is None and has_request_context():  # in a worker thread
+                body = request.environ.get("wsgi.input")
+                if isinstance(body, RequestBody):
+                    body.receive_all()  # the coroutine must not wait for it on the loop
             return run_on_loop(function(*args, **kwargs))
 
         if current_greenlet_link() is not None:
-            return call  # Flask uses it at once, and `wraps` costs 4 us
+            return call  # Flask calls it at once, and `wraps` costs 4 us
         return wraps(function)(call)
 
     def process_response(response: Response) -> Response:
@@ -277,7 +280,7 @@ def adopt(app: Flask) -> None:
             link.answers_on_loop = response.is_sequence
             if isinstance(response.response, FlaskLoopIterable):
                 link.answers_on_loop = True
-                # Without the two iterators that Werkzeug puts around it, it can be known again.
+                # Werkzeug would put two iterators around it, and the link would not know it again.
                 response.direct_passthrough = True
                 response.response.on_close = response.close
         return response
@@ -300,15 +303,16 @@ def adopt(app: Flask) -> None:
         "process_response": process_response,
     }
     for name, replacement in replacements.items():
-        replacement.__wrapped__ = getattr(app, name)  # for who asks what the app itself has there
+        replacement.__wrapped__ = getattr(app, name)  # so that `as_declared` finds the app's own
     vars(app).update(replacements)
     _adopt_preprocessors(app)
-    _adopt_sessions(app)
+    for method in session_methods(app):  # of sessions that are kept elsewhere than in the cookie
+        setattr(app.session_interface, method.__name__, _in_thread(method))
     _adopt_login_manager(app)
 
 
 def _part_of_file(answer: _RangeWrapper) -> _RangeWrapper | FileWrapper:
-    """The answer to a Range as a part of a file, which hosts can send themselves, if it is one."""
+    """Return the answer to a Range as a part of a file, if it is one: hosts can send that themselves."""
     file: object = answer.iterable
     if not isinstance(file, FileWrapper) or not answer.seekable or answer.byte_range is None:
         return answer
@@ -317,17 +321,10 @@ def _part_of_file(answer: _RangeWrapper) -> _RangeWrapper | FileWrapper:
     return file
 
 
-def _receive_body() -> None:
-    """Before a coroutine runs for a call that is made in a thread: what it reads must not stop the loop."""
-    body = request.environ.get("wsgi.input") if has_request_context() else None
-    if isinstance(body, RequestBody):
-        body.receive_all()
-
-
 def _clear_frames_of_asgiref(error: BaseException) -> None:
-    """Let go of what asgiref holds with an error that it has raised, and that holds it in turn.
+    """Break the cycle between an error of asgiref's and the frame that raised it.
 
-    Among that is the thread in which the coroutine ran: it would go on until the garbage collector comes.
+    The frame holds the thread in which the coroutine ran, which would live until the garbage collector runs.
     """
     for frame, _ in traceback.walk_tb(error.__traceback__):
         if frame.f_code is AsyncToSync.__call__.__code__:
@@ -335,30 +332,20 @@ def _clear_frames_of_asgiref(error: BaseException) -> None:
 
 
 def _adopt_preprocessors(app: Flask) -> None:
-    """Have `url_value_preprocessor` functions called as all others are, which Flask does not.
+    """Have Flask call `url_value_preprocessor` functions through `ensure_sync`, as it calls other hooks.
 
-    It calls them as they are: one that is async would never run, and a plain one would be on the loop.
+    It calls them directly: an async one would never run, and a plain one would run on the loop.
     """
+
+    def adopted(function: _View) -> _View:
+        return wraps(function)(lambda *args: app.ensure_sync(function)(*args))
+
     for functions in app.url_value_preprocessors.values():
-        functions[:] = [_called_as_others(app, function) for function in functions]
-
-
-def _called_as_others(app: Flask, function: _View) -> _View:
-    @wraps(function)
-    def preprocess(*args: Any) -> Any:
-        return app.ensure_sync(function)(*args)
-
-    return preprocess
-
-
-def _adopt_sessions(app: Flask) -> None:
-    """Have sessions that are kept elsewhere than in the cookie opened and saved in a worker thread."""
-    for method in session_methods(app):
-        setattr(app.session_interface, method.__name__, _in_thread(method))
+        functions[:] = map(adopted, functions)
 
 
 def _adopt_login_manager(app: Flask) -> None:
-    """Have the functions that Flask-Login is told to call, to load a user say, called in a worker thread."""
+    """Have a worker thread call the app's functions for Flask-Login, such as the one that loads a user."""
     manager = getattr(app, "login_manager", None)
     if not any(kind.__module__.partition(".")[0] == "flask_login" for kind in type(manager).__mro__):
         return
@@ -369,7 +356,7 @@ def _adopt_login_manager(app: Flask) -> None:
 
 
 def _in_thread(function: _View) -> _View:
-    """A function that is called in a worker thread, if its call is on the loop."""
+    """Return a function that a worker thread runs, if its call is on the loop."""
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:

@@ -19,7 +19,7 @@ from bridge.flask.placement import LoopView
 from bridge.runners.greenlet_link import current_greenlet_link
 from bridge.runners.loop_access import CURRENT_LOOP
 from bridge.websockets.link import WebSocketLink
-from bridge.websockets.websocket import INTERNAL_ERROR, NORMAL
+from bridge.websockets.states import INTERNAL_ERROR, NORMAL
 
 __all__ = ["Handler", "Headers", "WebSocket", "WebSocketView", "ask_for_upgrade"]
 
@@ -28,21 +28,23 @@ logger = logging.getLogger("bridge")
 Handler: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
 Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 
-# RFC 6455, 7.4: 1004 to 1006 and 1015 are never sent; below 3000 is for the protocol, above 4999 for nobody.
+# RFC 6455, 7.4: nobody sends 1004 to 1006 and 1015; the protocol has those below 3000, nobody those above
+# 4999.
 _CODES = frozenset([1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)])
 _MAX_REASON = 123  # bytes; RFC 6455, 5.5
 
 
 class WebSocket:
-    """A websocket in the hands of its handler, on the event loop.
+    """A websocket as its handler uses it, on the event loop.
 
         @bridge.websocket("/chat/<room>")
         async def chat(ws, room):
             async for message in ws:
                 await ws.send(f"{room}: {message}")
 
-    Any tasks may send; one receives. When the websocket has ended, both raise `WebSocketDisconnect`, which
-    ends a handler quietly. A handler that waits for something else when its client leaves is cancelled there.
+    Any task may send; one receives. When the websocket has ended, both raise `WebSocketDisconnect`, which
+    ends a handler quietly. If the handler waits for something else when its client leaves, Bridge cancels
+    that.
 
     Args:
         link: the link of the call.
@@ -56,62 +58,62 @@ class WebSocket:
         self._websocket = link.websocket
         self._reader = link.reader
         self._is_accepted = False
-        self._lock: asyncio.Lock | None = None  # of those who would accept it at once
+        self._lock = asyncio.Lock()  # for tasks that would accept it at the same time
 
     @property
     def subprotocols(self) -> list[str]:
-        """Those that the client offers, in the order in which it likes them."""
+        """The client's offers, those it prefers first."""
         return list(self._websocket.subprotocols)
 
     @property
     def closed(self) -> bool:
-        """Whether it has ended, as far as is known: closed from here, or by the client, or lost."""
+        """Whether it is known to have ended: closed from here, or by the client, or lost."""
         return self._websocket.state == "closed"
 
     async def accept(self, subprotocol: str | None = None, headers: Headers | None = None) -> None:
         """Accept it; the first `send` or `receive` does so, too.
 
-        What was changed in the session up to here goes with it, as a cookie.
+        The response has a cookie for changes of the session up to here.
 
         Args:
-            subprotocol: one of those that the client offers.
+            subprotocol: one that the client offers.
             headers: fields for the response.
 
         Raises:
             WebSocketDisconnect: the client has left already.
-            BridgeError: it was accepted before; or a field is ill-formed, or one that belongs to the host.
+            BridgeError: it was accepted before, or a field is malformed, or belongs to the host.
             ValueError: the client does not offer this subprotocol.
         """
-        async with self._lock_of_accept():
+        async with self._lock:
             await self._accept(subprotocol, headers)
 
     async def receive(self) -> str | bytes:
-        """The next message: a str for a text message, bytes for a binary one.
+        """Return the next message: a str for a text message, bytes for a binary one.
 
         Raises:
             WebSocketDisconnect: the websocket has ended.
-            BridgeError: another task is waiting for a message.
+            BridgeError: another task waits for a message.
         """
         if not self._is_accepted:
             await self._accept_if_nobody_has()
         return await self._reader.receive()
 
     async def receive_json(self) -> Any:
-        """The next message, by the app's JSON provider.
+        """Return the next message, decoded by the app's JSON provider.
 
         Raises:
             WebSocketDisconnect: the websocket has ended.
-            BridgeError: another task is waiting for a message.
+            BridgeError: another task waits for a message.
             ValueError: the message is not JSON.
         """
         return self._app.json.loads(await self.receive())
 
     async def send(self, data: str | bytes) -> None:
-        """Send a message: a text message for a str, a binary one for bytes. Waits while the client is behind.
+        """Send a text message for a str, a binary one for bytes; wait while the client is behind.
 
         Raises:
             WebSocketDisconnect: the websocket has ended.
-            TypeError: it is neither.
+            TypeError: the message is neither.
         """
         if not isinstance(data, (str, bytes)):
             raise TypeError(
@@ -122,23 +124,23 @@ class WebSocket:
         await self._websocket.send(data)
 
     async def send_json(self, value: Any) -> None:
-        """Send a value as a text message, by the app's JSON provider.
+        """Send a value as a text message, encoded by the app's JSON provider.
 
         Raises:
             WebSocketDisconnect: the websocket has ended.
-            TypeError: JSON cannot say it.
+            TypeError: JSON has no form for the value.
         """
         await self.send(self._app.json.dumps(value))
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
-        """Close it; before it was accepted, that refuses it, by a 403. Twice is once.
+        """Close it; before an accept this refuses it with a 403. A second call does nothing.
 
         Args:
-            code: why, by RFC 6455, 7.4; an app's own are those from 3000 to 4999.
-            reason: what the client may log; 123 bytes at most.
+            code: the status code of RFC 6455, 7.4; those from 3000 to 4999 are the app's own.
+            reason: a text that the client may log; 123 bytes at most.
 
         Raises:
-            ValueError: a code that may not be sent, or too long a reason.
+            ValueError: no websocket may send this code, or the reason is too long.
         """
         if code not in _CODES:
             raise ValueError(f"{code} cannot close a websocket: take 1000, 1001, or one from 3000 to 4999")
@@ -150,16 +152,16 @@ class WebSocket:
         return self
 
     async def __anext__(self) -> str | bytes:
-        """The next message; the end of the websocket is that of the iteration."""
+        """Return the next message; the end of the websocket ends the iteration."""
         try:
             if self._is_accepted:
-                return await self._reader.receive()  # what `receive` would do, a coroutine sooner
+                return await self._reader.receive()  # as `receive` does, with one coroutine less
             return await self.receive()
         except WebSocketDisconnect:
             raise StopAsyncIteration from None
 
     async def _accept_if_nobody_has(self) -> None:
-        async with self._lock_of_accept():
+        async with self._lock:
             if not (self._is_accepted or self.closed):
                 await self._accept(None, None)
 
@@ -167,25 +169,27 @@ class WebSocket:
         if subprotocol is not None and subprotocol not in self.subprotocols:
             offered = ", ".join(map(repr, self.subprotocols)) or "none"
             raise ValueError(f"the client offers no subprotocol {subprotocol!r}; it offers {offered}")
-        fields = [*_encoded(headers), *_session_cookies()]
+        pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
+        fields = [encode_header(pair) for pair in pairs]
+        for name, _ in fields:
+            if name.startswith(b"sec-websocket-"):
+                raise BridgeError(
+                    f"the field {name.decode()!r} of the handshake belongs to the host; "
+                    "accept(subprotocol=...) chooses a subprotocol"
+                )
+        fields += _session_cookies()
         await self._websocket.accept(subprotocol, fields)
         self._is_accepted = True
-        self._lock = None
-
-    def _lock_of_accept(self) -> asyncio.Lock:
-        if self._lock is None:
-            self._lock = asyncio.Lock()
-        return self._lock
 
 
 class WebSocketView(LoopView):
-    """The view of a rule for websockets: calls the handler, and makes a response of how it ends.
+    """The view of a rule for websockets: calls the handler, and makes a response of its outcome.
 
     Args:
-        handler: `async def handler(ws, **arguments)`, perhaps in decorators that are plain functions.
+        handler: `async def handler(ws, **arguments)`, perhaps in plain decorators.
 
     Raises:
-        TypeError: it is not async.
+        TypeError: the handler is not async.
     """
 
     def __init__(self, handler: Handler) -> None:
@@ -199,10 +203,10 @@ class WebSocketView(LoopView):
         update_wrapper(self, handler)
 
     def __call__(self, **arguments: Any) -> Any:
-        """Answer the handshake; returns when the websocket has ended.
+        """Answer the handshake; return when the websocket has ended.
 
         Raises:
-            BridgeError: this is no call by Bridge, on the event loop.
+            BridgeError: the call is not Bridge's, or not on the event loop.
         """
         link = current_greenlet_link()
         if not isinstance(link, WebSocketLink):
@@ -210,7 +214,7 @@ class WebSocketView(LoopView):
         app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # a LocalProxy has it
         answer = link.await_for_app(self._run(WebSocket(link, app), link, arguments))
         if link.websocket.state != "handshake":
-            return app.response_class()  # goes nowhere
+            return app.response_class()  # nobody gets it
         if answer is None:
             raise Forbidden("The websocket was not accepted.")
         return answer
@@ -224,7 +228,7 @@ class WebSocketView(LoopView):
                 return None
             was_accepted = ws._is_accepted
             if was_accepted:
-                with suppress(Exception):  # the host hears of it in the end, by `finish`
+                with suppress(Exception):  # `HandshakeHost.finish` raises it to the host
                     await link.websocket.close(INTERNAL_ERROR)
             if was_accepted and isinstance(error, HTTPException):
                 raise BridgeError(
@@ -235,7 +239,7 @@ class WebSocketView(LoopView):
 
 
 def ask_for_upgrade(app: Flask) -> None:
-    """Have the app answer plain requests for its websockets by 426; without this they get a bare 400."""
+    """Have the app answer plain requests for its websockets with 426, instead of a bare 400."""
     plain = app.raise_routing_exception
 
     def raise_routing_exception(request: Request) -> Any:
@@ -251,7 +255,7 @@ class _UpgradeRequired(HTTPException):
     description = "This is the address of a WebSocket; connect to it by ws:// or wss://, not by http."
 
     def get_headers(self, *args: Any, **options: Any) -> list[tuple[str, str]]:
-        """With the field that a 426 must have (RFC 9110, 15.5.22), and HTTP/2 must not (RFC 9113, 8.2.2)."""
+        """Add the field that a 426 must have (RFC 9110, 15.5.22), except on HTTP/2 (RFC 9113, 8.2.2)."""
         headers = list(super().get_headers(*args, **options))
         if has_request_context() and request.environ.get("SERVER_PROTOCOL", "").startswith("HTTP/1"):
             headers.append(("Upgrade", "websocket"))
@@ -259,7 +263,7 @@ class _UpgradeRequired(HTTPException):
 
 
 def _has_websocket(app: Flask, request: Request) -> bool:
-    """Whether a websocket of ours is where a request has come to."""
+    """Whether a request's URL is that of a `bridge.websocket`."""
     adapter = app.create_url_adapter(request)
     if adapter is None:
         return False
@@ -271,7 +275,7 @@ def _has_websocket(app: Flask, request: Request) -> bool:
 
 
 def _is_quiet(error: Exception) -> bool:
-    """Whether it says no more than that the websocket has ended; task groups wrap it."""
+    """Whether an error, or all of a group, says only that the websocket has ended."""
     if isinstance(error, ExceptionGroup):
         return all(map(_is_quiet, error.exceptions))
     return isinstance(error, ClientDisconnected) or comes_from_disconnect(error)
@@ -289,20 +293,8 @@ def _no_loop(endpoint: str | None) -> str:
     )
 
 
-def _encoded(headers: Headers | None) -> list[tuple[bytes, bytes]]:
-    pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
-    fields = [encode_header(pair) for pair in pairs]
-    for name, _ in fields:
-        if name.startswith(b"sec-websocket-"):
-            raise BridgeError(
-                f"the field {name.decode()!r} of the handshake belongs to the host; "
-                "accept(subprotocol=...) chooses a subprotocol"
-            )
-    return fields
-
-
 def _session_cookies() -> list[tuple[bytes, bytes]]:
-    """What the session's interface would set in a response made now."""
+    """Return the cookies that the session's interface would set in a response made now."""
     if not has_request_context():
         return []
     interface = current_app.session_interface

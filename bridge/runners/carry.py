@@ -1,16 +1,16 @@
-"""A call in a worker thread for a host that is awaited: a coroutine carries what passes between the two.
+"""The coroutine between a call in a worker thread and a host that is awaited.
 
-All of it runs on the event loop's thread, but for `run`, `name` and the methods of `LoopSide`, which the
+Everything runs on the event loop's thread, except `run`, `name` and the methods of `LoopSide`, which the
 worker's side calls.
 
-- Links that have something for the loop queue up in its `Mailbox`, and one `call_soon_threadsafe` wakes the
-  loop for all of them. A link that waits there already is not queued again.
+- Links that have something for the loop queue in its `Mailbox`, at most once each, and one
+  `call_soon_threadsafe` wakes the loop for all of them.
 - Parts that pile up while the loop is busy leave as one. None waits for others to come.
 
 A request with several pieces of body, or several parts of response, gets a reader: a task that receives ahead
-of the app, by `buffer_size` or one piece. It lets app and network work at the same time on a body. During a
-response it is the only way to notice a disconnect, after which every ASGI host makes `send` do nothing.
-Short requests with short responses do without.
+of the app, up to `buffer_size` or one piece. On a body, app and network so work at the same time. During a
+response, only the reader can notice a disconnect, after which every ASGI host makes `send` do nothing. Short
+requests with short responses do without.
 """
 
 import asyncio
@@ -29,12 +29,13 @@ from bridge.runners.read_ahead import Reader, feed
 from bridge.runners.thread_call import ThreadCall, submit
 from bridge.runners.thread_link import PreparedFile, ThreadLink, Work
 from bridge.runners.thread_queue import ThreadQueue
+from bridge.types import override
 
 __all__ = ["Carrier", "serve_in_thread"]
 
 
 def serve_in_thread(work: Work, host: Host, engine: Engine, method: str) -> Coroutine[Any, Any, None]:
-    """Have a thread make a call, or answer 503 if none takes it in time.
+    """Have a thread make a call; answer 503 if none takes it in time.
 
     Args:
         work: the call.
@@ -43,7 +44,7 @@ def serve_in_thread(work: Work, host: Host, engine: Engine, method: str) -> Coro
         method: the request's method, for the 503.
 
     Returns:
-        The coroutine to await; raises what `Carrier.serve` does, but for the `Overloaded` that it answers.
+        The coroutine to await; it raises what `Carrier.serve` raises, except `Overloaded`.
     """
     carrier = Carrier(work, host, engine)
     queue = engine.queue
@@ -58,7 +59,7 @@ def serve_in_thread(work: Work, host: Host, engine: Engine, method: str) -> Coro
 async def _serve_in_time(
     carrier: "Carrier", host: Host, queue: ThreadQueue, method: str, timer: asyncio.TimerHandle
 ) -> None:
-    """Serve a call that waits for a thread, until the timer refuses it."""
+    """Serve a call that queues for a thread, until the timer refuses it."""
     try:
         await carrier.serve()
     except Overloaded:
@@ -79,7 +80,7 @@ class Carrier(ThreadCall):
         work: the call, or the rest of one.
         host: its client.
         engine: what it shares with other calls.
-        body: where the body comes from, if not from the host itself.
+        body: the request's body, if it is not the host.
     """
 
     __slots__ = (
@@ -118,12 +119,12 @@ class Carrier(ThreadCall):
         self._stage = ""  # "ending": a stream has to end; "given up": nobody waits for its app any longer
 
     async def serve(self) -> None:
-        """Do for the host what the worker asks for, until the call has ended.
+        """Do what the worker asks for, until the call has ended.
 
         Raises:
             ApplicationError: the response was cut short.
             Overloaded: no thread took the call in time.
-            Exception: what the host has raised.
+            Exception: what the host raised.
         """
         link, host = self.link, self._host
         try:
@@ -141,27 +142,28 @@ class Carrier(ThreadCall):
                     self._context.carry_back()
                     await self._send(parts)
                 if self._stage == "ending" and host.is_open:
-                    await self._send_end()
+                    with suppress(OSError):
+                        await host.send(None, b"", False)
                 if is_finished or self._stage == "given up":
                     break
                 if link.wants_body is not None:
                     await self._receive()
-        except GeneratorExit:  # the loop has been closed, and nothing can be awaited any more
+        except GeneratorExit:  # the loop is closed, and runs nothing any more
             self._leave(reasons.LOOP_CLOSED)
             raise
         except BaseException as error:
-            # The thread is told, but not waited for: it may be busy, and this has to end now.
+            # Tell the thread, but do not wait for it: it may be busy, and this must end now.
             is_cancelled = isinstance(error, asyncio.CancelledError)
             self._leave(reasons.CANCELLED if is_cancelled else reasons.HOST_FAILED)
             await self._stop_watching()
-            link.failure = None  # nobody takes it any more, and its traceback leads here
+            link.failure = None  # nobody wants it any more, and its traceback leads here
             raise
         if not parts:
             self._context.carry_back()
         failure: BaseException | None = None
         if self._reader is not None:
             failure = await self._stop_watching()
-        if failure is None and link.gone is None:  # else nobody is left to mind a response cut short
+        if failure is None and link.gone is None:  # else no client gets the response cut short
             failure = link.failure
         link.failure = None  # its traceback leads here
         if failure is not None:
@@ -171,12 +173,12 @@ class Carrier(ThreadCall):
                 del failure  # or it would hold this frame, which holds it, until the garbage collector comes
 
     @property
+    @override
     def open_head(self) -> Head | None:
-        """See `ThreadCall`."""
         return self._host.head if self._host.is_open else None
 
+    @override
     def wake(self) -> None:
-        """Look again at what there is to do; called by the mailbox."""
         self._is_posted = False
         self._has_news = True
         if self._reader is not None:
@@ -192,11 +194,11 @@ class Carrier(ThreadCall):
 
     @property
     def reads_ahead(self) -> bool:
-        """See `LoopSide.reads_ahead`."""
+        """Whether a reader receives ahead of the app."""
         return self._reader is not None
 
+    @override
     def prepare_file(self, file: BinaryIO, size: int) -> object | None:
-        """See `Host.prepare_file`."""
         return self._host.prepare_file(file, size)
 
     # Inside
@@ -226,15 +228,11 @@ class Carrier(ThreadCall):
         finally:
             self._is_sending = False
 
-    async def _send_end(self) -> None:
-        with suppress(OSError):
-            await self._host.send(None, b"", False)
-
     async def _receive(self) -> None:
-        """Receive a piece of the body here, if the worker waits for it: most bodies are one piece.
+        """Receive a piece of the body here, if the worker waits for it, as most bodies are one piece.
 
-        A reader takes the rest, or all of it if the response has begun or another thread waits: the worker
-        may send something meanwhile.
+        A reader receives the rest; or all of it, if the response has begun, or another thread waits: the
+        worker may send something meanwhile.
         """
         link, body = self.link, self._body
         if self._reader is not None or link.gone is not None or link.is_fed:
@@ -252,7 +250,7 @@ class Carrier(ThreadCall):
                 self._read_ahead()
 
     def _read_ahead(self) -> None:
-        """Have a task receive from here on, ahead of the app."""
+        """Receive ahead of the app from here on."""
         if self._reader is None:
             self._reader = Reader(self._body, self.link, self._engine.mailbox.loop, self._on_end)
 
@@ -261,12 +259,12 @@ class Carrier(ThreadCall):
         self.wake()
 
     def _watch(self) -> None:
-        """Listen for the disconnect from here on, as the response streams."""
+        """Listen for the disconnect from here on: the response streams."""
         if self._count_seconds():
             self._read_ahead()
 
     async def _stop_watching(self) -> Exception | None:
-        """Stop listening; return the failure of the host to receive, if it still matters."""
+        """Stop listening; return what the host raised when it received, if that still matters."""
         self._stop_counting()
         reader, self._reader = self._reader, None
         if reader is None:

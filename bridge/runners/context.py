@@ -1,4 +1,4 @@
-"""Context variables, there and back between a host and a call in another thread."""
+"""Carries context variables between a host and a call in another thread, there and back."""
 
 import asyncio
 import contextvars
@@ -6,7 +6,7 @@ import gc
 import sys
 from collections.abc import Callable, Coroutine
 from functools import cache
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from asgiref.sync import ThreadSensitiveContext
@@ -17,24 +17,24 @@ _UNSET: Any = object()
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-# Only the token of the `set` that found a variable unset can unset it.
+# A variable is unset only by the token of the `set` that found it unset.
 _Tokens: TypeAlias = dict[contextvars.ContextVar[Any], contextvars.Token[Any]]
 
 
 class CallContext:
-    """A copy of the current context, in which a call runs; `carry_back` makes what it sets visible here.
+    """A copy of the current context for a call; `carry_back` sets here what the call has set.
 
-    The copy is why nothing leaks from one request to the next on a reused thread.
+    As it is a copy, nothing leaks from one request to the next on a reused thread.
 
     Args:
-        context: a context to run in, instead of a copy.
+        context: a context to use instead of a copy.
     """
 
     __slots__ = ("_brought", "_carried", "_seen", "context")
 
     def __init__(self, context: contextvars.Context | None = None) -> None:
         self.context = contextvars.copy_context() if context is None else context
-        """Where the call runs; `context.run(function)` calls a function in it."""
+        """The copy itself."""
         self._seen = self.context.copy()
         self._carried: _Tokens | None = None
         self._brought: _Tokens | None = None
@@ -46,14 +46,14 @@ class CallContext:
     def create_task(
         self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, _T]
     ) -> asyncio.Task[_T]:
-        """Run a coroutine in the copy, on a loop; called in the loop's thread."""
+        """Run a coroutine in the copy, on a loop; for the loop's thread."""
         return loop.create_task(coroutine, context=self.context)
 
     def carry_in(self) -> None:
-        """Have the same variables set in the copy as here, to run one more function in it.
+        """Set the same variables in the copy as here, before another function runs in it.
 
-        `ContextVar.reset` takes only tokens of its own context: in the same copy, one function can undo what
-        another before it has set.
+        `ContextVar.reset` takes only tokens of its own context, so a function can undo what an earlier one
+        has set only in the same copy.
         """
         wanted = contextvars.copy_context()
         self._brought = self.context.run(_carry, wanted, self.context.copy(), self._brought)
@@ -70,9 +70,9 @@ class CallContext:
 
 
 class _OwnThread:
-    """Stands for `ThreadSensitiveContext`: asgiref looks up its thread by it, weakly, and asks for no more.
+    """Stands for `ThreadSensitiveContext`: a weak key by which asgiref finds its thread.
 
-    asgiref's own class has attributes, 300 bytes for each open stream.
+    asgiref's own class has attributes, which take 300 bytes for each open stream.
     """
 
     __slots__ = ("__weakref__",)
@@ -81,44 +81,45 @@ class _OwnThread:
 
 
 def own_thread_for_plain_code() -> "contextvars.Token[ThreadSensitiveContext]":
-    """Have `asgiref.sync.sync_to_async` use a thread that is this call's alone, from here on in this context.
+    """Give `asgiref.sync.sync_to_async` a thread for this call alone, from here on in this context.
 
-    By itself asgiref has one for all calls of a process, in which they wait for each other. ASGI hosts enter
-    `ThreadSensitiveContext` for that; its thread starts when it is needed, and ends when nobody holds the
-    object any more. As nobody leaves this one, nobody waits for a function that still runs there.
+    By itself asgiref has one for all calls of a process, which wait for each other in it. Applications enter
+    `ThreadSensitiveContext` to get their own. Its thread starts when it is needed, and ends when nobody holds
+    the object any more. Nobody leaves this one, so nobody waits for a function that still runs in the thread.
 
     Returns:
         The token that resets asgiref's variable, for a context that outlives the call.
     """
-    return thread_sensitive_context().set(cast("ThreadSensitiveContext", _OwnThread()))
+    own: Any = _OwnThread()
+    return thread_sensitive_context().set(own)
 
 
 @cache
 def thread_sensitive_context() -> "contextvars.ContextVar[ThreadSensitiveContext]":
-    """The context variable by which asgiref finds the thread for plain code."""
-    # Not earlier: its import makes a pool of threads, and monkey patching has to come before that.
+    """Return the context variable by which asgiref finds the thread for plain code."""
+    # Only here: the import makes a pool of threads, and monkey patching must come before that.
     from asgiref.sync import SyncToAsync
 
     return SyncToAsync.thread_sensitive_context
 
 
 def context_of_task(task: "asyncio.Task[Any]") -> contextvars.Context:
-    """The context in which a task runs."""
+    """Return the context in which a task runs."""
     if sys.version_info >= (3, 12):
         context = task.get_context()
-    else:  # Python 3.11 shows it to the garbage collector alone
+    else:  # Python 3.11 shows it only to the garbage collector
         found = (each for each in gc.get_referents(task) if isinstance(each, contextvars.Context))
         context = next(found, contextvars.Context())
     return context
 
 
 def _carry(there: contextvars.Context, known: contextvars.Context, tokens: _Tokens | None) -> _Tokens | None:
-    """Set in the current context what `there` has new or changed, and unset what it has no longer.
+    """Set in the current context what is new or changed in `there`, and unset what is gone from it.
 
     Args:
-        there: a context whose variables are wanted here.
-        known: the values that need not be carried.
-        tokens: of variables that an earlier call has set here and found unset; None if there are none.
+        there: the context whose variables to set here.
+        known: values that are here already.
+        tokens: those of variables that an earlier call found unset and set here; None without any.
 
     Returns:
         The tokens for the next call.

@@ -1,11 +1,11 @@
 """The link of a call in a greenlet, which the task that serves the call runs on the event loop.
 
-If the call has to wait, for its host or for an `async def` view, the task awaits, and the loop serves others.
-No thread is held. Code that might block is run by worker threads: a function that is not async through an
-`Offload`, and a response that plain code produces through a `ThreadLink`, which takes over from there.
+When the call waits, for its host or for an `async def` view, the task awaits, and the loop serves others. The
+call holds no thread. Worker threads run code that might block: an `Offload` calls plain functions, and a
+`ThreadLink` takes over for a response that plain code produces.
 
-Everything runs on the loop's thread. Threads that the app has started, and the worker that produces the rest
-of a response, may call `read` and `send`, too: these have the loop do it, and wait.
+Everything runs on the loop's thread. Threads that the app has started, and the worker that produces a
+response, may call `read` and `send`, too, which then have the loop do it, and wait.
 """
 
 import asyncio
@@ -31,6 +31,7 @@ from bridge.runners.loop_access import CURRENT_LOOP, AccessTokens, LoopAccess
 from bridge.runners.offload import Offload
 from bridge.runners.read_ahead import ReadAhead
 from bridge.runners.streams import is_event_stream
+from bridge.types import override
 
 __all__ = ["GreenletLink", "GreenletLoopAccess", "Greenlets", "LoopIterable", "current_greenlet_link"]
 
@@ -40,11 +41,11 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 # Seconds that a view may wait before a task listens for the disconnect. The task costs a tenth of a short
-# request, and most views have answered by then. Streams listen from their beginning.
+# request, and most views have answered by then. For streams it listens from their beginning.
 _LISTEN_AFTER = 0.1
 
-# Parts of a response that may leave before the loop gets a turn. A response that never waits, sent to a host
-# that never makes it wait, would stop all others, and nobody would notice that its client has left.
+# Parts of a response that may leave before the loop gets a turn. A response that never waits, on a host that
+# never makes it wait, would stop all others, and nobody would notice that its client has left.
 _PARTS_PER_TURN = 16
 
 # Idle greenlets that are kept, 17 KB each.
@@ -52,11 +53,11 @@ _MAX_IDLE = 256
 
 
 class LoopIterable(Iterable[bytes]):
-    """A body whose parts come from the event loop, but which plain code can use as well."""
+    """A body whose parts come from the event loop; plain code can iterate over it as well."""
 
     @abstractmethod
     def begin_on_loop(self, link: "GreenletLink") -> AsyncIterator[str | bytes]:
-        """Return the parts, for a coroutine in the call's own context; `close` is called as ever."""
+        """Return the parts, for a coroutine in the call's context; the call then closes this as any body."""
 
 
 class _LinkGreenlet(CallGreenlet):
@@ -74,7 +75,7 @@ class Greenlets:
     def __init__(self) -> None:
         self._busy: set[_LinkGreenlet] = set()
         self._idle: list[_LinkGreenlet] = []
-        self._none_busy: asyncio.Event | None = None  # made when `close` waits for it
+        self._none_busy: asyncio.Event | None = None  # `close` waits for it
 
     def take(self, link: "GreenletLink") -> _LinkGreenlet:
         """Return an idle greenlet, or a new one."""
@@ -84,7 +85,7 @@ class Greenlets:
         return greenlet
 
     def give_back(self, greenlet: _LinkGreenlet) -> None:
-        """Keep a greenlet that has finished for the next call, unless there are enough."""
+        """Keep a greenlet for the next call, if it has finished, and there are not enough."""
         greenlet.link = None
         self._busy.discard(greenlet)
         if greenlet.is_idle and len(self._idle) < _MAX_IDLE:
@@ -94,11 +95,11 @@ class Greenlets:
 
     @property
     def are_busy(self) -> bool:
-        """Whether any is at work."""
+        """Whether any runs a call."""
         return bool(self._busy)
 
     def step_of(self, task: "asyncio.Task[Any]") -> float | None:
-        """When the call that a task serves last went on, by `time.monotonic()`; for any thread."""
+        """Return when the call that a task serves last went on, by `time.monotonic()`; for any thread."""
         for greenlet in list(self._busy):
             link = greenlet.link
             if link is not None and link.is_served_by(task):
@@ -106,7 +107,7 @@ class Greenlets:
         return None
 
     def link_of(self, task: "asyncio.Task[Any]") -> "GreenletLink | None":
-        """The link whose call runs in a task, or has started the task; for any thread."""
+        """Return the link whose call runs in a task, or has started it; for any thread."""
         access = context_of_task(task).get(CURRENT_LOOP)
         for greenlet in list(self._busy):
             link = greenlet.link
@@ -115,7 +116,7 @@ class Greenlets:
         return None
 
     async def close(self, patience: float) -> None:
-        """Wait for calls that the host has given up, `patience` seconds at most; abandon those that go on."""
+        """Wait for calls that the host has given up, `patience` seconds at most; abandon the others."""
         if self._busy:
             self._none_busy = asyncio.Event()
             with suppress(TimeoutError):
@@ -128,7 +129,7 @@ class Greenlets:
 
 
 class _Rest:
-    """The rest of a call whose app has returned its body, for a worker thread."""
+    """The rest of a call, once its app has returned the body, for a worker thread."""
 
     __slots__ = ("_call", "_chunks")
 
@@ -151,7 +152,7 @@ class _Rest:
 
 
 class _EndOfClient:
-    """The body for a `_Rest`: only the disconnect, as `wsgi.input` stays with the greenlet's link."""
+    """The body of a `_Rest`: only the disconnect, as `wsgi.input` keeps the greenlet's link."""
 
     body_is_over = True
 
@@ -166,14 +167,14 @@ class _EndOfClient:
 
 
 class GreenletLink:
-    """A call of a WSGI app that is made in a greenlet.
+    """Makes a call in a greenlet.
 
     Args:
         call: the call.
         host: its client.
         engine: what it shares with other calls.
         greenlets: those of the running loop.
-        request: what the caller identifies the request by.
+        request: identifies the request to the caller.
     """
 
     __slots__ = (
@@ -193,7 +194,7 @@ class GreenletLink:
         "request",
     )
 
-    def __init__(self, call: Call, host: Host, engine: Engine, greenlets: Greenlets, request: object) -> None:
+    def __init__(self, call: Call, host: Host, engine: Engine, greenlets: Greenlets, request: Any) -> None:
         self._call = call
         self._host = host
         self._engine = engine
@@ -201,14 +202,14 @@ class GreenletLink:
         self.request = request
         self.access = GreenletLoopAccess(engine.mailbox.loop)
         self.answers_on_loop = False
-        """Whether iterating over the app's response does not block the loop; else a worker thread does it."""
+        """Whether the loop may iterate over the app's response; else a worker thread does."""
         self.offload = Offload(engine.pool, engine.mailbox)
         """Calls plain functions for the app."""
-        # The host, if it tells of the client's end; else what reads it ahead, once somebody reads or listens.
+        # The host, if it tells of the client's end; else a `ReadAhead`, once somebody reads or listens.
         self._body: Body | None = host if host.tell_of_end(self._on_leave) else None
         self._task: asyncio.Task[Any] | None = None
-        self._gone: str | None = None  # the reason why there is nobody left to talk to
-        self._waits_for_app = False  # the task waits for something of the app's, which may be cancelled
+        self._gone: str | None = None  # why nobody is left to talk to
+        self._waits_for_app = False  # the task waits for something of the app's, which `_leave` may cancel
         self._failure: BaseException | None = None  # of the host, or the task's cancellation
 
     # For the host
@@ -225,10 +226,10 @@ class GreenletLink:
         self._greenlet = self._greenlets.take(self)
         try:
             await self._greenlet.drive(self._run, None if self._body is not None else self._listen_later)
-        except GeneratorExit:  # the loop is closed, and nothing can be awaited any more
+        except GeneratorExit:  # the loop is closed, and runs nothing any more
             raise
         except BaseException:
-            self._failure = None  # its traceback leads here: this would wait for the garbage collector
+            self._failure = None  # its traceback leads here: only the garbage collector would free this
             await self._end(tokens)
             raise
         await self._end(tokens)
@@ -237,23 +238,24 @@ class GreenletLink:
             if isinstance(failure, asyncio.CancelledError):
                 raise failure
             if self._gone is reasons.STOPPING and self._host.is_open:
-                await self._send_end()
+                with suppress(OSError):
+                    await self._host.send(None, b"", False)
             if failure is not None and not self._host.is_complete:
                 raise failure
         finally:
             del failure  # or it would hold this frame, which holds it, until the garbage collector comes
 
     def end(self) -> None:
-        """Bring the response to its end, if it is an open stream of server-sent events, which has none."""
+        """End the response, if it is an open stream of server-sent events, as the server stops."""
         if self._host.is_open and self._gone is None and is_event_stream(self._host.head):
             self._leave(reasons.STOPPING)
 
     def is_served_by(self, task: "asyncio.Task[Any]") -> bool:
-        """Whether it is this task that makes the call."""
+        """Whether this task makes the call."""
         return self._task is task
 
     def abandon(self) -> None:
-        """Give up a call that goes on though the host has cancelled it, and the server has stopped."""
+        """Give up a call that goes on after the host has cancelled it, as the server stops."""
         logger.error(
             "%s: the async view goes on after it was cancelled; the server stops without it. "
             "Let CancelledError pass, after `finally` or `except` has cleaned up",
@@ -270,8 +272,8 @@ class GreenletLink:
         self.offload.close()
         self._greenlets.give_back(self._greenlet)
         self._gone = self._gone or reasons.OVER
-        # It holds the environ, whose wsgi.input holds this: left to the garbage collector, such cycles took a
-        # quarter of the processor at 1,000 connections.
+        # It holds the environ, whose wsgi.input holds this. Left to the garbage collector, such cycles took a
+        # quarter of the CPU at 1,000 connections.
         del self._call
         if isinstance(self._body, ReadAhead):
             await self._body.stop(reasons.GRACE)
@@ -301,17 +303,26 @@ class GreenletLink:
         self._await_for_link(self.send_from_loop(head, data, more))
 
     async def send_from_loop(self, head: Head | None, data: bytes, more: bool) -> None:
-        """See `send`."""
+        """Send a part, as `send` does, from a coroutine."""
         self._raise_if_gone()
         if data or head is not None or not more:
             try:
                 await self._host.send(head, data, more)
             except ClientDisconnected:
                 self._leave(reasons.LEFT)
-            except Exception as error:  # noqa: BLE001  # raised to the host, which has failed
+            except Exception as error:  # noqa: BLE001  # `serve` raises it to the host, which failed
                 self._fail(error)
-        if more and self._needs_turn():
-            await asyncio.sleep(0)
+        if more:
+            streams = self._engine.streams
+            if self._host.is_open and self not in streams.links:
+                if self._body is not self._host:
+                    self._read_ahead().start_soon()
+                streams.links.add(self)
+                if streams.are_ending:
+                    self.end()
+            self._greenlet.steps += 1
+            if self._greenlet.steps >= _PARTS_PER_TURN:
+                await asyncio.sleep(0)
         self._raise_if_gone()
 
     def send_file(self, head: Head, file: BinaryIO, size: int) -> bool:
@@ -332,7 +343,7 @@ class GreenletLink:
     # For the app
 
     def await_for_app(self, awaitable: Awaitable[_T]) -> _T:
-        """Await something of the app's; it is cancelled if the client leaves meanwhile, or has left."""
+        """Await something of the app's; cancel it if the client leaves meanwhile, or has left."""
         outer, self._waits_for_app = self._waits_for_app, True
         if self._gone is not None and not self.access.is_told:
             self.access.is_told = True
@@ -347,7 +358,7 @@ class GreenletLink:
             self._greenlet.interrupt_next(False)
 
     def run_in_thread(self, function: Callable[[], _T]) -> _T:
-        """Call a function that might block in a worker thread, and wait for it."""
+        """Have a worker thread call a function that might block; wait for it."""
         return self._wait_undisturbed(self.offload.call(function))
 
     # Inside
@@ -356,28 +367,24 @@ class GreenletLink:
         """Make the call, in the greenlet."""
         call = self._call
         try:
-            self._answer(self._within_app(call.start, self))
+            chunks = self._within_app(call.start, self)
+            if not self.answers_on_loop:
+                engine = self._engine
+                body = _EndOfClient(self._body or self._read_ahead())
+                carrier = Carrier(_Rest(call, chunks), self._host, engine, body)
+                engine.pool.submit(carrier.link)
+                self._within_app(self._greenlet.wait, carrier.serve())
+            elif isinstance(chunks, LoopIterable):
+                self._within_app(self._finish_on_loop, chunks)
+            else:
+                self._within_app(call.finish, chunks, self)
         except BaseException as error:  # noqa: BLE001  # as in Call.run
             call.fail(error, self)
         finally:
             call.report()
 
-    def _answer(self, chunks: Iterable[bytes]) -> None:
-        """Have the response produced: here, if that does not block, and else in a worker thread."""
-        call = self._call
-        if not self.answers_on_loop:
-            engine = self._engine
-            body = _EndOfClient(self._body or self._read_ahead())
-            carrier = Carrier(_Rest(call, chunks), self._host, engine, body)
-            engine.pool.submit(carrier.link)
-            self._within_app(self._greenlet.wait, carrier.serve())
-        elif isinstance(chunks, LoopIterable):
-            self._within_app(self._finish_on_loop, chunks)
-        else:
-            self._within_app(call.finish, chunks, self)
-
     def _finish_on_loop(self, chunks: LoopIterable) -> None:
-        """See `Call.finish`."""
+        """Send what the app has returned, and close it, as `Call.finish` does."""
         call = self._call
         try:
             self.await_for_app(self._send_each(chunks.begin_on_loop(self)))
@@ -387,7 +394,7 @@ class GreenletLink:
             call.close(chunks)
 
     async def _send_each(self, parts: AsyncIterator[str | bytes]) -> None:
-        """Send parts that come from the loop, in one coroutine: a third cheaper than a step for each."""
+        """Send parts that come from the loop, in one coroutine: a third cheaper than one for each part."""
         response = self._call.response
         async for chunk in parts:
             data = chunk.encode() if isinstance(chunk, str) else chunk
@@ -400,7 +407,7 @@ class GreenletLink:
                 await self.send_from_loop(None, data, True)
 
     def _within_app(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Call the app. The host's cancellation, if it comes out, gets `ClientDisconnected` as its cause."""
+        """Call the app; if the host's cancellation comes out of it, make `ClientDisconnected` its cause."""
         try:
             return function(*args, **kwargs)
         except (asyncio.CancelledError, GeneratorExit, GreenletExit) as error:
@@ -413,7 +420,7 @@ class GreenletLink:
             raise
 
     def _await_for_link(self, awaitable: Awaitable[_T]) -> _T:
-        """Await something of the host's, from wherever the app wants it."""
+        """Await something of the host's, from the greenlet or from a thread of the app's."""
         if self._greenlet.is_current:
             return self._wait_undisturbed(awaitable)
         try:
@@ -422,7 +429,7 @@ class GreenletLink:
             raise ClientDisconnected(self._gone or reasons.OVER) from None
 
     def _wait_undisturbed(self, awaitable: Awaitable[_T]) -> _T:
-        """Await something that is not cancelled when the client leaves."""
+        """Await something that goes on when the client leaves."""
         outer, self._waits_for_app = self._waits_for_app, False
         try:
             return self._greenlet.wait(awaitable)
@@ -434,25 +441,6 @@ class GreenletLink:
             engine = self._engine
             self._body = ReadAhead(self._host, engine.buffer_size, engine.mailbox.loop, self._on_end)
         return self._body
-
-    def _needs_turn(self) -> bool:
-        """Note that the response streams; return whether the loop is due a turn.
-
-        It is after `_PARTS_PER_TURN` parts without a wait.
-        """
-        streams = self._engine.streams
-        if self._host.is_open and self not in streams.links:
-            if self._body is not self._host:
-                self._read_ahead().start_soon()
-            streams.links.add(self)
-            if streams.are_ending:
-                self.end()
-        self._greenlet.steps += 1
-        return self._greenlet.steps >= _PARTS_PER_TURN
-
-    async def _send_end(self) -> None:
-        with suppress(OSError):
-            await self._host.send(None, b"", False)
 
     def _listen_later(self) -> None:
         self._read_ahead().start_later(_LISTEN_AFTER)
@@ -472,7 +460,7 @@ class GreenletLink:
         self._leave(reasons.HOST_FAILED)
 
     def _leave(self, reason: str) -> None:
-        """Note that nobody is left to talk to; cancel what the app is waiting for."""
+        """Note that nobody is left to talk to; cancel what the app waits for."""
         if self._gone is None:
             self._gone = reason
             self.access.leave(reason)
@@ -487,15 +475,15 @@ class GreenletLink:
 
 
 class GreenletLoopAccess(LoopAccess):
-    """A `LoopAccess` for calls in greenlets: their code waits in the greenlet, if it runs there."""
+    """A `LoopAccess` for a call in a greenlet: code that runs there waits there."""
 
+    @override
     def run(self, awaitable: Awaitable[_T]) -> _T:
-        """See `LoopAccess.run`."""
         link = current_greenlet_link()
         return self.run_from_thread(awaitable) if link is None else link.await_for_app(awaitable)
 
 
 def current_greenlet_link() -> GreenletLink | None:
-    """The link in whose greenlet the calling code runs; None outside of one."""
+    """Return the link in whose greenlet the calling code runs; None outside one."""
     current = getcurrent()
     return current.link if isinstance(current, _LinkGreenlet) else None

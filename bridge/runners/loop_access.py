@@ -1,4 +1,4 @@
-"""`run_on_loop`: the host's event loop, for plain code inside a call."""
+"""`run_on_loop`: gives plain code inside a call access to the host's event loop."""
 
 import asyncio
 import concurrent.futures
@@ -22,13 +22,13 @@ AccessTokens: TypeAlias = "tuple[Token[LoopAccess], Token[ThreadSensitiveContext
 
 
 class LoopAccess:
-    """How the code of one call reaches its host's event loop, from other threads.
+    """The access of one call's code to its host's event loop, from other threads.
 
-    What the code waits for there is cancelled when the client leaves. The app is told once; what it awaits to
-    clean up is not cancelled.
+    When the client leaves, it cancels what the code waits for there. It tells the app once; what the app
+    awaits to clean up runs undisturbed.
 
-    `enter`, `leave_context` and `leave` are called on the loop. There is no lock: `run_here` sets `_own` and
-    then reads `_left`, `leave` sets `_left` and then reads `_own`, so that one sees the other.
+    The loop calls `enter`, `leave_context` and `leave`. There is no lock: `run_here` sets `_own` and then
+    reads `_left`, `leave` sets `_left` and then reads `_own`, so one of them sees the other.
 
     Args:
         loop: the host's.
@@ -39,16 +39,13 @@ class LoopAccess:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.is_told = False
-        """Whether the app was told, by an exception, that the client has left, or need not be told now."""
+        """Whether an exception has told the app that its client left, or need not tell it now."""
         self._left: str | None = None
         self._tasks: set[asyncio.Task[Any]] | None = None
-        self._own: asyncio.Task[Any] | None = None  # the task on a loop of the call's own, while one runs
+        self._own: asyncio.Task[Any] | None = None  # the task on a loop of the call's own
 
     def enter(self) -> AccessTokens:
-        """Make this the way to the loop for all code in the current context, or in a copy of it.
-
-        Called by the task that serves the call.
-        """
+        """Give access to all code in the current context and its copies; for the task that serves a call."""
         return CURRENT_LOOP.set(self), own_thread_for_plain_code()
 
     def leave_context(self, tokens: AccessTokens) -> None:
@@ -58,7 +55,7 @@ class LoopAccess:
         sensitive.var.reset(sensitive)
 
     def run(self, awaitable: Awaitable[_T]) -> _T:
-        """Await on the loop, and wait for it here.
+        """Await on the loop, and wait here.
 
         Raises:
             BridgeError: this is the loop's own thread, or the loop is closed.
@@ -67,14 +64,15 @@ class LoopAccess:
         return self.run_from_thread(awaitable)
 
     def run_from_thread(self, awaitable: Awaitable[_T]) -> _T:
-        """Await on the loop, in a task with a copy of this context, which is carried back; wait for it here.
+        """Await on the loop in a task, and wait here; context variables go there and back.
 
         Raises:
             BridgeError: this is the loop's own thread, or the loop is closed.
             BaseException: what the awaitable raised.
         """
         own = copy_context()
-        own.run(_have_thread_for_plain_code)
+        if thread_sensitive_context() not in own:  # else the call is on the loop
+            own.run(own_thread_for_plain_code)
         context = CallContext(own)
         try:
             done = self.begin(_awaited(awaitable), context)
@@ -85,12 +83,12 @@ class LoopAccess:
             return done.result()
         finally:
             context.carry_back()
-            _dispose(awaitable)  # if the task was cancelled before it began
+            _dispose(awaitable)  # the task may have been cancelled before it began
 
     def begin(
         self, coroutine: Coroutine[Any, Any, _T], context: CallContext
     ) -> "concurrent.futures.Future[_T]":
-        """Have a task on the loop run a coroutine in a context; called from another thread.
+        """Run a coroutine in a task on the loop, in a context; for other threads.
 
         Raises:
             BridgeError: this is the loop's own thread, or the loop is closed.
@@ -110,7 +108,7 @@ class LoopAccess:
         return done
 
     def run_here(self, runner: asyncio.Runner, awaitable: Awaitable[_T]) -> _T:
-        """Await on a loop of this thread's own.
+        """Await on the runner's loop, in this thread.
 
         Raises:
             BaseException: what the awaitable raised.
@@ -131,7 +129,7 @@ class LoopAccess:
         return await awaitable
 
     def leave(self, reason: str) -> None:
-        """Cancel what the app waits for, or will wait for next, as its client has left."""
+        """Cancel what the app waits for, or what it waits for next: its client has left."""
         self._left = reason
         own = self._own
         if self.is_told or not (self._tasks or own):
@@ -140,16 +138,16 @@ class LoopAccess:
         for task in list(self._tasks or ()):
             task.cancel()
         if own is not None:
-            with suppress(RuntimeError):  # it is over, and its loop closed
+            with suppress(RuntimeError):  # the task has ended, and its loop is closed
                 own.get_loop().call_soon_threadsafe(own.cancel)
 
     def explain(self, error: asyncio.CancelledError) -> None:
-        """Give a cancellation its cause, if the client has left."""
+        """Make the client's leaving the cause of a cancellation, if it has left."""
         if self._left is not None:
             error.__cause__ = ClientDisconnected(self._left)
 
     def shielded(self, function: Callable[[], _T]) -> _T:
-        """Call a function of the app that cleans up, without telling it that the client has left."""
+        """Call a function that cleans up, and do not tell it that the client has left."""
         outer, self.is_told = self.is_told, True
         try:
             return function()
@@ -171,7 +169,7 @@ class LoopAccess:
             self.leave(self._left)
 
     def _hand_over(self, task: asyncio.Task[_T], done: "concurrent.futures.Future[_T]") -> None:
-        """Tell the thread how the task has ended."""
+        """Pass the task's outcome to the thread."""
         if self._tasks is not None:
             self._tasks.discard(task)
         if task.cancelled():
@@ -192,21 +190,21 @@ class LoopAccess:
 
 
 CURRENT_LOOP: ContextVar[LoopAccess] = ContextVar("bridge.loop")
-"""Set in the context of a call, and in copies of it."""
+"""Every call sets it in its context."""
 
 
 def run_on_loop(awaitable: Awaitable[_T]) -> _T:
     """Await something on the server's event loop from plain code in a request, and return its result.
 
-    For a view that is not `async`, a `before_request`, a template or a library: what belongs to the loop,
-    such as an httpx client or a database pool made in the app's lifespan, can be used there, too. In a
-    worker thread it holds that thread meanwhile. Context variables go there and back.
+    A plain view, a `before_request`, a template or a library can so use what belongs to the loop, such as an
+    httpx client or a database pool from the app's lifespan. A worker thread waits meanwhile. Context
+    variables go there and back.
 
     Args:
-        awaitable: a coroutine, or anything else that can be awaited.
+        awaitable: a coroutine, or another awaitable.
 
     Raises:
-        BridgeError: the caller is not inside a call by Bridge, or is a task on the loop.
+        BridgeError: the caller is not inside a request that Bridge serves, or is a task on the loop.
         BaseException: what the awaitable raised.
     """
     access = CURRENT_LOOP.get(None)
@@ -220,14 +218,8 @@ def run_on_loop(awaitable: Awaitable[_T]) -> _T:
     return access.run(awaitable)
 
 
-def _have_thread_for_plain_code() -> None:
-    """See `own_thread_for_plain_code`; a call on the loop has one already."""
-    if thread_sensitive_context().get(None) is None:
-        own_thread_for_plain_code()
-
-
 def _dispose(awaitable: object) -> None:
-    """Close a coroutine that will not be awaited, which Python would warn of."""
+    """Close a coroutine that nobody will await, or Python would warn."""
     if asyncio.iscoroutine(awaitable):
         awaitable.close()
 

@@ -1,11 +1,11 @@
-"""Functions of a call on the event loop that worker threads call, so that they do not block the loop."""
+"""Worker threads for the plain functions of a call on the event loop, which could block it."""
 
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context
 from queue import SimpleQueue
-from typing import Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
 from bridge.runners.context import CallContext
 from bridge.runners.mailbox import Mailbox
@@ -24,36 +24,36 @@ class Pool(Protocol):
 
 
 class OneThread:
-    """A worker thread that runs all jobs of one call, until `end`: they may keep something in it."""
+    """A worker thread that runs all jobs of one call, until `end`; the jobs may keep something in it."""
 
     def __init__(self) -> None:
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
 
     @property
     def name(self) -> str:
-        """Empty: the request is not known here."""
+        """Empty, as it does not know the request."""
         return ""
 
     def submit(self, job: Job) -> None:
-        """Have the thread run the job, after those before it."""
+        """Have the thread run the job, after earlier ones."""
         self._jobs.put(job)
 
     def end(self) -> None:
-        """Give the thread back, when it has run them all."""
+        """Give the thread back once it has run all jobs."""
         self._jobs.put(None)
 
     def run(self, worker: Worker) -> None:
         """Run the jobs, in the thread."""
         while (job := self._jobs.get()) is not None:
             job.run(worker)
-            del job  # or its memory would stay until the next one
+            del job  # or the thread would hold its memory until the next one
 
 
 class Offload:
-    """Calls functions of one call in worker threads, one after the other, in one context.
+    """Has worker threads call the functions of one call, one after the other, in one context.
 
     Args:
-        pool: whose threads call them.
+        pool: the threads.
         mailbox: that of the running loop.
     """
 
@@ -65,7 +65,7 @@ class Offload:
         self._context: CallContext | None = None  # for the next function, if there was one before
 
     async def call(self, function: Callable[[], _T]) -> _T:
-        """Have a thread call a function; wait, and return what it returns. Context variables go and come.
+        """Have a thread call a function, and return its result. Context variables go there and back.
 
         Raises:
             BaseException: what the function raised.
@@ -73,7 +73,8 @@ class Offload:
         context, self._context = self._context or CallContext(Context()), None
         offloaded = _Offloaded(function, self._mailbox, context)
         try:
-            return cast(_T, await offloaded.done_by(self.pool))
+            result: _T = await offloaded.done_by(self.pool)
+            return result
         finally:
             if offloaded.is_done:  # else the host has given the call up, and a thread still uses the context
                 self._context = context
@@ -88,14 +89,14 @@ class Offload:
 class _Offloaded:
     """A function that a worker thread calls once."""
 
-    name = ""  # that of the request is with the greenlet that waits
+    name = ""  # the greenlet that waits knows the request's
 
     def __init__(self, function: Callable[[], object], mailbox: Mailbox, context: CallContext) -> None:
         self._function = function
         self._mailbox = mailbox
         self._context = context
         self._done: asyncio.Future[None] = mailbox.loop.create_future()
-        self._result: object = None
+        self._result: Any = None
         self._failure: BaseException | None = None
 
     @property
@@ -103,7 +104,7 @@ class _Offloaded:
         """Whether the function has been called, and no thread is busy with it."""
         return self._done.done() and not self._done.cancelled()
 
-    async def done_by(self, pool: Pool) -> object:
+    async def done_by(self, pool: Pool) -> Any:
         self._context.carry_in()
         pool.submit(self)
         await self._done
@@ -119,16 +120,13 @@ class _Offloaded:
     def run(self, worker: Worker) -> None:
         """Call the function, in the thread."""
         try:
-            self._context.context.run(self._call)
-        except BaseException as error:  # noqa: BLE001  # raised again where it is waited for
+            self._result = self._context.context.run(self._function)
+        except BaseException as error:  # noqa: BLE001  # `done_by` raises it
             self._failure = error
-        with suppress(RuntimeError):  # the loop is closed: nobody is waiting
+        with suppress(RuntimeError):  # the loop is closed, so nobody waits
             self._mailbox.post(self)
 
-    def _call(self) -> None:
-        self._result = self._function()
-
     def wake(self) -> None:
-        """Let `done_by` go on; called by the mailbox, on the loop."""
+        """Let `done_by` go on; the mailbox calls it on the loop."""
         if not self._done.done():
             self._done.set_result(None)

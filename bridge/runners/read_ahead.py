@@ -1,4 +1,4 @@
-"""A request's body, received on the event loop ahead of the app, and then the client's disconnect."""
+"""Receives a request's body on the event loop ahead of the app, and then the client's disconnect."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,7 +12,7 @@ __all__ = ["ReadAhead", "Reader", "Sink", "feed"]
 
 
 class Sink(Protocol):
-    """Takes the pieces of a body that are read ahead of the app."""
+    """Takes the pieces of a body that a `Reader` receives."""
 
     @property
     def has_room(self) -> bool:
@@ -26,11 +26,11 @@ class Reader:
     """A task that receives the body, ahead of the app, and then waits for the client to leave.
 
     Args:
-        body: what to receive.
-        sink: where it goes.
+        body: the body to receive.
+        sink: takes its pieces.
         loop: the running loop.
-        on_end: called when nothing is left to receive: with None, if the client has left, or with the
-            exception that the host has raised.
+        on_end: called when nothing is left to receive: with None if the client has left, or with the
+            exception that the host raised.
     """
 
     __slots__ = ("_body", "_failure", "_loop", "_on_end", "_room", "_sink", "_task")
@@ -57,19 +57,19 @@ class Reader:
             room.set_result(None)
 
     async def stop(self, patience: float) -> Exception | None:
-        """Receive no more, and tell nobody.
+        """Stop receiving, without calling `on_end`.
 
         Args:
-            patience: for how many seconds to wait for a host that does not notice.
+            patience: how many seconds to wait for a host that ignores the cancellation.
 
         Returns:
-            The exception that the host has raised, if any.
+            The exception that the host raised, if any.
         """
-        self._on_end = _tell_nobody  # it holds this
+        self._on_end = _do_nothing  # the function holds this
         task, self._task = self._task, None  # the traceback of its cancellation leads here
         if task is not None:
             task.cancel()
-            await asyncio.sleep(0)  # most have ended by then, and `wait` costs more than the task
+            await asyncio.sleep(0)  # most tasks have ended by then; `wait` costs more than the task did
             if not task.done():
                 await asyncio.wait([task], timeout=patience)
         failure, self._failure = self._failure, None  # its traceback leads here, too
@@ -86,7 +86,7 @@ class Reader:
                 self._on_end(None)
         except ClientDisconnected:
             self._on_end(None)
-        except Exception as error:  # noqa: BLE001  # handed on to the host, which has failed to receive
+        except Exception as error:  # noqa: BLE001  # the call returns it to the host, which failed to receive
             self._failure = error
             self._on_end(error)
 
@@ -96,7 +96,7 @@ async def feed(sink: Sink, body: Body) -> None:
 
     Raises:
         ClientDisconnected: the client left before the end.
-        Exception: the host has failed.
+        Exception: the host failed.
     """
     data = await body.next()
     sink.feed(data)
@@ -105,13 +105,13 @@ async def feed(sink: Sink, body: Body) -> None:
 
 
 class ReadAhead:
-    """A `Body` that receives another one ahead of the app, once it is told to.
+    """A `Body` that receives another one ahead of the app, from `start` on.
 
     Args:
         body: the host's.
-        buffer_size: how many bytes, or one piece if that is larger, it may be ahead.
+        buffer_size: how many bytes, or one piece if that is larger, to receive ahead.
         loop: the running loop.
-        on_end: as of a `Reader`.
+        on_end: see `Reader`.
     """
 
     __slots__ = (
@@ -121,12 +121,12 @@ class ReadAhead:
         "_ended",
         "_handle",
         "_is_receiving",
-        "_is_to_start",
         "_loop",
         "_on_end",
         "_pieces",
         "_reader",
         "_size",
+        "_starts_next",
     )
 
     def __init__(
@@ -143,20 +143,20 @@ class ReadAhead:
         # A list, as most bodies are one piece: a deque would cost each stream 0.6 KB.
         self._pieces: list[bytes] = []
         self._size = 0
-        self._ended: str | None = None  # the reason why there is nothing left to receive
-        self._is_receiving = False  # for `next`, without a reader
-        self._is_to_start = False  # as soon as that is over
-        self._changed: asyncio.Event | None = None  # made when somebody first has to wait
+        self._ended: str | None = None  # why nothing is left to receive
+        self._is_receiving = False  # `next` receives, without a reader
+        self._starts_next = False  # a reader starts once that is over
+        self._changed: asyncio.Event | None = None  # made by the first that has to wait
         self._reader: Reader | None = None
         self._handle: asyncio.Handle | None = None  # of a scheduled start
 
     @property
     def body_is_over(self) -> bool:
-        """Whether all of the body has been received, and taken from here."""
+        """Whether the app has taken all of the body."""
         return self._body.body_is_over and not self._pieces
 
     async def next(self) -> bytes:
-        """The next piece of the body; b"" at its end.
+        """Return the next piece of the body; b"" at its end.
 
         Raises:
             ClientDisconnected: the rest will not come.
@@ -184,35 +184,35 @@ class ReadAhead:
         return True
 
     def start_later(self, seconds: float) -> None:
-        """Begin to receive ahead so many seconds from now."""
+        """Start in this many seconds."""
         if self._handle is None:
             self._handle = self._loop.call_later(seconds, self.start_soon)
 
     def start_soon(self) -> None:
-        """Begin in the loop's next turn: calls that can go on go first, and most then need it no more.
+        """Start in the loop's next turn.
 
-        On a loop that is behind, most calls can.
+        Calls that can go on go first; on a busy loop most can, and then do not need this any more.
         """
         if self._handle is not None:
             self._handle.cancel()
         self._handle = self._loop.call_soon(self.start)
 
     def start(self) -> None:
-        """Receive ahead from here on, if it does not do so already."""
+        """Receive ahead from here on."""
         if self._is_receiving:
-            self._is_to_start = True
+            self._starts_next = True
         elif self._reader is None and self._ended is None:
             self._reader = Reader(self._body, self, self._loop, self._end)
 
     async def stop(self, patience: float) -> None:
-        """See `Reader.stop`."""
-        self._on_end = _tell_nobody  # it holds this
+        """Stop receiving, without calling `on_end`; wait `patience` seconds at most."""
+        self._on_end = _do_nothing  # the function holds this
         self._ended = self._ended or reasons.OVER
         self._tell()
         if self._handle is not None:
             self._handle.cancel()
-            # It holds this, and all of the request with it: left to the garbage collector, they took a
-            # quarter of the processor at 1,000 connections.
+            # It holds this, and so all of the request. Left to the garbage collector, such cycles took a
+            # quarter of the CPU at 1,000 connections.
             self._handle = None
         reader, self._reader = self._reader, None
         if reader is not None:
@@ -222,7 +222,7 @@ class ReadAhead:
 
     @property
     def has_room(self) -> bool:
-        """Whether it may receive further ahead."""
+        """Whether it takes another piece."""
         return self._size < self._buffer_size
 
     def feed(self, data: bytes) -> None:
@@ -234,7 +234,7 @@ class ReadAhead:
     # Inside
 
     async def _next_without_reader(self) -> bytes:
-        """Receive a piece, without a task: most bodies are one piece."""
+        """Receive a piece without a task, as most bodies are one piece."""
         self._is_receiving = True
         try:
             return await self._body.next()
@@ -244,7 +244,7 @@ class ReadAhead:
         finally:
             self._is_receiving = False
             self._tell()
-            if self._is_to_start:
+            if self._starts_next:
                 self.start()
 
     def _end(self, error: Exception | None) -> None:
@@ -264,5 +264,5 @@ class ReadAhead:
             self._changed.set()
 
 
-def _tell_nobody(error: Exception | None) -> None:
+def _do_nothing(error: Exception | None) -> None:
     pass

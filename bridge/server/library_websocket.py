@@ -33,8 +33,8 @@ from bridge.runners.engine import Engine
 from bridge.runners.host import PART_COST
 from bridge.server.client_socket import ClientSocket
 from bridge.types import StartResponse, WSGIApplication, WSGIEnvironment
-from bridge.websockets.library_app import call_app
-from bridge.websockets.websocket import GOING_AWAY, INTERNAL_ERROR, NORMAL
+from bridge.websockets.library import call_app
+from bridge.websockets.states import GOING_AWAY, INTERNAL_ERROR, NORMAL
 
 __all__ = ["LibraryWebSocket"]
 

@@ -1,4 +1,4 @@
-"""`environ["asgi.scope"]` where there is no ASGI host: a scope for those who ask for one."""
+"""`environ["asgi.scope"]` without an ASGI host: a scope that is made on demand."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ __all__ = ["RequestScope"]
 
 
 class RequestScope(ScopeView):
-    """The scope of a request, made when somebody first looks into it.
+    """The scope of a request, made when code first looks into it.
 
     Args:
         request: the request.
@@ -25,6 +25,6 @@ class RequestScope(ScopeView):
 
     def __getattr__(self, name: str) -> Any:
         if name != "scope":
-            raise AttributeError(name)
+            return super().__getattr__(name)
         self.scope = scope = make_scope(self._request, self._state)
         return scope

@@ -16,7 +16,7 @@ from bridge.server.forwarded import Forwarded
 from bridge.server.library_websocket import LibraryWebSocket
 from bridge.server.request_scope import RequestScope
 from bridge.server.websocket_answers import WebSocketAnswers
-from bridge.websockets.websocket import WEBSOCKET
+from bridge.websockets.host import WEBSOCKET
 
 __all__ = ["WebSocketUpgrades"]
 

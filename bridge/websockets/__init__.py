@@ -1,6 +1,7 @@
-"""A websocket that a WSGI app answers: its states, its reader, and a socket for libraries that want one.
+"""A websocket that a WSGI app serves: its states, what reads it, and the socket that a library gets.
 
-- `states` and `protocol` are pure. The rest runs on the event loop's thread, but for `WebSocketCall.__call__`
-  and `ClientWire._shake_hands`, which a worker or a library's thread calls. They look at the websocket's
-  state, and have the loop do the rest. There is no lock.
+- `host` is an ASGI host's websocket, `pair` joins a library's socket to it, `link` an async handler.
+- `states` and `protocol` are pure. What the handler sees of a websocket belongs to `flask`.
+- All else runs on the event loop's thread, except `WebSocketCall.__call__` and `call_app`, which a worker
+  calls. There is no lock: a worker reads the websocket's state and leaves every change to the loop.
 """

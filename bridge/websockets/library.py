@@ -1,65 +1,52 @@
-"""The call of a WSGI app that answers a websocket through a library: Flask-Sock, Flask-SocketIO, others.
+"""Calls an app whose websocket a library serves, such as Flask-Sock or Flask-SocketIO."""
 
-Such a library takes the socket of the request out of the environ, where Werkzeug's server has put it, and
-writes its 101 and its frames there. So it gets a socket, blocking as it expects: one of a pair, which a
-`PairWire` joins to the websocket. Bridge's own server gives it the client's connection in the place of that.
-"""
+import logging
+from collections.abc import Callable, Iterable
 
-import asyncio
-from collections.abc import Iterable
-
-from bridge.runners.carry import serve_in_thread
-from bridge.runners.engine import Engine
-from bridge.runners.host import Host
-from bridge.runners.thread_link import Work
+from bridge.errors import WebSocketDisconnect
+from bridge.interfaces import is_flask
 from bridge.types import StartResponse, WSGIApplication, WSGIEnvironment
-from bridge.websockets.library_app import call_app
-from bridge.websockets.pair import PairWire
-from bridge.websockets.websocket import WebSocket
+from bridge.websockets.states import NORMAL
 
-__all__ = ["WebSocketCall"]
+__all__ = ["call_app"]
+
+logger = logging.getLogger("bridge")
 
 
-class WebSocketCall:
-    """The app with a socket for its library, and the wire that joins this to one websocket.
+def call_app(
+    app: WSGIApplication,
+    environ: WSGIEnvironment,
+    start_response: StartResponse,
+    has_answered: Callable[[], bool],
+) -> Iterable[bytes]:
+    """Call the app, in a worker thread; answer 501 if its Socket.IO server needs a web server of its own.
 
     Args:
         app: the WSGI application.
-        websocket: the websocket, whose `websocket.connect` has been received.
-        loop: the running loop.
+        environ: the handshake, with the library's socket.
+        start_response: takes the app's response.
+        has_answered: says whether the library has answered the handshake.
+
+    Raises:
+        WebSocketDisconnect: the app raised a ConnectionError after the library had answered.
     """
-
-    def __init__(self, app: WSGIApplication, websocket: WebSocket, loop: asyncio.AbstractEventLoop) -> None:
-        self._app = app
-        self._websocket = websocket
-        self._wire = PairWire(websocket, loop)
-
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Call the app, in a worker thread, with a socket for its library."""
-        environ["werkzeug.socket"] = self._wire.socket
-        environ["HTTP_SEC_WEBSOCKET_KEY"] = self._wire.key
-        return call_app(self._app, environ, start_response, lambda: self._websocket.state != "handshake")
-
-    async def serve(self, work: Work, host: Host, engine: Engine) -> None:
-        """Have the call made; return when it has ended and the host has what the library has sent.
-
-        Args:
-            work: the call that has this as its app.
-            host: the handshake.
-            engine: the threads for it.
-
-        Raises:
-            ApplicationError: the app's response, in place of a 101, was cut short.
-            Exception: what the host has raised.
-        """
-        engine.streams.links.add(self._wire)
-        try:
-            await serve_in_thread(work, host, engine, "GET")
-            await self._wire.finish()
-        finally:
-            engine.streams.links.discard(self._wire)
-            await self._wire.close()
-
-    async def settle(self) -> None:
-        """Have all that the library has written, such as a 101, reach the websocket."""
-        await self._wire.settle()
+    # eventlet's and gevent's servers run on their own loops, and get their websockets from their own servers.
+    extension = app.extensions.get("socketio") if is_flask(app) else None
+    server = getattr(extension, "server", None) or getattr(app, "engineio_app", None)
+    mode = getattr(server, "async_mode", None)
+    if isinstance(mode, str) and mode != "threading":
+        logger.error(
+            'Socket.IO in async_mode="%s" needs a server of %s\'s own; '
+            'here it is SocketIO(app, async_mode="threading")',
+            mode,
+            mode,
+        )
+        start_response("501 Not Implemented", [("Content-Type", "text/plain; charset=utf-8")])
+        return [b"Not Implemented: see the server's log."]
+    try:
+        return app(environ, start_response)
+    except ConnectionError:
+        # engineio raises it at the end of each call, so that Werkzeug's server sends no response.
+        if not has_answered():
+            raise
+        raise WebSocketDisconnect(NORMAL) from None

@@ -1,4 +1,4 @@
-"""The link of a call that answers a websocket's handshake in a greenlet, and may talk to it meanwhile."""
+"""The link of a call in a greenlet that answers a websocket's handshake, and may use the websocket."""
 
 import asyncio
 from typing import Any
@@ -8,26 +8,28 @@ from bridge.runners.greenlet_link import GreenletLink
 from bridge.runners.loop_access import AccessTokens
 from bridge.runners.offload import OneThread
 from bridge.runners.threads import WorkerPool
+from bridge.types import override
+from bridge.websockets.host import HostWebSocket
 from bridge.websockets.reader import WebSocketReader
-from bridge.websockets.websocket import GOING_AWAY, WebSocket
+from bridge.websockets.states import GOING_AWAY
 
 __all__ = ["WebSocketLink"]
 
 
 class WebSocketLink(GreenletLink):
-    """A `GreenletLink` that learns of the disconnect from the websocket, without a task that listens for it.
+    """A `GreenletLink` that learns of a disconnect from the websocket, without a task that listens for it.
 
     Args:
         websocket: the websocket; the other arguments are those of `GreenletLink`.
 
-    A task that receives or sends gets a `WebSocketDisconnect` then. If that is the handler itself, it has
-    been told, and cleans up undisturbed. If the handler waits for something else, that is cancelled: at once
-    if no other task was told and no message is left to read, else after `GRACE` seconds.
+    A task that receives or sends then gets a `WebSocketDisconnect`. If the handler itself gets it, it cleans
+    up undisturbed. If the handler waits for something else, the link cancels that: at once if no other task
+    got the disconnect and no message is unread, else after `GRACE` seconds.
     """
 
     __slots__ = ("_closing", "_is_stopping", "_timer", "reader", "websocket")
 
-    def __init__(self, websocket: WebSocket, *args: Any, **options: Any) -> None:
+    def __init__(self, websocket: HostWebSocket, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.websocket = websocket
         self.reader = WebSocketReader(websocket, self._engine.buffer_size, self.access.loop)
@@ -35,10 +37,10 @@ class WebSocketLink(GreenletLink):
         self._closing: asyncio.Task[None] | None = None
         self._is_stopping = False
 
+    @override
     async def serve(self) -> None:
-        """See `GreenletLink`."""
         self._engine.streams.links.add(self)
-        self.websocket.on_disconnect = self._hear
+        self.websocket.on_disconnect = self._on_disconnect
         await super().serve()
 
     async def serve_with_one_thread(self, pool: WorkerPool) -> None:
@@ -55,24 +57,25 @@ class WebSocketLink(GreenletLink):
         finally:
             thread.end()
 
+    @override
     def end(self) -> None:
-        """The server stops: tell the client, and then the handler, as if the client had left."""
         if self._is_stopping:
             return
         self._is_stopping = True
         self._closing = self.access.loop.create_task(self.websocket.close(GOING_AWAY))
         if self.reader.is_receiving:
-            self._leave_later()  # the host answers with a disconnect, and the task that receives gets it
+            self._leave_later()  # the host answers with a disconnect, which the task that receives gets
         else:
             self.access.loop.call_soon(self._leave, reasons.STOPPING)
 
+    @override
     def _listen_later(self) -> None:
         self.reader.watch()
 
-    def _hear(self) -> None:
-        """The websocket has ended, and the current task is about to get a `WebSocketDisconnect`."""
+    def _on_disconnect(self) -> None:
+        """Tell the handler, as the current task is about to get a `WebSocketDisconnect`."""
         if self.websocket.is_closed_from_here and not self._is_stopping:
-            return  # the handler's doing
+            return  # the handler closed it
         if self._greenlet.is_current or self.reader.is_awaited_by(self._task):
             self.access.is_told = True
             self._leave(reasons.LEFT)
@@ -85,6 +88,7 @@ class WebSocketLink(GreenletLink):
         if self._timer is None:
             self._timer = self.access.loop.call_later(reasons.GRACE, self._leave, reasons.LEFT)
 
+    @override
     async def _end(self, tokens: AccessTokens) -> None:
         self._engine.streams.links.discard(self)
         self.websocket.on_disconnect = None  # it holds this

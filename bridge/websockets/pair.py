@@ -1,31 +1,41 @@
-"""The wire that works on any host: a pair of sockets, of which the library has one end.
+"""The call of an app whose websocket a library serves, on any host: through a pair of sockets.
+
+Such a library takes the request's socket from the environ, where Werkzeug's server puts it, and writes its
+101 and its frames to it. Here the environ has one end of a pair; a `WebSocketCall` joins the other to the
+websocket. (Bridge's own server gives the library the client's connection instead.)
 
     the app's thread(s)                  the event loop
     library ──► theirs ═══ socket pair ═══ ours ──► LibraryConnection ──► WebSocket ──► client
             ◄──                                 ◄──                   ◄──               ◄──
 
-Each way has a task, which takes a message only when the one before it has been taken from it. Behind a client
-that does not read, the library's `send()` waits as soon as the pair's buffers are full; behind a library that
-does not read, the host waits, and with it the client.
+Each direction has a task, which reads a message only after the one before was taken. So a client that does
+not read makes the library's `send()` wait once the pair's buffers are full, and a library that does not read
+makes the host wait, and with it the client.
 
-The endings, and what each side sees:
-
-| what happens | the library | the client |
+| what happens | the library sees | the client sees |
 | --- | --- | --- |
 | the library closes it | the Close in return | the library's code and reason |
 | the client closes it | its code and reason | |
 | the client is gone | the end of the connection | |
 | the server stops | 1001 | 1001 |
-| the call ends | the end of the connection | 1000; 1011 if it has failed |
+| the call ends | the end of the connection | 1000; 1011 if the call failed |
 | the library breaks the protocol, or its socket ends without a Close | 1002, 1007 or 1009 | 1011 |
 """
 
 import asyncio
 import logging
 import socket
+from collections.abc import Iterable
 from contextlib import suppress
 
 from bridge.errors import WebSocketDisconnect
+from bridge.runners.carry import serve_in_thread
+from bridge.runners.engine import Engine
+from bridge.runners.host import Host
+from bridge.runners.thread_link import Work
+from bridge.types import StartResponse, WSGIApplication, WSGIEnvironment
+from bridge.websockets.host import HostWebSocket
+from bridge.websockets.library import call_app
 from bridge.websockets.protocol import (
     Accepted,
     Broken,
@@ -35,36 +45,36 @@ from bridge.websockets.protocol import (
     Received,
     Reply,
 )
-from bridge.websockets.websocket import (
-    ABNORMAL,
-    GOING_AWAY,
-    INTERNAL_ERROR,
-    NO_STATUS,
-    NORMAL,
-    WebSocket,
-)
+from bridge.websockets.states import ABNORMAL, GOING_AWAY, INTERNAL_ERROR, NO_STATUS, NORMAL
 
-__all__ = ["PairWire"]
+__all__ = ["WebSocketCall"]
 
 logger = logging.getLogger("bridge")
 
 _READ_SIZE = 65536
 
 
-class PairWire:
-    """A pair of sockets between a library and a websocket.
+class WebSocketCall:
+    """A WSGI app that finds a socket for its library, and the tasks that join the socket to one websocket.
 
     Args:
-        websocket: the websocket, whose `websocket.connect` has been received.
+        app: the WSGI application.
+        websocket: the websocket, whose `websocket.connect` has come.
         loop: the running loop.
     """
 
-    def __init__(self, websocket: WebSocket, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, app: WSGIApplication, websocket: HostWebSocket, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._app = app
         self._websocket = websocket
         self._loop = loop
         self._library = LibraryConnection(websocket.subprotocols)
-        self._ours, self.socket = _socket_pair()
-        self._is_over = False  # no more is read than the library has written by now
+        self._ours, theirs = socket.socketpair()
+        self._ours.setblocking(False)
+        theirs.setblocking(True)  # whatever the default timeout is, libraries expect to wait
+        self._theirs = _LibrarySocket(fileno=theirs.detach())
+        self._is_over = False  # read what the library has written by now, and no more
         self._readable: asyncio.Future[None] | None = None
         self._is_writing = False
         self._replies = bytearray()  # not yet written
@@ -73,31 +83,48 @@ class PairWire:
         self._is_stopping = False
         self._closing: asyncio.Task[None] | None = None
 
-    @property
-    def key(self) -> str:
-        """The Sec-WebSocket-Key for the library."""
-        return self._library.key
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Call the app, in a worker thread, with a socket for its library."""
+        environ["werkzeug.socket"] = self._theirs
+        environ["HTTP_SEC_WEBSOCKET_KEY"] = self._library.key
+        return call_app(self._app, environ, start_response, lambda: self._websocket.state != "handshake")
+
+    async def serve(self, work: Work, host: Host, engine: Engine) -> None:
+        """Have a thread make the call; return when it has ended and the host has what the library sent.
+
+        Args:
+            work: the call that has this as its app.
+            host: the handshake.
+            engine: its threads.
+
+        Raises:
+            ApplicationError: the app answered without a 101, and its response was cut short.
+            Exception: what the host raised.
+        """
+        engine.streams.links.add(self)
+        try:
+            await serve_in_thread(work, host, engine, "GET")
+            await self.settle()
+            if self._from_host is None:
+                self._theirs.close()  # no library has it
+        finally:
+            engine.streams.links.discard(self)
+            await self._close()
 
     async def settle(self) -> None:
-        """Read what the library has written; return when the host has it."""
+        """Send the host all that the library has written so far, such as a 101."""
         self._is_over = True
         self._look()
         await self._from_library
 
-    async def finish(self) -> None:
-        """The call has ended: settle, and close the library's end if no library has it."""
-        await self.settle()
-        if self._from_host is None:
-            self.socket.close()
-
     def end(self) -> None:
-        """The server stops: close the websocket with 1001, as soon as it is open, and tell the library."""
+        """Close the websocket with 1001, as soon as it is open, and tell the library: the server stops."""
         self._is_stopping = True
         if self._websocket.state == "open" and self._closing is None:
             self._closing = self._loop.create_task(self._end(GOING_AWAY, ""))
 
-    async def close(self) -> None:
-        """End both ways; raise the error of one that has failed."""
+    async def _close(self) -> None:
+        """End both directions; raise the error of one that failed."""
         tasks = [task for task in (self._from_library, self._from_host, self._closing) if task is not None]
         for task in tasks:
             task.cancel()
@@ -114,7 +141,7 @@ class PairWire:
     async def _read(self) -> None:
         try:
             while data := await self._receive():
-                if self._websocket.state != "closed":  # else nobody is there; the library must not wait
+                if self._websocket.state != "closed":  # a closed one takes nothing; the library must not wait
                     for event in self._library.receive(data):
                         await self._take(event)
             if not self._is_over:
@@ -123,7 +150,7 @@ class PairWire:
             self._leave(end.code, end.reason)
             await self._read()
         except BaseException:
-            self._ours.shutdown(socket.SHUT_RDWR)  # or the app would wait for ever, and the host for it
+            self._ours.shutdown(socket.SHUT_RDWR)  # or the app would wait for ever, and the host for the app
             raise
 
     async def _receive(self) -> bytes:
@@ -135,7 +162,7 @@ class PairWire:
                 if self._is_over:
                     return b""
             except ConnectionError:
-                return b""  # the library has closed its end, and left something unread
+                return b""  # the library closed its end and left something unread
             self._readable = self._loop.create_future()
             self._loop.add_reader(self._ours, self._look)
             try:
@@ -166,7 +193,7 @@ class PairWire:
             await self._end(INTERNAL_ERROR, "")
 
     async def _end(self, code: int, reason: str) -> None:
-        """Close the websocket from here; the library is told, and nothing more is taken from the host."""
+        """Close the websocket from here, tell the library, and take no more from the host."""
         await self._websocket.close(code, reason)
         self._leave(self._websocket.close_code, self._websocket.close_reason)
         if self._from_host is not None:
@@ -179,28 +206,25 @@ class PairWire:
             while True:
                 data = await self._websocket.receive()
                 if self._library.is_open:
-                    await self._send(self._library.send(data))
+                    self._is_writing = True
+                    try:
+                        await self._loop.sock_sendall(self._ours, self._library.send(data))
+                    finally:
+                        self._is_writing = False
+                    self._reply(b"")
         except WebSocketDisconnect as end:
             self._leave(end.code, end.reason)
         except ConnectionError:
-            pass  # the library has closed its end, as `_read` sees, too
+            pass  # the library closed its end; `_read` notices
         except Exception:
             self._ours.shutdown(socket.SHUT_RDWR)
             raise
 
-    async def _send(self, frame: bytes) -> None:
-        self._is_writing = True
-        try:
-            await self._loop.sock_sendall(self._ours, frame)
-        finally:
-            self._is_writing = False
-        self._reply(b"")
-
     def _reply(self, data: bytes) -> None:
-        """Write something short, between messages.
+        """Write something short between messages, without waiting.
 
-        Not awaited: our reading, which asks for it, must not depend on the library's. While the library is so
-        far behind that the buffer is full, the bytes stay here.
+        Reading, which asks for it, must not depend on whether the library reads. While the pair's buffer is
+        full, the bytes stay here.
         """
         self._replies += data
         if not self._is_writing and self._replies:
@@ -216,18 +240,11 @@ class PairWire:
 
 
 class _LibrarySocket(socket.socket):
-    """The library's end, which is closed when nobody has it any more.
+    """The library's end, closed when nobody holds it any more.
 
-    Libraries that use it close it, in a thread that may still be in `recv()` or `select()` when the call has
-    ended: closed from here, it could wait there for ever.
+    The library closes it, in a thread that may still be in `recv()` or `select()` when the call has ended. A
+    close from here could make that thread wait for ever.
     """
 
     def __del__(self) -> None:
         self.close()
-
-
-def _socket_pair() -> tuple[socket.socket, socket.socket]:
-    ours, theirs = socket.socketpair()
-    ours.setblocking(False)
-    theirs.setblocking(True)  # whatever the default timeout: libraries expect to wait
-    return ours, _LibrarySocket(fileno=theirs.detach())

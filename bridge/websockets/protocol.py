@@ -1,8 +1,8 @@
-"""What a library for WSGI servers writes on its socket → what it wants of a websocket, and back. Pure.
+"""The bytes that a websocket library writes to its socket → the library's events, and back. Pure.
 
-Such a library takes the socket of a request, and is a websocket server on it (RFC 6455). So here is the
-client: it reads the library's 101 and its frames, answers its pings, and speaks in masked frames. wsproto
-does the framing. This joins messages, up to a bound, and tells the library's own Close from its mistakes.
+The library is a websocket server on its socket (RFC 6455), so this end is the client: it reads the library's
+101 and its frames, answers its pings, and sends masked frames. wsproto does the framing. This module joins
+the parts of messages, up to a bound, and tells the library's own Close from its mistakes.
 """
 
 import re
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 MAX_MESSAGE = 128 * 1024 * 1024
-"""Bytes, or characters, of one message: ASGI has whole ones, so an endless one would fill the memory."""
+"""Bytes, or characters, of one message. An endless one would fill the memory, as ASGI passes whole ones."""
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # what a subprotocol is (RFC 6455, 4.1)
 _KEY = re.compile(rb"\r\nSec-WebSocket-Key: ([^\r]*)\r\n", re.IGNORECASE)
@@ -49,26 +49,26 @@ class Accepted:
 
     subprotocol: str | None
     headers: list[tuple[bytes, bytes]]
-    """The fields of its 101 besides those of the handshake, such as cookies."""
+    """The fields of its 101, such as cookies, without those of the handshake."""
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A whole message, for the client."""
+    """The library sends a whole message to the client."""
 
     data: str | bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Bytes that go back to the library: a Pong, or a Close."""
+    """This end sends bytes back to the library: a Pong, or a Close."""
 
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The library has closed the websocket."""
+    """The library closes the websocket."""
 
     code: int
     reason: str
@@ -76,13 +76,13 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """The library has broken the protocol; no more is taken from it. A Reply with the code comes before."""
+    """The library breaks the protocol, and is read no more. A Reply with the code comes before this."""
 
     code: int
     what: str
 
     def describe(self, path: str) -> str:
-        """A line for the log."""
+        """Return a line for the log."""
         where = ascii(path)[1:-1]
         return f"{where}: the app's websocket library has broken the protocol (RFC 6455): {self.what}"
 
@@ -94,7 +94,7 @@ class LibraryConnection:
     """One websocket of a library, from its 101 on.
 
     Args:
-        subprotocols: those the client has offered.
+        subprotocols: the client's offers.
         max_message: how many bytes, or characters, a message may have.
     """
 
@@ -105,7 +105,7 @@ class LibraryConnection:
         found = _KEY.search(head)
         assert found is not None
         self.key = found[1].decode("ascii")
-        """The Sec-WebSocket-Key that the library must see, as its 101 is checked against it."""
+        """The Sec-WebSocket-Key for the library; wsproto checks the 101 against it."""
 
         self._parts: list[Any] = []  # of one message, so all str or all bytes
         self._size = 0
@@ -114,11 +114,11 @@ class LibraryConnection:
 
     @property
     def is_open(self) -> bool:
-        """Whether messages, or a Close, can be sent to the library."""
+        """Whether the library takes messages, or a Close."""
         return self._connection.state is ConnectionState.OPEN
 
     def receive(self, data: bytes) -> Iterator[LibraryEvent]:
-        """Take bytes that the library has written, as the caller iterates over their events."""
+        """Take bytes that the library has written; yield their events."""
         if self._is_broken or self._connection.state is ConnectionState.CLOSED:
             return
         try:
@@ -137,7 +137,7 @@ class LibraryConnection:
         return bytes(self._connection.send(message))
 
     def close(self, code: int, reason: str = "") -> bytes:
-        """Return the Close frame; without a code for 1005, which says that none was given."""
+        """Return the Close frame; for 1005 it has no code."""
         if code == CloseReason.NO_STATUS_RCVD:
             return bytes(self._connection.send(CloseConnection(code=CloseReason.NO_STATUS_RCVD)))
         return bytes(self._connection.send(CloseConnection(code=code, reason=reason)))
@@ -172,7 +172,7 @@ class LibraryConnection:
     def _take_close(self, event: CloseConnection) -> Iterator[LibraryEvent]:
         state = self._connection.state
         if state not in (ConnectionState.REMOTE_CLOSING, ConnectionState.CLOSED):
-            # wsproto makes a CloseConnection also of what it cannot parse, but no Close has come then.
+            # wsproto also makes a CloseConnection of what it cannot parse; no Close has come then.
             yield from self._break(int(event.code), event.reason or "")
         else:
             yield Closed(int(event.code), event.reason or "")

@@ -1,55 +1,60 @@
-"""What may happen on a websocket, and in which order (ASGI spec, "WebSocket"). Pure.
+"""The states of a websocket, the events that lead from one to the next, and its close codes. Pure.
 
-Two state machines, as in Starlette: that of the client, moved by the host's events, and that of the
-application, moved by its own. The application may begin when the client is here, and nothing that it
-sends gets anywhere when the client is gone.
+The order of events is that of the ASGI spec, "WebSocket":
 
-    client:        connecting ── connect ──► here ⟲ receive ── disconnect ──► gone
-                       └──────────────── disconnect ───────────────────────────▲
+    connecting ── connect ──► handshake ── accept ──► open ⟲ send, receive
+                                  └── response.start ──► answered ⟲ response.body
 
-    application:   silent ── accept ──► accepted ⟲ send ── close ──────────► closed
-                     ├────── close ───────────────────────────────────────────▲▲
-                     └────── response.start ──► answering ⟲ response.body ────┘│
-                                                    └────── the last body ─────┘
+A disconnect closes it from every state, the app's close from `handshake` and `open`, and the last part of
+the response from `answered`.
 """
 
 from typing import Final, Literal, TypeAlias
 
 from bridge.errors import BridgeError
 
-__all__ = ["ApplicationState", "ClientState", "WebSocketState", "WebSocketStates"]
+__all__ = [
+    "ABNORMAL",
+    "GOING_AWAY",
+    "INTERNAL_ERROR",
+    "NORMAL",
+    "NO_STATUS",
+    "WebSocketState",
+    "state_after",
+]
 
-ClientState: TypeAlias = Literal["connecting", "here", "gone"]
-ApplicationState: TypeAlias = Literal["silent", "answering", "accepted", "closed"]
+# RFC 6455, 7.4.1
+NORMAL = 1000
+GOING_AWAY = 1001
+NO_STATUS = 1005
+ABNORMAL = 1006
+INTERNAL_ERROR = 1011
 
 WebSocketState: TypeAlias = Literal["connecting", "handshake", "answered", "open", "closed"]
-"""The states of both sides, in one word."""
 
-_CLIENT: Final[dict[tuple[ClientState, str], ClientState]] = {
-    ("connecting", "websocket.connect"): "here",
-    ("connecting", "websocket.disconnect"): "gone",
-    ("here", "websocket.receive"): "here",
-    ("here", "websocket.disconnect"): "gone",
+_FROM_HOST: Final[dict[tuple[WebSocketState, str], WebSocketState]] = {
+    ("connecting", "websocket.connect"): "handshake",
+    ("connecting", "websocket.disconnect"): "closed",
+    ("handshake", "websocket.disconnect"): "closed",
+    ("answered", "websocket.disconnect"): "closed",
+    ("open", "websocket.receive"): "open",
+    ("open", "websocket.disconnect"): "closed",
+    ("closed", "websocket.disconnect"): "closed",  # the host acknowledges the app's close
 }
 
-_APPLICATION: Final[dict[tuple[ApplicationState, str], ApplicationState]] = {
-    ("silent", "websocket.accept"): "accepted",
-    ("silent", "websocket.close"): "closed",
-    ("silent", "websocket.http.response.start"): "answering",
-    ("answering", "websocket.http.response.body"): "answering",
-    ("accepted", "websocket.send"): "accepted",
-    ("accepted", "websocket.close"): "closed",
+_FROM_APP: Final[dict[tuple[WebSocketState, str], WebSocketState]] = {
+    ("handshake", "websocket.accept"): "open",
+    ("handshake", "websocket.close"): "closed",
+    ("handshake", "websocket.http.response.start"): "answered",
+    ("answered", "websocket.http.response.body"): "answered",
+    ("open", "websocket.send"): "open",
+    ("open", "websocket.close"): "closed",
 }
 
-_BOTH: Final[dict[ApplicationState, WebSocketState]] = {
-    "silent": "handshake",
-    "answering": "answered",
-    "accepted": "open",
-    "closed": "closed",
-}
+_STATES: Final = _FROM_HOST | _FROM_APP
 
-# The events as errors name them: by what the app has called.
-_WORDS: Final = {
+# What the app calls for each of its events.
+_CALLS: Final = {
     "websocket.accept": "accept()",
     "websocket.send": "send()",
     "websocket.close": "close()",
@@ -58,68 +63,22 @@ _WORDS: Final = {
 }
 
 
-class WebSocketStates:
-    """The states of both sides of one websocket."""
+def state_after(state: WebSocketState, event: str) -> WebSocketState:
+    """Return the state to which an event leads, by its type; the last part of a response counts as any part.
 
-    __slots__ = ("application", "client", "combined")
-
-    def __init__(self) -> None:
-        self.client: ClientState = "connecting"
-        self.application: ApplicationState = "silent"
-        self.combined: WebSocketState = "connecting"
-        """Both in one word: `closed` if either side has ended it."""
-
-    def received(self, event: str) -> None:
-        """Take note of an event that the host has sent, by its type.
-
-        Raises:
-            BridgeError: the host may not send such an event now.
-        """
-        following = _CLIENT.get((self.client, event))
-        if following is None:
-            expected = " or ".join(name for state, name in _CLIENT if state == self.client) or "nothing more"
-            raise BridgeError(
-                f"the host sent {event} for a websocket whose client is {self.client}; expected: {expected}"
-            )
-        if following != self.client:
-            self.client = following
-            self._combine()
-
-    def lost(self) -> None:
-        """Take note that the client is gone, though the host has not said so."""
-        self.client = "gone"
-        self._combine()
-
-    def sending(self, event: str, *, more: bool = True) -> None:
-        """Take note of an event that the application is about to send, by its type.
-
-        Args:
-            event: its type.
-            more: whether a part of a response is followed by another one.
-
-        Raises:
-            BridgeError: it may not be sent now; says what may.
-        """
-        following = _APPLICATION.get((self.application, event)) if self.client != "connecting" else None
-        if following is None:
-            raise BridgeError(self._out_of_order(event))
-        if event == "websocket.http.response.body" and not more:
-            following = "closed"
-        if following != self.application:
-            self.application = following
-            self._combine()
-
-    def _combine(self) -> None:
-        if self.client == "here":
-            self.combined = _BOTH[self.application]
-        else:
-            self.combined = "closed" if self.client == "gone" else "connecting"
-
-    def _out_of_order(self, event: str) -> str:
-        if self.client == "connecting":
-            return f"{_WORDS[event]} comes before the websocket's handshake was received"
-        expected = [_WORDS[name] for state, name in _APPLICATION if state == self.application]
-        return (
-            f"{_WORDS[event]} is out of order: the websocket is {_BOTH[self.application]}; "
-            f"expected: {' or '.join(expected) or 'nothing more'}"
-        )
+    Raises:
+        BridgeError: the host, or the app, may not send the event in this state. The message says what may
+            come.
+    """
+    following = _STATES.get((state, event))
+    if following is not None:
+        return following
+    if event in _CALLS:
+        what = f"{_CALLS[event]} is out of order"
+        expected = [_CALLS[name] for before, name in _FROM_APP if before == state]
+    else:
+        what = f"the host sent {event} out of order"
+        expected = [name for before, name in _FROM_HOST if before == state]
+    raise BridgeError(
+        f"{what}: the websocket is {state}; expected: {' or '.join(expected) or 'nothing more'}"
+    )

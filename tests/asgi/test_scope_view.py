@@ -16,10 +16,9 @@ from starlette.requests import Request
 
 from bridge.asgi.environ import build_environ
 from bridge.asgi.scope_view import ScopeView
-from bridge.asgi.websocket import HostWebSocket
 from bridge.core.call_facts import CallFacts
 from bridge.types import WebSocketScope, WSGIEnvironment
-from bridge.websockets.websocket import WEBSOCKET
+from bridge.websockets.host import WEBSOCKET, HostWebSocket
 from tests.core.links import http_scope
 
 SECRETS = [

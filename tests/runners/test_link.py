@@ -358,7 +358,7 @@ WAYS = pytest.mark.parametrize("do", [sends, sends_a_file, reads])
 
 
 @WAYS
-def test_who_waits_hears_that_the_client_left(do: Callable[[ThreadLink], None]) -> None:
+def test_a_waiting_thread_notices_that_the_client_left(do: Callable[[ThreadLink], None]) -> None:
     side = Side(prepared="/a/path")
     link = link_of(side)
     with in_threads(lambda: do(link)) as [waiting]:
@@ -371,7 +371,7 @@ def test_who_waits_hears_that_the_client_left(do: Callable[[ThreadLink], None]) 
 
 
 @WAYS
-def test_who_comes_later_hears_it_at_once(do: Callable[[ThreadLink], None]) -> None:
+def test_a_later_thread_notices_it_at_once(do: Callable[[ThreadLink], None]) -> None:
     side = Side(refuses_to_wait=True, prepared="/a/path")
     link = link_of(side)
     link.leave(reasons.CANCELLED)
@@ -472,7 +472,7 @@ def test_finished_link_refuses_threads_of_the_apps_own(do: Callable[[ThreadLink]
 
 
 @pytest.mark.parametrize("do", [sends, reads])
-def test_thread_of_the_apps_own_that_waits_hears_of_the_end(do: Callable[[ThreadLink], None]) -> None:
+def test_a_waiting_thread_of_the_app_notices_the_end(do: Callable[[ThreadLink], None]) -> None:
     side = Side()
     link = link_of(side)
     with in_threads(lambda: do(link)) as [waiting]:
@@ -504,7 +504,7 @@ def test_closed_loop_is_no_failure_of_the_work() -> None:
 
 
 @pytest.mark.parametrize("do", [sends, reads])
-def test_other_threads_hear_of_a_closed_loop(do: Callable[[ThreadLink], None]) -> None:
+def test_other_threads_notice_a_closed_loop(do: Callable[[ThreadLink], None]) -> None:
     """One finds out, another waits already."""
     side = Side()
     link = link_of(side)

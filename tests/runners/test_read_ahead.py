@@ -97,7 +97,7 @@ class Script:
 
 
 class Reading:
-    """A `ReadAhead` and what it has told of its end."""
+    """A `ReadAhead`, and the ends that it has reported."""
 
     def __init__(self, script: Script, limit: int = LIMIT) -> None:
         self.ends: list[Exception | None] = []
@@ -186,7 +186,7 @@ async def test_it_reads_ahead(start: Callable[[ReadAhead], None]) -> None:
         start(read.ahead)
         await asyncio.sleep(0.01)
         assert (script.received, script.asked_left) == (2, 1)
-        assert not read.ahead.body_is_over  # it is for who reads here
+        assert not read.ahead.body_is_over  # the app has not taken it yet
         assert await rest_of(read.ahead) == [b"a", b"b"]
 
 
@@ -270,7 +270,7 @@ async def test_it_is_ahead_by_so_many_bytes_and_a_piece(pieces: list[bytes], mos
 
 @pytest.mark.parametrize("start", STARTS.values(), ids=STARTS)
 async def test_left(start: Callable[[ReadAhead], None]) -> None:
-    """To wait for it is to read ahead; what was received before can be read after it."""
+    """Waiting for it reads ahead; the app can still read what came before."""
     script = Script([b"a", b"b"])
     async with reading(script) as read:
         start(read.ahead)
@@ -426,7 +426,7 @@ async def test_stop_waits_for_a_host_that_takes_its_time() -> None:
     assert read.ends == []
 
 
-async def test_who_waits_when_it_stops_hears_of_it() -> None:
+async def test_a_waiting_task_notices_the_stop() -> None:
     """A thread of the app's own would wait for ever."""
     read = Reading(Script([b"a"], waits=True))
     read.ahead.start()

@@ -46,7 +46,7 @@ def open_websocket(server: RunningHost, target: str, **options: Any) -> ClientCo
 
 
 def ending_of(ws: ClientConnection) -> tuple[int, str]:
-    """How the server closes it; nothing else is to come."""
+    """Return how the server closes it; nothing else may come."""
     with pytest.raises(ConnectionClosed) as caught:
         ws.recv(timeout=10)
     assert caught.value.rcvd is not None, "the connection broke"
@@ -199,7 +199,7 @@ def test_client_leaves_while_the_handler_waits_for_something_else(
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-def test_handler_that_received_hears_of_the_end_once(host: Host) -> None:
+def test_handler_that_received_notices_the_end_once(host: Host) -> None:
     app = make_app()
     with serving(host, app) as server:
         with open_websocket(server, "/cleans") as ws:

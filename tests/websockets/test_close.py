@@ -23,7 +23,7 @@ def app_of(handler: Callable[[WebSocket], Coroutine[Any, Any, None]]) -> WSGIToA
 
 
 @pytest.mark.parametrize("before", [0, READ_AHEAD], ids=["", "after it was read ahead"])
-async def test_a_task_that_receives_hears_of_it(before: float) -> None:
+async def test_a_receiving_task_notices_the_close(before: float) -> None:
     """At once: the host may never say that the websocket has ended."""
     ends = []
 
@@ -72,7 +72,7 @@ class TakesItsTime(ScriptedWebSocket):
         await super().send(event)
 
 
-async def test_who_hears_of_it_cannot_cut_it_short() -> None:
+async def test_the_notified_task_cannot_cut_the_close_short() -> None:
     """A task group cancels the other tasks when one of them has ended by an exception."""
 
     async def closes(ws: WebSocket) -> None:
@@ -97,7 +97,7 @@ class TakesFewCodes(ScriptedWebSocket):
 
 
 async def test_a_code_that_the_host_does_not_take(caplog: pytest.LogCaptureFixture) -> None:
-    """Handler and host hear of it; it is for the host then to end the websocket."""
+    """Handler and host get the error; the host then ends the websocket."""
 
     async def closes(ws: WebSocket) -> None:
         await ws.accept()

@@ -238,7 +238,7 @@ def test_bytes_behind_a_handshake_are_no_request(server: Serving) -> None:
     assert received.count(b"HTTP/1.1") == 1
 
 
-# Responses in the place of a 101
+# Responses instead of a 101
 
 
 DENIALS = {

@@ -8,7 +8,7 @@ from tests.websockets.hosts import WEBSOCKET_HOSTS, ServingHost
 from tests.websockets.suite import WebSocketSuite
 
 # The adapter sends a denial in one part, answers for an app that fails, and closes for one that breaks. With
-# daphne, which has no denial, all that it can do about a handshake is to refuse it.
+# daphne, which has no denial, it can only refuse a handshake.
 BY_ADAPTER: dict[str, dict[str, Any]] = {
     name: {
         "takes_denial_in_parts": True,

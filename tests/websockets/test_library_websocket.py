@@ -313,7 +313,7 @@ def test_the_kernel_looks_after_the_connection(host: Host) -> None:
 
 
 def test_a_client_that_does_not_read_is_given_up(host: Host, caplog: pytest.LogCaptureFixture) -> None:
-    """Whether the kernel tells `send()` or `recv()`, it is to the library as if the client had left."""
+    """The kernel tells `send()` or `recv()`; either way the library sees a client that has left."""
     app = Flask(__name__)
 
     @route(app)
@@ -494,7 +494,7 @@ def test_no_case_of_autobahn_fails(tmp_path: Path) -> None:
         assert autobahn.failures(serving.address.replace("http", "ws") + "/echo", tmp_path) == {}
 
 
-def test_a_handler_hears_of_the_end(host: Host) -> None:
+def test_a_handler_notices_the_end(host: Host) -> None:
     """As on a WSGI server: `ConnectionClosed`, with the client's code and reason."""
     with served(host) as running:
         with opened(running, "/wait") as ws:

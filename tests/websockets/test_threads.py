@@ -272,7 +272,7 @@ def test_a_library_that_breaks_the_protocol(serve: Any, caplog: pytest.LogCaptur
 
 
 def test_a_library_that_closes_its_socket_only(serve: Any) -> None:
-    """The client hears of it at once, however long the call goes on."""
+    """The client gets the close at once, however long the call goes on."""
     with serve() as host, opened(host, "/by-hand/leaves") as ws:
         assert close_of(ws) == (1011, "")
         socks.release.set()
@@ -326,7 +326,7 @@ def test_websockets_have_threads_of_their_own(serve: Any) -> None:
 def test_no_websockets(serve: Any, caplog: pytest.LogCaptureFixture) -> None:
     with serve(websockets=0) as host:
         assert refusal_of(host, "/echo")[0] == 503
-    assert "`websockets` is how many there may be at once" in caplog.text
+    assert "`websockets` is how many may be open at once" in caplog.text
 
 
 def test_nothing_is_left_of_200_websockets(serve: Any) -> None:
@@ -364,7 +364,7 @@ def wait_until_few(are_many: Callable[[], bool]) -> None:
 
 @WITH_PAIRS
 def test_uvicorn_stops(serve: Any) -> None:
-    """It closes websockets itself, and handlers hear of it."""
+    """It closes websockets itself, and handlers get a disconnect."""
     with serve() as host, opened(host, "/wait") as ws:
         ws.recv(timeout=10)
         host.begin_to_stop()

@@ -1,4 +1,4 @@
-"""A Flask app for handshakes: what its websockets see of them, and responses in the place of a 101."""
+"""A Flask app for handshakes: what its websockets see of them, and responses instead of a 101."""
 
 import asyncio
 import os

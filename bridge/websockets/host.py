@@ -1,10 +1,8 @@
-"""One websocket of an ASGI host, as a request that a WSGI app answers, and as messages both ways.
+"""One websocket of an ASGI host: a request that a WSGI app answers, and messages both ways.
 
-The handshake of a websocket is a GET request (RFC 6455, 4.1), and to a WSGI app it is one: it is routed, its
-hooks run, and it may be answered like any other, with a 401 or a 404. Or the websocket is accepted meanwhile;
-then the app's response has nobody left to go to, and its end is the end of the websocket.
-
-The states of both sides are in `bridge.websockets.states`.
+The handshake of a websocket is a GET request (RFC 6455, 4.1), and a WSGI app treats it as one: it routes it,
+runs its hooks, and may answer it with a 401 or a 404. Or it accepts the websocket meanwhile; then its
+response goes nowhere, and the end of the call ends the websocket.
 """
 
 import asyncio
@@ -21,12 +19,14 @@ from bridge.types import (
     WebSocketSend,
     WebSocketSendEvent,
 )
-from bridge.websockets.states import WebSocketState, WebSocketStates
-from bridge.websockets.websocket import ABNORMAL, INTERNAL_ERROR, NO_STATUS, NORMAL
+from bridge.websockets.states import ABNORMAL, INTERNAL_ERROR, NO_STATUS, NORMAL, WebSocketState, state_after
 
-__all__ = ["HandshakeHost", "HostWebSocket"]
+__all__ = ["WEBSOCKET", "HandshakeHost", "HostWebSocket"]
 
-# What a WSGI app looks for in the environ; HTTP/2 has none of these (RFC 8441, 5).
+WEBSOCKET = "bridge.websocket"
+"""The key of the environ that holds the websocket, if the request is a websocket's handshake."""
+
+# The fields that a WSGI app looks for in the environ; HTTP/2 has none of them (RFC 8441, 5).
 _HANDSHAKE_FIELDS = {
     b"connection": b"Upgrade",
     b"upgrade": b"websocket",
@@ -35,13 +35,13 @@ _HANDSHAKE_FIELDS = {
 }
 
 
-# Bytes of a response that are kept, to be sent as one: granian 2.8 fails with one in parts. Bridge's own
-# server takes each part as it comes.
+# Bytes of a response that are kept, to send it whole: granian 2.8 fails with a response in parts. Bridge's
+# own server takes each part as it comes.
 _MOST_KEPT = 1 << 20
 
 
 class HostWebSocket:
-    """A websocket from the handshake to its end; for one task that receives, and any that send.
+    """A websocket from its handshake to its end. One task receives; any may send.
 
     Args:
         scope: the ASGI `websocket` scope.
@@ -56,51 +56,44 @@ class HostWebSocket:
         "_receive",
         "_receiver",
         "_send",
-        "_states",
         "close_code",
         "close_reason",
+        "is_closed_from_here",
         "on_disconnect",
         "scope",
+        "state",
     )
 
-    def __init__(self, scope: WebSocketScope, receive: WebSocketReceive, send: WebSocketSend) -> None:
+    def __init__(
+        self,
+        scope: WebSocketScope,
+        receive: Callable[[], Awaitable[Any]],
+        send: Callable[[Any], Awaitable[None]],
+    ) -> None:
         self.scope = scope
+        self.state: WebSocketState = "connecting"
+        self.is_closed_from_here = False
+        """Whether the app, or the server, closed or answered it."""
         self.close_code = NO_STATUS
         self.close_reason = ""
         self.on_disconnect: Callable[[], object] | None = None
         """Called just before a `WebSocketDisconnect` is raised, in the task that gets it."""
-        self._states = WebSocketStates()
-        self._receive = receive
-        self._send = send
+        self._receive: WebSocketReceive = receive
+        self._send: WebSocketSend = send
         self._receiver: asyncio.Task[Any] | None = None  # waits for the host's next event
         self._close_sent: asyncio.Event | None = None  # set when a close that interrupted `receive` is sent
-        self._failure: Exception | None = None  # of the host to close it
-        self._changed: asyncio.Event | None = None  # it has ended or is answered; for `wait_for_end`
+        self._failure: Exception | None = None  # the host's, when it was asked to close
+        self._changed: asyncio.Event | None = None  # set when it is closed or answered; for `wait_for_end`
 
     @property
     def path(self) -> str:
-        """See `WebSocket.path`."""
+        """The path of its handshake, decoded."""
         return self.scope["path"]
 
     @property
     def subprotocols(self) -> Sequence[str]:
-        """See `WebSocket.subprotocols`."""
+        """The subprotocols that the client offers."""
         return list(self.scope.get("subprotocols") or ())
-
-    @property
-    def state(self) -> WebSocketState:
-        """See `WebSocket.state`."""
-        return self._states.combined
-
-    @property
-    def is_closed_from_here(self) -> bool:
-        """See `WebSocket.is_closed_from_here`."""
-        return self._states.application == "closed"
-
-    @property
-    def can_be_answered(self) -> bool:
-        """Whether the host can send a response in the place of an accept; else it answers 403 itself."""
-        return "websocket.http.response" in (self.scope.get("extensions") or {})
 
     @property
     def is_of_bridge(self) -> bool:
@@ -111,7 +104,7 @@ class HostWebSocket:
     def request(self) -> HTTPScope:
         """The handshake as the scope of an http request, with the fields that HTTP/1.1 has for it.
 
-        Extensions are left out: compression is between the host and its client.
+        It has no extensions: compression is between the host and its client.
         """
         scope = self.scope
         headers = [(name, value) for name, value in scope["headers"] if name != b"sec-websocket-extensions"]
@@ -136,22 +129,36 @@ class HostWebSocket:
         event = await self._receive()
         if event["type"] == "websocket.disconnect":
             raise self._end_by(ABNORMAL, "")
-        self._states.received(event["type"])
+        self.state = state_after(self.state, event["type"])
 
     async def accept(
         self, subprotocol: str | None = None, headers: Iterable[tuple[bytes, bytes]] = ()
     ) -> None:
-        """See `WebSocket.accept`."""
-        self._begin_to_send("websocket.accept")
+        """Accept it.
+
+        Args:
+            subprotocol: one that the client offers.
+            headers: fields of the response, such as cookies.
+
+        Raises:
+            WebSocketDisconnect: the client has left already.
+            BridgeError: the app has accepted or answered it before.
+        """
+        self._advance("websocket.accept")
         await self._pass_on({"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers})
 
     async def receive(self) -> str | bytes:
-        """See `WebSocket.receive`."""
-        state = self._states.combined
+        """Return the next message.
+
+        Raises:
+            WebSocketDisconnect: the client has closed the websocket, or is gone.
+            BridgeError: the app has not accepted it yet.
+        """
+        state = self.state
         if state == "closed":
             raise self._disconnect()
         if state != "open":
-            raise BridgeError(f"a message was to be received, but the websocket is {state}; accept it")
+            raise BridgeError(f"receive() is out of order: the websocket is {state}; accept it first")
         task = self._receiver = asyncio.current_task()
         try:
             event = await self._receive()
@@ -160,7 +167,7 @@ class HostWebSocket:
         except asyncio.CancelledError:
             if self._close_sent is None or task is None or task.uncancel():
                 raise
-            await self._close_sent.wait()  # `close` goes first: the code that gets this may cancel it
+            await self._close_sent.wait()  # or the code that gets the disconnect could cancel the close
             raise self._disconnect() from None
         finally:
             self._receiver = None
@@ -170,29 +177,33 @@ class HostWebSocket:
         if event["type"] == "websocket.disconnect":
             code = event.get("code")
             raise self._end_by(NO_STATUS if code is None else code, event.get("reason") or "")
-        self._states.received(event["type"])
-        raise AssertionError("the states allow no other event here")
+        state_after(self.state, event["type"])
+        raise AssertionError("no state allows another event here")
 
     async def send(self, data: str | bytes) -> None:
-        """See `WebSocket.send`."""
-        self._begin_to_send("websocket.send")
-        is_text = isinstance(data, str)
-        event = {
-            "type": "websocket.send",
-            "bytes": None if is_text else data,
-            "text": data if is_text else None,
-        }
+        """Send a message; wait while the client is behind.
+
+        Raises:
+            WebSocketDisconnect: the message cannot reach the client any more.
+            BridgeError: the app has not accepted it yet.
+        """
+        self._advance("websocket.send")
+        event: WebSocketSendEvent = (
+            {"type": "websocket.send", "bytes": None, "text": data}
+            if isinstance(data, str)
+            else {"type": "websocket.send", "bytes": data, "text": None}
+        )
         try:
-            await self._send(cast(WebSocketSendEvent, event))
+            await self._send(event)
         except (OSError, RuntimeError) as error:
-            # uvicorn raises a RuntimeError between an unanswered ping and the connection's end. The order was
-            # checked above, so it cannot be the app's fault.
+            # uvicorn raises a RuntimeError between an unanswered ping and the connection's end. It cannot be
+            # the app's fault, as the order was checked above.
             raise self._end_by(ABNORMAL, "") from error
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
-        """Close it; before it was accepted, that is a refusal, for which hosts answer 403. Twice is once.
+        """Close it. Before an accept this refuses it, and hosts answer 403. A second call does nothing.
 
-        A task that waits for a message gets its `WebSocketDisconnect` as soon as the close is sent.
+        A task that waits for a message gets its `WebSocketDisconnect` once the close is sent.
 
         Raises:
             Exception: the host takes no such code. `HandshakeHost.finish` raises it again, so that the host
@@ -200,10 +211,11 @@ class HostWebSocket:
         """
         if self.state not in ("handshake", "open"):
             return
-        self._states.sending("websocket.close")
         self.close_code, self.close_reason = code, reason
-        self._tell_changed()
-        self._interrupt_receive()
+        self._close_from_here()
+        if self._receiver is not None:  # granian 2.8 sends no close while its `receive` waits
+            self._close_sent = asyncio.Event()
+            self._receiver.cancel()
         try:
             await self._send({"type": "websocket.close", "code": code, "reason": reason})
         except (OSError, RuntimeError):
@@ -215,34 +227,25 @@ class HostWebSocket:
             if self._close_sent is not None:
                 self._close_sent.set()
 
-    def _begin_to_send(self, event: str) -> None:
-        if self._states.combined == "closed":
-            raise self._disconnect()
-        self._states.sending(event)
-
     # For the answer to the handshake
 
     async def answer(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """Begin a response in the place of an accept; a host that cannot send one says 403."""
-        if not self.can_be_answered:
+        """Begin a response instead of an accept; a host that cannot send one answers 403."""
+        if "websocket.http.response" not in (self.scope.get("extensions") or {}):
             await self.close()
             return
-        self._states.sending("websocket.http.response.start")
+        self._advance("websocket.http.response.start")
         self._tell_changed()
         await self._pass_on({"type": "websocket.http.response.start", "status": status, "headers": headers})
 
-    def note_body(self, more: bool) -> None:
-        """Note a part of the response's body, whether it is sent now or later."""
-        self._states.sending("websocket.http.response.body", more=more)
-        if not more:
-            self._tell_changed()
-
     async def send_body(self, body: bytes, more: bool) -> None:
         """Send a part of the response's body."""
+        if not more:
+            self._close_from_here()
         await self._pass_on({"type": "websocket.http.response.body", "body": body, "more_body": more})
 
     async def wait_for_end(self) -> None:
-        """Wait until it is closed, by either side."""
+        """Wait until either side closes it."""
         while self.state != "closed":
             if self.state == "answered" and self.is_of_bridge:
                 # The client may leave while the app answers; other hosts may not report it.
@@ -253,11 +256,17 @@ class HostWebSocket:
                 await self._changed.wait()
 
     def take_failure(self) -> Exception | None:
-        """The failure of the host to close it, once."""
+        """Return what the host raised when it was asked to close, once."""
         failure, self._failure = self._failure, None  # its traceback leads here
         return failure
 
     # Inside
+
+    def _advance(self, event: str) -> None:
+        """Note an event that the app is about to send."""
+        if self.state == "closed":
+            raise self._disconnect()
+        self.state = state_after(self.state, event)
 
     async def _pass_on(self, event: WebSocketAppEvent) -> None:
         try:
@@ -265,27 +274,23 @@ class HostWebSocket:
         except OSError as error:
             raise self._end_by(ABNORMAL, "") from error
 
-    def _end_by(self, code: int, reason: str) -> WebSocketDisconnect:
-        """Note the end, unless it came from here; return the error to raise."""
-        if self.state != "closed":
-            self._end(code, reason)
-        return self._disconnect()
-
-    def _end(self, code: int, reason: str) -> None:
-        self.close_code, self.close_reason = code, reason
-        self._states.lost()
+    def _close_from_here(self) -> None:
+        self.state = "closed"
+        self.is_closed_from_here = True
         self._tell_changed()
+
+    def _end_by(self, code: int, reason: str) -> WebSocketDisconnect:
+        """Note the client's end, unless this side closed first; return the error to raise."""
+        if self.state != "closed":
+            self.close_code, self.close_reason = code, reason
+            self.state = "closed"
+            self._tell_changed()
+        return self._disconnect()
 
     def _disconnect(self) -> WebSocketDisconnect:
         if self.on_disconnect is not None:
             self.on_disconnect()
         return WebSocketDisconnect(self.close_code, self.close_reason)
-
-    def _interrupt_receive(self) -> None:
-        """Cancel the host's `receive`: while one waits, granian 2.8 sends no close to the client."""
-        if self._receiver is not None:
-            self._close_sent = asyncio.Event()
-            self._receiver.cancel()
 
     def _tell_changed(self) -> None:
         if self._changed is not None:
@@ -293,12 +298,12 @@ class HostWebSocket:
 
 
 class HandshakeHost:
-    """The handshake of a websocket as a request that can be answered; see `runners.host.Host`.
+    """The handshake of a websocket as a request without a body; see `runners.host.Host`.
 
-    It has no body. The app's answer is sent if the websocket was not accepted meanwhile.
+    It sends the app's response if the app has not accepted the websocket meanwhile.
 
     Args:
-        websocket: the websocket, whose `websocket.connect` has been received.
+        websocket: the websocket, whose `websocket.connect` has come.
     """
 
     __slots__ = (
@@ -317,14 +322,14 @@ class HandshakeHost:
         self._body = b""  # of the response, not yet sent
         self._has_failed = False
         self.before_head: Callable[[], Awaitable[None]] | None = None
-        """Awaited before the app's answer is begun."""
+        """Awaited before the app's response begins."""
         self.body_is_over = True
         self.head: Head | None = None
         self.is_open = False
         self.is_complete = False
 
     async def next(self) -> bytes:
-        """The end of the body, which is empty."""
+        """Return the end of the body, which is empty."""
         return b""
 
     async def left(self) -> bool:
@@ -333,11 +338,11 @@ class HandshakeHost:
         return True
 
     def tell_of_end(self, tell: Callable[[], object]) -> bool:
-        """False: ASGI tells those who receive."""
+        """Return False: an ASGI host tells only the code that receives."""
         return False
 
     async def send(self, head: Head | None, data: bytes, more: bool) -> None:
-        """Send a part of the app's answer, if the websocket was not accepted; a host that cannot says 403."""
+        """Send a part of the app's response, if the app has not accepted the websocket."""
         websocket = self._websocket
         if head is not None:
             if self.before_head is not None:
@@ -349,24 +354,23 @@ class HandshakeHost:
         self.is_open = more
         self.is_complete = not more
         if websocket.state == "answered":
-            websocket.note_body(more)
             self._body += data
             if not more or len(self._body) > (0 if websocket.is_of_bridge else _MOST_KEPT):
                 body, self._body = self._body, b""
                 await websocket.send_body(body, more)
 
     def prepare_file(self, file: BinaryIO, size: int) -> None:
-        """None: a handshake is never answered by a file."""
+        """Return None: a handshake is never answered by a file."""
 
     async def send_file(self, head: Head, file: object) -> None:
-        """Never called, as no file is prepared."""
+        """Fail: no file is ever prepared."""
         raise AssertionError("a websocket's handshake is not answered by a file")
 
     async def finish(self) -> None:
-        """The app's call has ended: close what is still open, by how it went.
+        """Close the websocket, if it is still open, as the app's call has ended.
 
         Raises:
-            Exception: a close has failed, so that it is for the host to end the websocket.
+            Exception: a close failed, so the host has to end the websocket.
         """
         await self._websocket.close(INTERNAL_ERROR if self._has_failed else NORMAL)
         failure = self._websocket.take_failure()

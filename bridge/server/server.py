@@ -10,7 +10,7 @@ import signal
 import socket
 import time
 from contextlib import suppress
-from functools import cached_property, partial
+from functools import cached_property
 from types import FrameType
 from typing import TYPE_CHECKING, Literal, TypeAlias
 from weakref import WeakSet
@@ -170,9 +170,11 @@ class Server(uvicorn.Server):
         self._notifier.tell(READY=1)
         if self._notifier.watchdog_interval is not None:
             self._tasks.append(asyncio.create_task(self._beat(self._notifier.watchdog_interval)))
-        if self.config.metrics is not None:
-            reports = self.config.metrics.keep_reporting(partial(len, self.server_state.connections))
-            self._tasks.append(asyncio.create_task(reports))
+        metrics, folder = self.config.metrics, self.config.metrics_folder
+        if metrics is not None:
+            metrics.connections = self.server_state.connections
+            if folder is not None:
+                self._tasks.append(asyncio.create_task(metrics.keep_reporting(folder)))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop serving; see uvicorn."""

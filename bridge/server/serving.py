@@ -16,7 +16,8 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from pathlib import Path
+from typing import Any, cast
 
 import uvicorn
 from uvicorn.config import LOG_LEVELS, LOGGING_CONFIG, STARTUP_FAILURE
@@ -39,19 +40,17 @@ from bridge.server.debugging import check_addresses
 from bridge.server.ending_connections import ends_alone
 from bridge.server.forwarded import Forwarded
 from bridge.server.garbage import settle
+from bridge.server.metrics import Figures, Metrics
 from bridge.server.metrics_endpoint import MetricsEndpoint, metrics_endpoint
 from bridge.server.own_loggers import enable_own_loggers
 from bridge.server.preloading import forkable
 from bridge.server.request_scope import RequestScope
 from bridge.server.server import Server
 from bridge.server.sockets import address_of, bind, bind_all, inherited
-from bridge.server.supervisors import Reloader, Workers
+from bridge.server.supervisors import Reloader, Supervisor
 from bridge.server.websocket_answers import SansIOProtocol
 from bridge.server.websocket_upgrade import WebSocketUpgrades
 from bridge.server.worker import let_ctrl_c_through
-
-if TYPE_CHECKING:
-    from bridge.server.metrics import Metrics
 
 __all__ = ["STARTUP_FAILURE", "ServeConfig", "default_log_config", "serve"]
 
@@ -77,6 +76,7 @@ class ServeConfig(uvicorn.Config):
         self.settings = settings
         self.addresses: list[str] = []
         self.metrics_url: str | None = None
+        self.metrics_folder: Path | None = None  # where a process reports figures, if it does not serve them
         self._made: Future[Application] | None = None
         super().__init__(settings.target, factory=True, interface="asgi3", **options)
 
@@ -227,9 +227,14 @@ class ServeConfig(uvicorn.Config):
         return lambda: self._application.asgi
 
     @property
-    def metrics(self) -> "Metrics | None":
+    def metrics(self) -> Metrics | None:
         """What counts in this process, when the app is loaded; None if nothing does."""
         return self._application.metrics
+
+    def figures(self) -> Figures:
+        """Return what this process has counted; nothing before the app is loaded."""
+        metrics = self.metrics if self.loaded else None
+        return {} if metrics is None else metrics.figures()
 
     def be_ready(self) -> None:
         """Have the readiness path say yes: the app has started."""
@@ -321,7 +326,9 @@ def serve(config: ServeConfig) -> int:
         with metrics_endpoint(
             config.settings.metrics_host, config.settings.metrics_port, has_workers=config.use_subprocess
         ) as endpoint:
-            config.metrics_url = endpoint.url
+            config.metrics_url, config.metrics_folder = endpoint.url, endpoint.folder
+            if not config.use_subprocess:
+                endpoint.own_figures = config.figures
             return _run(config, sockets, endpoint)
     except KeyboardInterrupt:
         return 0
@@ -368,9 +375,7 @@ def _run(config: ServeConfig, sockets: list[socket.socket], metrics: MetricsEndp
         Reloader(config, sockets, metrics).run()
         return 0
     if config.has_supervisor:
-        supervisor = Workers(config, sockets, metrics)
-        supervisor.run()
-        return STARTUP_FAILURE if supervisor.has_failed else 0
+        return Supervisor(config, sockets, metrics).run()
     server = Server(config)
     server.run(sockets=sockets)
     return 0 if server.started else STARTUP_FAILURE

@@ -19,7 +19,6 @@ import uvicorn
 
 from bridge.asgi.environ import MULTIPROCESS
 from bridge.http.server import HTTPServer
-from bridge.server.default_headers import DefaultHeaders
 from bridge.server.ending import LEAST, Ending, forget_after_fork
 from bridge.server.own_loggers import enable_own_loggers
 from bridge.server.systemd import Notifier
@@ -108,11 +107,7 @@ class Server(uvicorn.Server):
         """Called ten times a second; see uvicorn."""
         self._ticked_at = time.monotonic()
         enable_own_loggers()  # the app may configure its logging late, as with its first request
-        ends = await super().on_tick(counter)
-        headers = self.server_state.default_headers
-        if not isinstance(headers, DefaultHeaders):  # uvicorn makes them anew every second
-            self.server_state.default_headers = DefaultHeaders(headers)
-        return ends
+        return await super().on_tick(counter)
 
     def retire(self) -> None:
         """Stop at once, as another process has taken over; may be called from any thread."""

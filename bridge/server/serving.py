@@ -25,7 +25,6 @@ from uvicorn.importer import ImportFromStringError
 from uvicorn.lifespan.on import LifespanOn, LifespanSendMessage
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from bridge.errors import BridgeError
 from bridge.http.exchange import Hooks
@@ -37,7 +36,6 @@ from bridge.server.app_errors import BrokenAppError
 from bridge.server.application import Application, ServeSettings, TLSVersionName, make_application
 from bridge.server.clashes import check_workers_start
 from bridge.server.debugging import check_addresses
-from bridge.server.ending_connections import ends_alone
 from bridge.server.forwarded import Forwarded
 from bridge.server.garbage import settle
 from bridge.server.metrics import Figures, Metrics
@@ -48,7 +46,7 @@ from bridge.server.request_scope import RequestScope
 from bridge.server.server import Server
 from bridge.server.sockets import address_of, bind, bind_all, inherited
 from bridge.server.supervisors import Reloader, Supervisor
-from bridge.server.websocket_answers import SansIOProtocol
+from bridge.server.websocket_answers import answering
 from bridge.server.websocket_upgrade import WebSocketUpgrades
 from bridge.server.worker import let_ctrl_c_through
 
@@ -155,7 +153,7 @@ class ServeConfig(uvicorn.Config):
         if self.lifespan_class is LifespanOn:
             self.lifespan_class = _Lifespan
         if self.ws_protocol_class is not None:
-            self.ws_protocol_class = ends_alone(self._websocket_class(self.ws_protocol_class))
+            self.ws_protocol_class = answering(self.ws_protocol_class)
         if self.http_protocol_class is HttpToolsProtocol:
             self._speak_http()
         else:
@@ -194,23 +192,12 @@ class ServeConfig(uvicorn.Config):
 
     def _let_others_speak_http(self) -> None:
         """uvicorn's other parsers, or a class of the user's: say what is missing."""
-        self.http_protocol_class = ends_alone(self.http_protocol_class)
         logger.info(
             "%s: only uvicorn's own options apply to requests. Limits and deadlines, health, request ids, "
             "--access-log-format, metrics, Server-Timing, --timeout-request and --clear-forwarded come with "
             "--http httptools",
             f"--http {self.http}" if isinstance(self.http, str) else self.http.__name__,
         )
-
-    def _websocket_class(self, uvicorns: type[asyncio.Protocol]) -> type[asyncio.Protocol]:
-        """Bridge's websockets in the place of uvicorn's own."""
-        if uvicorns is WebSocketsSansIOProtocol:
-            return SansIOProtocol
-        if self.ws == "wsproto":
-            from bridge.server.websocket_wsproto import WSProtoProtocol  # only now is wsproto needed
-
-            return WSProtoProtocol
-        return uvicorns
 
     def load_app(self) -> Callable[[], Any]:
         """Make the application; end the process with one line where that is impossible."""
@@ -293,10 +280,8 @@ def default_log_config(*, request_id: bool = False) -> dict[str, Any]:
         "stream": "ext://sys.stdout",
     }
     config["loggers"]["bridge.access"] = {"handlers": ["requests"], "level": "INFO", "propagate": False}
-    config["filters"] = {"cut_short": {"()": "bridge.server.cut_short.CutShortFilter"}}
-    config["loggers"]["uvicorn.error"]["filters"] = ["cut_short"]
     if request_id:
-        config["filters"]["request_id"] = {"()": "bridge.server.request_id.RequestIdFilter"}
+        config["filters"] = {"request_id": {"()": "bridge.server.request_id.RequestIdFilter"}}
         config["handlers"]["default"]["filters"] = ["request_id"]
         config["handlers"]["access"]["filters"] = ["request_id"]
         config["formatters"]["default"]["fmt"] = "%(levelprefix)s [%(request_id)s] %(message)s"

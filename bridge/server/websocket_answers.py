@@ -1,8 +1,8 @@
 """uvicorn's websockets, with an answer to every handshake.
 
 The app answers with a 101, or with a response of its own. uvicorn keeps such a response in memory until it
-is whole; here it goes out part by part, and the app waits for a client that is behind. What a client sends
-before it has its 101, for which it should wait (RFC 6455, 4.1), is kept for then, up to a limit.
+is whole; here it goes out part by part, and the app waits for a client that is behind. A client should wait
+for its 101 (RFC 6455, 4.1); what it sends sooner is kept until then, up to a limit.
 """
 
 import asyncio
@@ -19,12 +19,12 @@ from bridge.http.exchange import Hooks
 from bridge.http.websocket_handshake import Handshake
 
 if TYPE_CHECKING:
-    # Of uvicorn's classes, which have no base that they share, it is one or the other.
+    # uvicorn's classes share no base; it is one or the other.
     _Base = WebSocketsSansIOProtocol
 else:
     _Base = asyncio.Protocol
 
-__all__ = ["MOST_EARLY", "SansIOProtocol", "WebSocketAnswers"]
+__all__ = ["SansIOProtocol", "WebSocketAnswers", "answering"]
 
 logger = logging.getLogger("bridge")
 
@@ -34,24 +34,24 @@ _SWITCHING_PROTOCOLS = 101
 _WITHOUT_BODY = (204, 304)
 
 # Bytes that are kept of what a client sends before its 101.
-MOST_EARLY = 65536
+_MOST_EARLY = 65536
 
 _PLAIN = b"content-type: text/plain; charset=utf-8\r\n"
 _FAILED = STATUS_LINE[500] + _PLAIN + b"content-length: 21\r\nconnection: close\r\n\r\nInternal Server Error"
 _REFUSED = STATUS_LINE[400] + _PLAIN + b"content-length: 11\r\nconnection: close\r\n\r\nBad Request"
 
-# These are the server's to say, in a response in the place of a 101.
+# The server sets these itself in a response that replaces a 101.
 _OF_THE_SERVER = (b"connection", b"transfer-encoding")
 
 
 class WebSocketAnswers(_Base):
-    """The part of a websocket that both of uvicorn's classes need; goes before one of them."""
+    """What both of uvicorn's classes for websockets lack; the first base of a class, before one of them."""
 
     checks_subprotocols = True
     """Whether the library must know what the client offers, as it lets the app choose nothing else."""
 
     hooks: Hooks | None = None
-    """Told of the answer, and of the end."""
+    """The hooks that learn of the answer, and of the end."""
 
     _told: int | None = None  # the status of the answer that the hooks know
     _facts: dict[str, Any] | None = None
@@ -70,8 +70,8 @@ class WebSocketAnswers(_Base):
 
         Args:
             handshake: what the library needs to know.
-            facts: what the scope is to say of it.
-            early: what the client has sent behind it.
+            facts: what the scope says of it.
+            early: the bytes that the client has sent behind it.
         """
         self._facts = facts
         self.data_received(handshake.for_library(with_subprotocols=self.checks_subprotocols))
@@ -81,7 +81,7 @@ class WebSocketAnswers(_Base):
     # Called by the transport
 
     def data_received(self, data: bytes) -> None:
-        """See asyncio's `Protocol`; the handshake comes first, and at once."""
+        """Take the handshake, which comes first and whole, or what follows it."""
         if self._is_open:
             super().data_received(data)
         elif not self._has_handshake:
@@ -89,7 +89,7 @@ class WebSocketAnswers(_Base):
             self._begin(data)
         elif not self._has_answered:
             self._early += data
-            if len(self._early) > MOST_EARLY and not self.read_paused:
+            if len(self._early) > _MOST_EARLY and not self.read_paused:
                 self.read_paused = True
                 self.transport.pause_reading()
         # else the client has had a response, and there is no websocket
@@ -97,7 +97,7 @@ class WebSocketAnswers(_Base):
     # Called by uvicorn
 
     async def run_asgi(self) -> None:
-        """Call the app; see uvicorn. It counts as one request, when it is over."""
+        """Call the app; it counts as one request when it is over."""
         if self._facts is not None:
             cast(dict[str, Any], self.scope).update(self._facts)
         try:
@@ -105,7 +105,7 @@ class WebSocketAnswers(_Base):
         finally:
             self._server_state.total_requests += 1
             if self._told is None:
-                self._tell(500)  # the answer to an app that gives none, if the client is there still
+                self._tell(500)  # which an app without an answer gets, if the client is still there
             elif self._told == _SWITCHING_PROTOCOLS and self.hooks is not None:
                 for on_end in self.hooks.websocket_end:
                     on_end()
@@ -115,26 +115,31 @@ class WebSocketAnswers(_Base):
         return super().send(message) if self._is_open else self._answer(message)
 
     def send_500_response(self) -> None:
-        """Answer in the place of an app that has failed; whatever the library thinks of that."""
+        """Answer for an app that has failed, whatever the library's state."""
         if not self._has_answered and not self.transport.is_closing():
             self._has_answered = self.close_sent = True
             self.transport.write(_FAILED)
 
     def shutdown(self) -> None:
-        """The server stops: see uvicorn. A response goes on to its end, as that to any request does."""
-        if not self._is_denying:
+        """End as the server stops. A response goes on to its end, as that to any request does."""
+        if self._is_denying:
+            return
+        try:
             super().shutdown()
+        except Exception:  # which would keep the other connections and the app's lifespan from their end
+            logger.exception("a websocket could not be closed in good order, and was cut")
+            self.transport.abort()
 
     # The handshake
 
     def _begin(self, handshake: bytes) -> None:
         try:
             super().data_received(handshake)
-        except Exception as error:  # noqa: BLE001  # whatever the library stumbles over
+        except Exception as error:  # noqa: BLE001  # libraries raise errors of many kinds
             self._refuse(error)
 
     def _refuse(self, error: Exception | None, answer: bytes = b"") -> None:
-        """Answer a handshake that the library will not have; what Bridge's own HTTP hands on, it will."""
+        """Answer a handshake that the library refuses; it takes all that Bridge's own HTTP hands on."""
         self._has_answered = self.close_sent = True
         logger.warning("refused a websocket's handshake: %s", error)
         self.transport.write(answer or _REFUSED)
@@ -180,20 +185,41 @@ class WebSocketAnswers(_Base):
                     on_websocket(status)
 
     def _headers_of_response(self, message: Any) -> list[_Header]:
-        """Those of a response in the place of a 101, with which the connection ends."""
+        """Return the headers of a response that replaces a 101, and ends the connection."""
         if not 200 <= message["status"] < 600:
             raise RuntimeError(f"Invalid HTTP status code '{message['status']}' in response.")
         headers = [(name, value) for name, value in _checked(message) if name.lower() not in _OF_THE_SERVER]
-        return [*(self.default_headers + headers), (b"connection", b"close")]
+        set_by_app = {name.lower() for name, _ in headers}
+        defaults = [(name, value) for name, value in self.default_headers if name not in set_by_app]
+        return [*defaults, *headers, (b"connection", b"close")]
 
     def _take_early(self) -> None:
-        """The websocket is open: take what has come before."""
+        """Take what came before the websocket was open."""
         early, self._early = self._early, b""
         if early:
             self.data_received(early)
         if self.read_paused and self.queue.empty():
             self.read_paused = False
             self.transport.resume_reading()
+
+
+def answering(uvicorns: type[asyncio.Protocol]) -> type[asyncio.Protocol]:
+    """Return the class that answers every handshake, for one of uvicorn's; any other class as it is."""
+    if uvicorns is WebSocketsSansIOProtocol:
+        return SansIOProtocol
+    if uvicorns.__module__ != "uvicorn.protocols.websockets.wsproto_impl":
+        return uvicorns
+
+    # To mypy, WebSocketAnswers is for the other library, as it must be for one of them.
+    class WSProtoProtocol(WebSocketAnswers, uvicorns):  # type: ignore[misc, valid-type]
+        """uvicorn's websockets by wsproto."""
+
+        async def _send_answer(self, message: Any) -> None:
+            await super()._send_answer(message)
+            if message["type"] == "websocket.http.response.start":
+                self._has_answered = True  # the head is out, and no 500 may follow it
+
+    return WSProtoProtocol
 
 
 class SansIOProtocol(WebSocketAnswers, WebSocketsSansIOProtocol):
@@ -232,7 +258,7 @@ class SansIOProtocol(WebSocketAnswers, WebSocketsSansIOProtocol):
             self.transport.close()
 
     def _head(self, size: int, *, is_whole: bool) -> bytes:
-        """The head of a response (RFC 9112, 6), which nobody has seen before the first part of its body."""
+        """Return the head of a response (RFC 9112, 6), which waits for the first part of its body."""
         assert self.initial_response is not None
         status, fields, _ = self.initial_response
         headers = [(name.lower(), value) for name, value in fields]
@@ -246,7 +272,7 @@ class SansIOProtocol(WebSocketAnswers, WebSocketsSansIOProtocol):
 
 
 def _status_of(message: Any) -> int:
-    """That of the answer which an event begins, or goes on with."""
+    """Return the status of the answer that an event begins or continues."""
     if message["type"] == "websocket.accept":
         return _SWITCHING_PROTOCOLS
     if message["type"] == "websocket.close":
@@ -255,7 +281,7 @@ def _status_of(message: Any) -> int:
 
 
 def _checked(message: Any) -> list[_Header]:
-    """The headers of an answer; refuse such as would end its head early. The words are uvicorn's."""
+    """Return the headers of an answer; refuse those that would end its head early, in uvicorn's words."""
     headers = list(message.get("headers", ()))
     for name, value in headers:
         if HEADER_RE.search(name):

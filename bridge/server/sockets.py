@@ -1,4 +1,4 @@
-"""Bind the listening sockets before anything is started: a taken port is one line, and no app was loaded."""
+"""Bind the listening sockets before anything is started: a taken port is one line, and no app is loaded."""
 
 import contextlib
 import errno
@@ -19,10 +19,10 @@ _UDS_MODE = 0o600
 
 
 def bind_all(addresses: Iterable[str], *, uds_mode: int = _UDS_MODE) -> list[socket.socket]:
-    """The sockets of several addresses, each `host:port`, `[host]:port`, `unix:path` or `fd:number`.
+    """Open the sockets of several addresses, each `host:port`, `[host]:port`, `unix:path` or `fd:number`.
 
     Raises:
-        BridgeError: one is ill-formed, taken, not this machine's, or not allowed; the others are closed then.
+        BridgeError: one is ill-formed, taken, not this machine's, or not allowed; the others are closed.
     """
     bound: list[socket.socket] = []
     try:
@@ -36,10 +36,10 @@ def bind_all(addresses: Iterable[str], *, uds_mode: int = _UDS_MODE) -> list[soc
 
 
 def inherited(environ: Mapping[str, str]) -> list[socket.socket]:
-    """The sockets that systemd has opened for this very process (sd_listen_fds(3)); mostly none.
+    """Return the sockets that systemd has opened for this very process (sd_listen_fds(3)); mostly none.
 
     Raises:
-        BridgeError: what it has opened cannot listen.
+        BridgeError: one of them cannot listen.
     """
     if not has_inherited(environ):
         return []
@@ -55,14 +55,14 @@ def has_inherited(environ: Mapping[str, str]) -> bool:
 def bind(
     *, host: str, port: int, uds: str | None = None, fd: int | None = None, uds_mode: int = _UDS_MODE
 ) -> list[socket.socket]:
-    """The sockets to listen on: one for each address of `host`, or one for a path or a descriptor.
+    """Open sockets: one for each address of `host`, or one for a path or a descriptor.
 
     Args:
         host: a name or an address; empty for every interface.
         port: 0 for any free one.
-        uds: the path of a unix socket, in the place of host and port.
-        fd: the number of an open socket, in the place of both.
-        uds_mode: who may connect to a unix socket, as permissions of a file; by default its owner alone.
+        uds: the path of a unix socket, instead of host and port.
+        fd: the number of an open socket, instead of both.
+        uds_mode: the permissions of a unix socket's file; by default only its owner may connect.
 
     Raises:
         BridgeError: the address is taken, not this machine's, or not allowed.
@@ -81,7 +81,7 @@ def bind(
 
 
 def address_of(bound: socket.socket, *, tls: bool) -> str:
-    """A socket's address as a user would type it."""
+    """Return a socket's address as a user would type it."""
     name = bound.getsockname()
     if not isinstance(name, tuple):
         return f"unix:{os.fsdecode(name)}"
@@ -89,7 +89,7 @@ def address_of(bound: socket.socket, *, tls: bool) -> str:
 
 
 def _parse(address: str) -> dict[str, Any]:
-    """The arguments of `bind` for an address in one string."""
+    """Return the arguments of `bind` for an address in one string."""
     kind, separator, rest = address.partition(":")
     if kind == "unix" and rest:
         return {"host": "", "port": 0, "uds": rest}
@@ -115,7 +115,7 @@ def _in_url(host: str) -> str:
 def _of_descriptor(fd: int) -> socket.socket:
     given = socket.socket(fileno=fd)
     if given.type != socket.SOCK_STREAM:
-        given.detach()  # it is not ours to close
+        given.detach()  # somebody else closes it
         raise OSError("it is a socket, but not one that can listen")
     return given
 
@@ -125,7 +125,7 @@ def _bind_addresses(addresses: list[tuple[socket.AddressFamily, Any]]) -> list[s
     unavailable = None
     try:
         for family, (host, port, *rest) in addresses:
-            # If any free port will do, it is the same one for all addresses.
+            # Port 0 takes any free port, the same one for all addresses.
             port = bound[0].getsockname()[1] if bound else port
             try:
                 bound.append(_bind_address(family, (host, port, *rest)))
@@ -144,15 +144,15 @@ def _bind_addresses(addresses: list[tuple[socket.AddressFamily, Any]]) -> list[s
 
 
 def _bind_address(family: socket.AddressFamily, address: Any) -> socket.socket:
-    # The protocol is said for asyncio, which sets TCP_NODELAY only where it reads it: without, each answer on
-    # a connection that is kept took 40 ms.
+    # asyncio sets TCP_NODELAY only on a socket that names its protocol: without, each answer on a kept
+    # connection took 40 ms.
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         bound.bind(address)
-        # It is listening that claims a port: before that, a second server could bind it as well.
+        # Only listening claims a port: before that, a second server could bind it as well.
         bound.listen()
     except BaseException:
         bound.close()
@@ -164,7 +164,7 @@ def _bind_path(path: str, mode: int) -> socket.socket:
     _remove_stale(path)
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        # Nobody can connect before it listens, so that the mode need not be there sooner.
+        # Nobody can connect before it listens, so that the mode is early enough.
         bound.bind(path)
         os.chmod(path, mode)
         bound.listen()
@@ -175,7 +175,7 @@ def _bind_path(path: str, mode: int) -> socket.socket:
 
 
 def _remove_stale(path: str) -> None:
-    """Remove the socket that a killed server has left behind: one where nobody listens.
+    """Remove the socket that a killed server has left behind: nobody listens on it.
 
     Raises:
         BridgeError: something else has that name.

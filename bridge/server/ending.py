@@ -16,9 +16,7 @@ import time
 from _thread import start_new_thread
 from collections.abc import Callable, Mapping
 from enum import Enum
-from itertools import takewhile
 from multiprocessing import active_children
-from multiprocessing.process import BaseProcess
 from queue import Empty, SimpleQueue
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self, TypeAlias
@@ -173,7 +171,9 @@ class Ending:
                 continue
             now = time.monotonic()
             if stage is _Stage.EXITING:
-                self._end(f"a function of atexit has not returned in {now - since:.2g} s: {_exit_function()}")
+                self._end(
+                    f"a function of atexit has not returned in {now - since:.2g} s: {_describe_main_thread()}"
+                )
             if not self._is_overdue:
                 self._is_overdue = True
                 attempts_end = now + _ATTEMPTS
@@ -205,13 +205,9 @@ def end_after(run: Callable[[], None]) -> NoReturn:
             except BaseException:  # noqa: BLE001  # nobody else would catch it
                 code = 1
                 sys.excepthook(*sys.exc_info())
-        _call_exit_functions()
+        atexit._run_exitfuncs()
     finally:
         _exit_at_once(code)
-
-
-def _call_exit_functions() -> None:
-    atexit._run_exitfuncs()
 
 
 def _exit_at_once(code: int) -> NoReturn:
@@ -258,30 +254,10 @@ def _overdue(stage: _Stage, seconds: float) -> str:
     )
 
 
-def _exit_function() -> str:
-    """Describe the function of `atexit` that runs, and where it waits."""
-    called = takewhile(lambda frame: frame.f_code is not _call_exit_functions.__code__, _frames())
-    code = list(called)[-1].f_code
-    return f"{code.co_qualname} ({code.co_filename}:{code.co_firstlineno}), in {_describe_main_thread()}"
-
-
 def _describe_main_thread() -> str:
-    """Describe where it is, and the child processes if it waits for one to end."""
-    described = describe(threading.main_thread())
-    if all(frame.f_code is not BaseProcess.join.__code__ for frame in _frames()):
-        return described
-    children = " or ".join(f"{child.name} [{child.pid}]" for child in active_children())
-    return f"{described}\nwhich waits for {children}" if children else described
-
-
-def _frames() -> list[FrameType]:
-    """Return the frames of the main thread, the innermost first."""
-    frames = []
-    frame = sys._current_frames().get(threading.main_thread().ident or 0)
-    while frame is not None:
-        frames.append(frame)
-        frame = frame.f_back
-    return frames
+    """Describe where it is, and the child processes, for one of which it may wait."""
+    children = " and ".join(f"{child.name} [{child.pid}]" for child in active_children())
+    return describe(threading.main_thread()) + (f"\nwith the child processes {children}" if children else "")
 
 
 def _hide_from_unraisable_hook() -> None:

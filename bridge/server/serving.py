@@ -13,7 +13,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, cast
@@ -42,7 +42,7 @@ from bridge.server.own_loggers import enable_own_loggers
 from bridge.server.preloading import forkable
 from bridge.server.request_scope import RequestScope
 from bridge.server.server import Server
-from bridge.server.sockets import address_of, bind, bind_all, inherited
+from bridge.server.sockets import address_of, bind, inherited
 from bridge.server.supervisors import Reloader, Supervisor
 from bridge.server.websocket_answers import answering
 from bridge.server.websocket_upgrade import WebSocketUpgrades
@@ -296,19 +296,23 @@ def serve(config: ServeConfig) -> int:
     """
     if config.ssl_keyfile and not config.ssl_certfile:
         raise BridgeError("--ssl-keyfile needs the certificate, too: --ssl-certfile")
-    if config.workers > 1 and config.settings.supervise is False:
+    settings = config.settings
+    if config.workers > 1 and settings.supervise is False:
         raise BridgeError(f"--no-supervise is for one worker; --workers is {config.workers}")
-    sockets = _sockets(config)
-    made = {path: os.stat(path).st_ino for path in _made_paths(config)}
+    sockets = [] if settings.binds else inherited(os.environ)
+    addresses = [] if sockets else _addresses(config)
+    sockets = sockets or bind(addresses, uds_mode=settings.uds_mode)
+    made_here = [address.removeprefix("unix:") for address in addresses if address.startswith("unix:")]
+    made = {path: os.stat(path).st_ino for path in made_here}
     config.addresses = [address_of(each, tls=config.is_ssl) for each in sockets]
     # SIGTERM ends like Ctrl-C: uvicorn raises the signal again when it has stopped, and by default that
     # would end the process before it can clean up.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        if config.settings.debug:
+        if settings.debug:
             check_addresses(sockets)
         with metrics_endpoint(
-            config.settings.metrics_host, config.settings.metrics_port, has_workers=config.use_subprocess
+            settings.metrics_host, settings.metrics_port, has_workers=config.use_subprocess
         ) as endpoint:
             config.metrics_url, config.metrics_folder = endpoint.url, endpoint.folder
             if not config.use_subprocess:
@@ -325,23 +329,13 @@ def serve(config: ServeConfig) -> int:
                 os.unlink(path)
 
 
-def _sockets(config: ServeConfig) -> list[socket.socket]:
-    """Open those of --bind; else take systemd's; else open that of --host and --port, --uds or --fd."""
-    settings = config.settings
-    if settings.binds:
-        return bind_all(settings.binds, uds_mode=settings.uds_mode)
-    return inherited(os.environ) or bind(
-        host=config.host, port=config.port, uds=config.uds, fd=config.fd, uds_mode=settings.uds_mode
-    )
-
-
-def _made_paths(config: ServeConfig) -> list[str]:
-    """Return the paths of the unix sockets that are made here, and removed at the end."""
+def _addresses(config: ServeConfig) -> Sequence[str]:
+    """Return those of --bind, else that of --fd, --uds, or --host and --port."""
     if config.settings.binds:
-        return [
-            address.removeprefix("unix:") for address in config.settings.binds if address.startswith("unix:")
-        ]
-    return [config.uds] if config.uds is not None and config.fd is None else []
+        return config.settings.binds
+    if config.fd is not None:
+        return [f"fd:{config.fd}"]
+    return [f"unix:{config.uds}" if config.uds is not None else f"[{config.host}]:{config.port}"]
 
 
 def _run(config: ServeConfig, sockets: list[socket.socket], metrics: MetricsEndpoint) -> int:

@@ -16,7 +16,7 @@ from bridge.server.ending import forget_after_fork
 from bridge.server.fleet import Event, Fleet, State
 from bridge.server.server import Server
 from bridge.server.systemd import Notifier
-from bridge.server.worker import LIFESPAN, Worker, ctrl_c_held_back
+from bridge.server.worker import Worker, ctrl_c_held_back
 
 if TYPE_CHECKING:
     from bridge.server.metrics_endpoint import MetricsEndpoint
@@ -233,8 +233,6 @@ class Reloader(ChangeReload):  # type: ignore[misc,valid-type]  # one of two cla
         metrics: counts the processes that come and go.
     """
 
-    config: "ServeConfig"
-
     def __init__(
         self, config: "ServeConfig", sockets: list[socket.socket], metrics: "MetricsEndpoint"
     ) -> None:
@@ -249,24 +247,8 @@ class Reloader(ChangeReload):  # type: ignore[misc,valid-type]  # one of two cla
     def restart(self) -> None:
         """Replace it."""
         old = self.process.pid
-        self._stop()
         with ctrl_c_held_back():
             super().restart()
         if old is not None:
             self._metrics.worker_gone(old)
         self._metrics.worker_restarted("reload")
-
-    def shutdown(self) -> None:
-        """End it."""
-        self._stop()
-        super().shutdown()
-
-    def _stop(self) -> None:
-        """Have it stop; kill it if it does not, as uvicorn would wait for ever."""
-        self.process.terminate()
-        settings = self.config.settings
-        patience = settings.graceful_timeout
-        self.process.join(None if patience is None else settings.drain_delay + patience + LIFESPAN)
-        if self.process.is_alive():
-            logger.error("process [%d] has not stopped in time; killing it", self.process.pid)
-            self.process.kill()

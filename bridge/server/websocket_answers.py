@@ -8,14 +8,16 @@ for its 101 (RFC 6455, 4.1); what it sends sooner is kept until then, up to a li
 import asyncio
 import logging
 from collections.abc import Coroutine
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE, STATUS_LINE
-from uvicorn.protocols.utils import ClientDisconnected
+from uvicorn.protocols.utils import ClientDisconnected, get_client_addr, get_path_with_query_string
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
+from bridge.core.link import Head, plain_answer
 from bridge.http.exchange import Hooks
+from bridge.http.http1 import DefaultFields, ResponseEncoder, checked_head
 from bridge.http.websocket_handshake import Handshake
 
 if TYPE_CHECKING:
@@ -28,20 +30,11 @@ __all__ = ["SansIOProtocol", "WebSocketAnswers", "answering"]
 
 logger = logging.getLogger("bridge")
 
-_Header = tuple[bytes, bytes]
-
-_SWITCHING_PROTOCOLS = 101
-_WITHOUT_BODY = (204, 304)
-
 # Bytes that are kept of what a client sends before its 101.
 _MOST_EARLY = 65536
 
-_PLAIN = b"content-type: text/plain; charset=utf-8\r\n"
-_FAILED = STATUS_LINE[500] + _PLAIN + b"content-length: 21\r\nconnection: close\r\n\r\nInternal Server Error"
-_REFUSED = STATUS_LINE[400] + _PLAIN + b"content-length: 11\r\nconnection: close\r\n\r\nBad Request"
-
-# The server sets these itself in a response that replaces a 101.
-_OF_THE_SERVER = (b"connection", b"transfer-encoding")
+_RESPONSE_START = "websocket.http.response.start"
+_RESPONSE_BODY = "websocket.http.response.body"
 
 
 class WebSocketAnswers(_Base):
@@ -58,7 +51,8 @@ class WebSocketAnswers(_Base):
     _has_handshake = False
     _has_answered = False  # something of an answer has been sent
     _is_open = False  # it was the 101
-    _is_denying = False  # it was another, of which more is to come
+    _denial: Head | None = None  # of a response that replaces a 101, while more of it is to come
+    _encoder: ResponseEncoder | None = None  # of that response, once its head is sent
     _early = b""
 
     def __init__(self, config: Any, server_state: ServerState, app_state: dict[str, Any], **options: Any):
@@ -106,7 +100,7 @@ class WebSocketAnswers(_Base):
             self._server_state.total_requests += 1
             if self._told is None:
                 self._tell(500)  # which an app without an answer gets, if the client is still there
-            elif self._told == _SWITCHING_PROTOCOLS and self.hooks is not None:
+            elif self._told == HTTPStatus.SWITCHING_PROTOCOLS and self.hooks is not None:
                 for on_end in self.hooks.websocket_end:
                     on_end()
 
@@ -118,17 +112,16 @@ class WebSocketAnswers(_Base):
         """Answer for an app that has failed, whatever the library's state."""
         if not self._has_answered and not self.transport.is_closing():
             self._has_answered = self.close_sent = True
-            self.transport.write(_FAILED)
+            self.transport.write(_encoded(500, b"Internal Server Error"))
 
     def shutdown(self) -> None:
         """End as the server stops. A response goes on to its end, as that to any request does."""
-        if self._is_denying:
-            return
-        try:
-            super().shutdown()
-        except Exception:  # which would keep the other connections and the app's lifespan from their end
-            logger.exception("a websocket could not be closed in good order, and was cut")
-            self.transport.abort()
+        if self._denial is None:
+            try:
+                super().shutdown()
+            except Exception:  # it must not keep other connections and the app's lifespan from their end
+                logger.exception("a websocket could not be closed in good order, and was cut")
+                self.transport.abort()
 
     # The handshake
 
@@ -142,40 +135,66 @@ class WebSocketAnswers(_Base):
         """Answer a handshake that the library refuses; it takes all that Bridge's own HTTP hands on."""
         self._has_answered = self.close_sent = True
         logger.warning("refused a websocket's handshake: %s", error)
-        self.transport.write(answer or _REFUSED)
+        self.transport.write(answer or _encoded(400, b"Bad Request"))
         self.transport.close()
 
     async def _answer(self, message: Any) -> None:
-        if self._has_answered and not self._is_denying:
+        kind = message["type"]
+        if self._denial is not None or (kind == _RESPONSE_START and not self._has_answered):
+            await self._deny(message)
+            return
+        if self._has_answered:
             if self.disconnected:
                 raise ClientDisconnected
-            raise RuntimeError(f"Unexpected ASGI message '{message['type']}', after the response.")
-        kind = message["type"]
+            raise RuntimeError(f"Unexpected ASGI message '{kind}', after the response.")
         if kind == "websocket.accept":
-            message = {**message, "headers": _checked(message)}
-        elif kind == "websocket.http.response.start":
-            message = {**message, "headers": self._headers_of_response(message)}
+            message = {**message, "headers": checked_head(200, message.get("headers", ())).headers}
         try:
-            await self._send_answer(message)
+            await super().send(message)
         except ClientDisconnected:
             raise
         except Exception:
-            if not self._has_answered:
-                self.handshake_complete = False  # so there can be a 500
+            self.handshake_complete = False  # so there can be a 500
             raise
-        self._tell(_status_of(message))
         if kind == "websocket.accept":
+            self._tell(HTTPStatus.SWITCHING_PROTOCOLS)
             if not self.handshake_complete:  # uvicorn has sent nothing, as the connection is closing
                 raise ClientDisconnected
             self._has_answered = self._is_open = True
             self._take_early()
-        elif kind == "websocket.close":
-            self._has_answered = True
         else:
-            self._is_denying = kind == "websocket.http.response.start" or message.get("more_body", False)
+            self._tell(403)  # for websocket.close, as the ASGI spec has it
+            self._has_answered = True
 
-    async def _send_answer(self, message: Any) -> None:
-        await super().send(message)
+    async def _deny(self, message: Any) -> None:
+        """Send a part of a response that replaces a 101: the first with the head; close after the last."""
+        await self.writable.wait()
+        if self.disconnected:
+            raise ClientDisconnected
+        if self._denial is None:
+            self._denial = checked_head(message["status"], message.get("headers", ()))
+            client, path = get_client_addr(self.scope), get_path_with_query_string(self.scope)
+            self.logger.info('%s - "WebSocket %s" %d', client, path, self._denial.status)
+            self._tell(self._denial.status)
+            return
+        if message["type"] != _RESPONSE_BODY:
+            raise RuntimeError(f"Expected ASGI message '{_RESPONSE_BODY}', but got '{message['type']}'.")
+        body, more = message.get("body", b""), message.get("more_body", False)
+        head = b""
+        if self._encoder is None:
+            status, _, fields = self._denial
+            is_sized = status in (204, 304) or any(name == b"content-length" for name, _ in fields)
+            if not more and not is_sized:
+                fields = [*fields, (b"content-length", b"%d" % len(body))]
+            self._encoder = ResponseEncoder("GET", "1.1", keep_alive=False)
+            head = self._encoder.head(Head(status, b"", fields), DefaultFields(self.default_headers))
+        self.transport.write(head + self._encoder.body(body, more))
+        self._has_answered = True
+        if not more:
+            self._denial = None
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
+            self.close_sent = self.handshake_complete = True
+            self.transport.close()
 
     def _tell(self, status: int) -> None:
         if self._told is None:
@@ -183,15 +202,6 @@ class WebSocketAnswers(_Base):
             if self.hooks is not None:
                 for on_websocket in self.hooks.websocket:
                     on_websocket(status)
-
-    def _headers_of_response(self, message: Any) -> list[_Header]:
-        """Return the headers of a response that replaces a 101, and ends the connection."""
-        if not 200 <= message["status"] < 600:
-            raise RuntimeError(f"Invalid HTTP status code '{message['status']}' in response.")
-        headers = [(name, value) for name, value in _checked(message) if name.lower() not in _OF_THE_SERVER]
-        set_by_app = {name.lower() for name, _ in headers}
-        defaults = [(name, value) for name, value in self.default_headers if name not in set_by_app]
-        return [*defaults, *headers, (b"connection", b"close")]
 
     def _take_early(self) -> None:
         """Take what came before the websocket was open."""
@@ -203,89 +213,29 @@ class WebSocketAnswers(_Base):
             self.transport.resume_reading()
 
 
-def answering(uvicorns: type[asyncio.Protocol]) -> type[asyncio.Protocol]:
-    """Return the class that answers every handshake, for one of uvicorn's; any other class as it is."""
-    if uvicorns is WebSocketsSansIOProtocol:
-        return SansIOProtocol
-    if uvicorns.__module__ != "uvicorn.protocols.websockets.wsproto_impl":
-        return uvicorns
-
-    # To mypy, WebSocketAnswers is for the other library, as it must be for one of them.
-    class WSProtoProtocol(WebSocketAnswers, uvicorns):  # type: ignore[misc, valid-type]
-        """uvicorn's websockets by wsproto."""
-
-        async def _send_answer(self, message: Any) -> None:
-            await super()._send_answer(message)
-            if message["type"] == "websocket.http.response.start":
-                self._has_answered = True  # the head is out, and no 500 may follow it
-
-    return WSProtoProtocol
-
-
 class SansIOProtocol(WebSocketAnswers, WebSocketsSansIOProtocol):
     """uvicorn's websockets by the `websockets` package."""
 
     checks_subprotocols = False
-
-    _is_chunked = False
 
     def _begin(self, handshake: bytes) -> None:
         super()._begin(handshake)
         if not self.handshake_initiated and not self._has_answered:
             self._refuse(self.conn.handshake_exc, b"".join(self.conn.data_to_send()))
 
-    async def _send_answer(self, message: Any) -> None:
-        if message["type"] == "websocket.http.response.body" and self._is_denying:
-            await self._send_part(message.get("body", b""), more=message.get("more_body", False))
-        else:
-            await super()._send_answer(message)
 
-    async def _send_part(self, body: bytes, *, more: bool) -> None:
-        """Send a part of a response: the first with the head before it; close after the last."""
-        await self.writable.wait()
-        if self.disconnected:
-            raise ClientDisconnected
-        head = b"" if self._has_answered else self._head(len(body), is_whole=not more)
-        self._has_answered = True
-        if self._is_chunked:
-            body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (b"" if more else b"0\r\n\r\n")
-        elif self.initial_response is not None and self.initial_response[0] in _WITHOUT_BODY:
-            body = b""
-        self.transport.write(head + body)
-        if not more:
-            self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
-            self.close_sent = self.handshake_complete = True
-            self.transport.close()
-
-    def _head(self, size: int, *, is_whole: bool) -> bytes:
-        """Return the head of a response (RFC 9112, 6), which waits for the first part of its body."""
-        assert self.initial_response is not None
-        status, fields, _ = self.initial_response
-        headers = [(name.lower(), value) for name, value in fields]
-        if status not in _WITHOUT_BODY and "content-length" not in {name for name, _ in headers}:
-            self._is_chunked = not is_whole
-            headers.append(
-                ("transfer-encoding", "chunked") if self._is_chunked else ("content-length", str(size))
-            )
-        lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
-        return STATUS_LINE[status] + lines.encode("latin-1") + b"\r\n"
+def answering(uvicorns: type[asyncio.Protocol]) -> type[asyncio.Protocol]:
+    """Return the class that answers every handshake, for one of uvicorn's; any other class as it is."""
+    if uvicorns is WebSocketsSansIOProtocol:
+        return SansIOProtocol
+    if uvicorns.__module__ == "uvicorn.protocols.websockets.wsproto_impl":
+        return type("WSProtoProtocol", (WebSocketAnswers, uvicorns), {})
+    return uvicorns
 
 
-def _status_of(message: Any) -> int:
-    """Return the status of the answer that an event begins or continues."""
-    if message["type"] == "websocket.accept":
-        return _SWITCHING_PROTOCOLS
-    if message["type"] == "websocket.close":
-        return 403  # as the ASGI spec has it
-    return cast(int, message.get("status", 500))
-
-
-def _checked(message: Any) -> list[_Header]:
-    """Return the headers of an answer; refuse those that would end its head early, in uvicorn's words."""
-    headers = list(message.get("headers", ()))
-    for name, value in headers:
-        if HEADER_RE.search(name):
-            raise RuntimeError("Invalid HTTP header name.")
-        if HEADER_VALUE_RE.search(value):
-            raise RuntimeError("Invalid HTTP header value.")
-    return headers
+def _encoded(status: int, text: bytes) -> bytes:
+    """Return a whole response, after which the connection ends."""
+    head, body, _ = plain_answer(status, text, "GET")
+    assert head is not None
+    assert isinstance(body, bytes)
+    return ResponseEncoder("GET", "1.1", keep_alive=False).head(head, DefaultFields()) + body

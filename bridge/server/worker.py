@@ -26,15 +26,15 @@ from bridge.server.server import TERMINATED, Server
 if TYPE_CHECKING:
     from bridge.server.serving import ServeConfig
 
-__all__ = ["LIFESPAN", "Worker", "ctrl_c_held_back", "let_ctrl_c_through"]
+__all__ = ["Worker", "ctrl_c_held_back", "let_ctrl_c_through"]
 
 logger = logging.getLogger("bridge")
 
 _PING = b"ping"
 _RETIRE = b"retire"
 
-LIFESPAN = 10.0
-"""Seconds that a process has for the end of the app's lifespan, and its own, after the requests."""
+# Seconds that a worker has for the end of the app's lifespan, and its own, after the requests.
+_LIFESPAN = 10.0
 
 
 @contextlib.contextmanager
@@ -152,7 +152,7 @@ class Worker(Member):
         """Give it the time that requests and the app's lifespan have, after a delay; then it is overdue."""
         patience = self._config.settings.graceful_timeout
         if patience is not None:
-            self._deadline = min(self._deadline, time.monotonic() + delay + patience + LIFESPAN)
+            self._deadline = min(self._deadline, time.monotonic() + delay + patience + _LIFESPAN)
 
     def retire(self) -> None:
         """Have it stop without a delay, as another has replaced it."""

@@ -68,7 +68,7 @@ FAMILIES = {
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 
 # Seconds between two reports to the process that serves the figures.
-_INTERVAL = 0.1
+_INTERVAL = 0.5
 
 _SWITCHING_PROTOCOLS = 101
 

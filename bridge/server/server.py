@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 from functools import cached_property
 from types import FrameType
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 import uvicorn
@@ -20,6 +20,7 @@ import uvicorn
 from bridge.asgi.environ import MULTIPROCESS
 from bridge.http.server import HTTPServer
 from bridge.server.ending import LEAST, Ending, forget_after_fork
+from bridge.server.fleet import State
 from bridge.server.own_loggers import enable_own_loggers
 from bridge.server.systemd import Notifier
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from bridge.asgi.adapter import WSGIToASGI
     from bridge.server.serving import ServeConfig
 
-__all__ = ["TERMINATED", "Server", "State"]
+__all__ = ["TERMINATED", "Server"]
 
 logger = logging.getLogger("bridge")
 
@@ -40,8 +41,6 @@ _LIFESPAN = 5.0
 
 TERMINATED = 128 + signal.SIGTERM
 """The exit code of a worker after SIGTERM, as in shells: so its supervisor knows why it has ended."""
-
-State: TypeAlias = Literal["starting", "serving", "spent", "stopping"]
 
 
 class Server(uvicorn.Server):
@@ -72,12 +71,12 @@ class Server(uvicorn.Server):
     def state(self) -> State:
         """Where it is in its life; any thread may ask."""
         if self.should_exit:
-            return "stopping"
+            return State.STOPPING
         if not self.started:
-            return "starting"
+            return State.STARTING
         if self._max_requests is not None and self.server_state.total_requests >= self._max_requests:
-            return "spent"
-        return "serving"
+            return State.SPENT
+        return State.SERVING
 
     @property
     def was_terminated(self) -> bool:
@@ -102,7 +101,7 @@ class Server(uvicorn.Server):
     def is_stuck(self) -> bool:
         """Whether something has held the event loop for too long while it should serve."""
         longest = _STUCK * self.config.timeout_worker_healthcheck
-        return self.state in ("serving", "spent") and time.monotonic() - self._ticked_at > longest
+        return self.state in (State.SERVING, State.SPENT) and time.monotonic() - self._ticked_at > longest
 
     async def on_tick(self, counter: int) -> bool:
         """Do what uvicorn does ten times a second; return whether to stop."""

@@ -129,10 +129,10 @@ class Worker(Member):
         """
         with suppress(OSError, EOFError):  # it has ended, or is about to
             if self._pipe.poll():
-                answer = self._pipe.recv()
+                state = self._pipe.recv()
                 self._polled_at = None
-                if answer != State.STARTING.value:
-                    return Event(answer)
+                if state is not State.STARTING:
+                    return Event(state.value)
             if self._polled_at is None:
                 self._pipe.send(_PING)
                 self._polled_at = now

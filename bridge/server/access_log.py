@@ -42,7 +42,7 @@ from urllib.parse import quote
 
 from bridge.core.link import Head
 from bridge.http.exchange import Exchange, Hook
-from bridge.http.request import Request
+from bridge.http.request import Address, Request
 
 __all__ = ["COMBINED", "JSON", "LogLines", "PlainLog", "check_format"]
 
@@ -112,7 +112,7 @@ class PlainLog(Hook):
             path = f"{path}?{request.query.decode('ascii')}"
         self._logger.info(
             '%s - "%s %s HTTP/%s" %d',
-            _address(request),
+            _address(request.client),
             request.method,
             path,
             request.version,
@@ -155,11 +155,11 @@ _Reader: TypeAlias = Callable[[Exchange], object]
 """Returns the value of one name in a format."""
 
 
-def _address(request: Request) -> str:
+def _address(client: Address | None) -> str:
     """Return host and port in the form of uvicorn's get_client_addr()."""
-    if request.client is None:
+    if client is None:
         return ""
-    host, port = request.client
+    host, port = client
     return host if port is None else f"{host}:{port}"
 
 
@@ -217,10 +217,6 @@ def _response_header(name: str) -> _Reader:
     return lambda exchange: _text((exchange.head and _header_of(exchange.head.headers, wanted)) or b"-")
 
 
-def _environment(name: str) -> _Reader:
-    return lambda exchange: _text(os.fsencode(os.environ.get(name, "-")))
-
-
 _READERS: dict[str, _Reader] = {
     "h": lambda exchange: _word((exchange.request.client or ("-", None))[0] or "-"),
     "l": lambda exchange: "-",
@@ -251,7 +247,7 @@ _READERS: dict[str, _Reader] = {
 _NAMED_READERS: dict[str, Callable[[str], _Reader]] = {
     "i": _request_header,
     "o": _response_header,
-    "e": _environment,
+    "e": lambda name: lambda exchange: _text(os.fsencode(os.environ.get(name, "-"))),
 }
 
 # `%(name)s`, with a width or a precision; `%%`; or a percent sign that is neither.

@@ -198,15 +198,12 @@ class ClientSocket(socket.socket):
         can_be_sent = is_open and self._sent.is_between_frames
         if self._closing is not None and can_be_sent and not self._sent.has_closed:
             self._sent.has_closed = True
+            poll = select.poll()
+            poll.register(self, select.POLLOUT)
             # Python waits for room in spite of MSG_DONTWAIT if the library has set a timeout.
-            if not self.gettimeout() or self._has_room():
+            if not self.gettimeout() or poll.poll(0):
                 with suppress(OSError):  # the connection is gone, or its buffer full: it ends without
                     _send(self, self._closing, socket.MSG_DONTWAIT)
-
-    def _has_room(self) -> bool:
-        poll = select.poll()
-        poll.register(self, select.POLLOUT)
-        return bool(poll.poll(0))
 
 
 def _absent(name: str) -> Callable[..., NoReturn]:

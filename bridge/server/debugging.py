@@ -45,9 +45,13 @@ def check_addresses(sockets: Iterable[socket.socket]) -> None:
         BridgeError: one is no TCP socket of loopback (127.0.0.0/8 or ::1).
     """
     for each in sockets:
-        if not _is_loopback(each):
+        name = each.getsockname()
+        # A unix socket mostly has a proxy before it, which anybody may reach.
+        has_address = each.family in (socket.AF_INET, socket.AF_INET6)
+        if not has_address or not ipaddress.ip_address(name[0]).is_loopback:
+            shown = name[0] if has_address else f"a unix socket ({os.fsdecode(name)})"
             raise BridgeError(
-                f"--debug does not listen on {_name(each)}: the debugger is a Python shell for whoever knows "
+                f"--debug does not listen on {shown}: the debugger is a Python shell for whoever knows "
                 "its PIN, so only this machine may reach it; use --host 127.0.0.1, or leave --debug out"
             )
 
@@ -89,14 +93,3 @@ def debugged(loaded: LoadedApp) -> LoadedApp:
     else:
         logger.warning("the debugger is on, a Python shell for whoever knows its PIN: %s", debugger.pin)
     return loaded
-
-
-def _is_loopback(listening: socket.socket) -> bool:
-    if listening.family not in (socket.AF_INET, socket.AF_INET6):
-        return False  # a unix socket mostly has a proxy before it, which anybody may reach
-    return ipaddress.ip_address(listening.getsockname()[0]).is_loopback
-
-
-def _name(listening: socket.socket) -> str:
-    name = listening.getsockname()
-    return str(name[0]) if isinstance(name, tuple) else f"a unix socket ({os.fsdecode(name)})"

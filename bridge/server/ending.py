@@ -155,7 +155,8 @@ class Ending:
         deadline = attempts_end = math.inf
         while True:
             try:
-                new, seconds = self._messages.get(timeout=_timeout(deadline))
+                left = max(0.0, deadline - time.monotonic())
+                new, seconds = self._messages.get(timeout=left if left < threading.TIMEOUT_MAX else None)
             except Empty:
                 pass
             else:
@@ -226,12 +227,6 @@ def flush_output() -> None:
 
 def _code_of(error: SystemExit) -> int:
     return error.code if isinstance(error.code, int) else int(error.code is not None)
-
-
-def _timeout(deadline: float) -> float | None:
-    """Return the seconds until a deadline; None for ever."""
-    left = max(0.0, deadline - time.monotonic())
-    return left if left < threading.TIMEOUT_MAX else None
 
 
 def _overdue(stage: _Stage, seconds: float) -> str:

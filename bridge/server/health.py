@@ -64,7 +64,7 @@ class Health(Hook):
     def on_request(self, exchange: Exchange) -> Answer | None:
         """Answer a request for one of the two paths."""
         request = exchange.request
-        path = _path(request)
+        path = request.decoded_path.removeprefix(request.root_path)
         if path not in (self._live, self._ready):
             return None
         if request.method not in ("GET", "HEAD"):
@@ -78,28 +78,17 @@ class Health(Hook):
         return _checked_answer(request, self._check)
 
 
-def _path(request: Request) -> str:
-    """Return the path without the prefix of `--root-path`."""
-    path = request.decoded_path
-    return path.removeprefix(request.root_path) if request.root_path else path
-
-
 async def _checked_answer(request: Request, check: ReadinessCheck) -> Part:
     """Answer as the app's check says; the reason for a no is in the log, not for everybody to read."""
     try:
         async with asyncio.timeout(_PATIENCE):
-            is_ready = await _call(check)
+            # A plain function runs in a thread of its own; it may return an awaitable, as decorated ones do.
+            result = check() if is_async_callable(check) else await asyncio.to_thread(check)
+            is_ready = await result if inspect.isawaitable(result) else result
     except Exception as error:  # noqa: BLE001  # whatever it is, the answer is no
         logger.warning("not ready: the app's check raised %s: %s", type(error).__name__, error)
         return _answer_ready(request, "failing")
     return _answer_ready(request, "failing" if is_ready is False else "ready")
-
-
-async def _call(check: ReadinessCheck) -> object:
-    """Return the check's result; a plain function runs in a thread of its own."""
-    result = check() if is_async_callable(check) else await asyncio.to_thread(check)
-    # Also of a plain function: a decorator may hide an async one.
-    return await result if inspect.isawaitable(result) else result
 
 
 def _answer_ready(request: Request, status: str) -> Part:

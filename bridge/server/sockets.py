@@ -69,7 +69,11 @@ def _bind(address: str, uds_mode: int) -> list[socket.socket]:
             return [_bind_path(rest, uds_mode)]
     if kind == "fd" and rest.isdecimal():
         with _explained(f"file descriptor {rest}", "--fd"):
-            return [_of_descriptor(int(rest))]
+            given = socket.socket(fileno=int(rest))
+            if given.type != socket.SOCK_STREAM:
+                given.detach()  # somebody else closes it
+                raise OSError("it is a socket, but not one that can listen")
+            return [given]
     found = _HOST_AND_PORT.fullmatch(address)
     if found is None:
         raise BridgeError(
@@ -86,14 +90,6 @@ def _bind(address: str, uds_mode: int) -> list[socket.socket]:
 
 def _in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
-
-
-def _of_descriptor(fd: int) -> socket.socket:
-    given = socket.socket(fileno=fd)
-    if given.type != socket.SOCK_STREAM:
-        given.detach()  # somebody else closes it
-        raise OSError("it is a socket, but not one that can listen")
-    return given
 
 
 def _bind_addresses(addresses: list[tuple[socket.AddressFamily, Any]]) -> list[socket.socket]:

@@ -114,7 +114,14 @@ class Supervisor:
                 self._is_stopping = True
             elif number == signal.SIGHUP:
                 logger.info("Received SIGHUP, restarting processes.")
-                self._restart()
+                if self._config.preloads:
+                    logger.warning(
+                        "SIGHUP cannot load the app anew with --preload: new workers serve it as it was "
+                        "loaded at the start; for new code, restart the server"
+                    )
+                microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+                self._notifier.tell(RELOADING=1, MONOTONIC_USEC=microseconds)
+                fleet.restart()
             elif number == signal.SIGTTIN:
                 fleet.wanted += 1
                 logger.info("one more worker for SIGTTIN: %d", fleet.wanted)
@@ -123,16 +130,6 @@ class Supervisor:
             elif number == signal.SIGTTOU:
                 fleet.wanted -= 1
                 logger.info("one worker less for SIGTTOU: %d", fleet.wanted)
-
-    def _restart(self) -> None:
-        if self._config.preloads:
-            logger.warning(
-                "SIGHUP cannot load the app anew with --preload: new workers serve it as it was loaded at "
-                "the start; for new code, restart the server"
-            )
-        microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-        self._notifier.tell(RELOADING=1, MONOTONIC_USEC=microseconds)
-        self._fleet.restart()
 
     def _follow(self, worker: Worker, event: Event) -> None:
         """Do what follows from an event."""

@@ -91,7 +91,9 @@ class Worker(Member):
             pipes = [self._pipe, *(other._pipe for other in others or ())]
             self._process = Fork(partial(_run_forked, config, sockets, end, pipes))
         else:
-            stdin = None if sys.stdin is None else sys.stdin.fileno()
+            stdin = None
+            with suppress(AttributeError, OSError, ValueError):  # there is none, or no file
+                stdin = sys.stdin.fileno()
             self._process = multiprocessing.get_context("spawn").Process(
                 target=_run_spawned, args=(config, sockets, end, stdin)
             )

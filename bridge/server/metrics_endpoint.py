@@ -16,7 +16,7 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from bridge.errors import BridgeError
 from bridge.server.metrics import FAMILIES, Family, Figures, lasting, read, summed
@@ -33,6 +33,9 @@ _DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
 # What prometheus-client's files of processes that have ended add to those of others.
 _LASTING = ("counter", "histogram", "summary")
+
+
+_SampleKey: TypeAlias = tuple[str, tuple[tuple[str, str], ...]]
 
 
 class MetricsEndpoint:
@@ -138,11 +141,12 @@ def _added_up(metrics: "Iterable[Metric]") -> "list[Metric]":
     from prometheus_client import Metric
 
     found: dict[str, Metric] = {}
-    sums: defaultdict[str, Counter[tuple[str, tuple[tuple[str, str], ...]]]] = defaultdict(Counter)
+    sums: dict[str, defaultdict[_SampleKey, float]] = {}
     for metric in metrics:
         found[metric.name] = Metric(metric.name, metric.documentation, metric.type)
+        values = sums.setdefault(metric.name, defaultdict(float))
         for sample in metric.samples:
-            sums[metric.name][sample.name, tuple(sample.labels.items())] += sample.value  # type: ignore[assignment]  # any numbers can be added
+            values[sample.name, tuple(sample.labels.items())] += sample.value
     for name, total in found.items():
         for (sample_name, labels), value in sums[name].items():
             total.add_sample(sample_name, dict(labels), value)

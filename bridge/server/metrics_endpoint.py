@@ -195,19 +195,21 @@ def _endpoint(has_workers: bool) -> Iterator[MetricsEndpoint]:
 @contextlib.contextmanager
 def _listening(host: str, port: int, endpoint: MetricsEndpoint) -> Iterator[None]:
     try:
-        # prometheus-client looks for the variable as it is imported.
-        from prometheus_client import CollectorRegistry, start_http_server
+        # Only now, as prometheus-client looks for the variable when it is imported; and all of it, as a fork
+        # while another thread imports would leave that import locked in the child.
+        import prometheus_client.core
+        import prometheus_client.multiprocess
     except ModuleNotFoundError:
         raise BridgeError(
             "--metrics-port needs the package prometheus-client, which is not installed: "
             "pip install 'bridge[metrics]'"
         ) from None
-    registry = CollectorRegistry()
+    registry = prometheus_client.CollectorRegistry()
     registry.register(endpoint)
     # Signals are for the main thread, which may hold them back, and not for this one.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
-        server, thread = start_http_server(port, host, registry)
+        server, thread = prometheus_client.start_http_server(port, host, registry)
     except OSError as error:
         raise BridgeError(
             f"cannot serve metrics on port {port} of {host}: {error.strerror}; give another with "

@@ -2,8 +2,8 @@
 
     LogLines('%(h)s "%(r)s" %(s)s %(b)s %(M)s ms, %(W)s of them waiting, %(id)s')
 
-Names are gunicorn's, and a few more. What comes from the client is escaped: whatever it sends, a line stays
-one line, and what is in quotes stays there.
+Names are gunicorn's, and a few more. Values from the client are escaped: whatever it sends, a line stays one
+line, and a quoted value stays between its quotes.
 
 | name | what it is |
 | --- | --- |
@@ -21,9 +21,9 @@ one line, and what is in quotes stays there.
 | `{name}i` `{name}o` | a header of the request, and of the response |
 | `{name}e` | a variable of the process's environment |
 
-`-` stands for what is not there. `%(a).80s` cuts, `%(m)-7s` fills up with spaces.
+`-` stands for a missing value. `%(a).80s` cuts, `%(m)-7s` fills up with spaces.
 
-A request that the server has refused has a line, too. It may have been no HTTP, so that no method or path
+A request that the server has refused has a line, too. It may not have been HTTP, so that no method or path
 could be read: the request line is `-` then.
 """
 
@@ -36,12 +36,13 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TypeAlias
 from urllib.parse import quote
 
 from bridge.core.link import Head
 from bridge.http.exchange import Exchange, Hook
-from bridge.http.request import Request
+from bridge.http.request import Address, Request
 
 __all__ = ["COMBINED", "JSON", "LogLines", "PlainLog", "check_format"]
 
@@ -57,15 +58,15 @@ class LogLines(Hook):
 
     Args:
         format: a %-style string with the names above, or "json".
-        logger: where lines go, at level INFO; by default the one named `bridge.access`.
+        logger: the logger that gets the lines, at level INFO; by default `bridge.access`.
 
     Raises:
-        ValueError: the format has a name that is not known, or is ill-formed.
+        ValueError: the format has an unknown name, or is ill-formed.
 
     The line is written when the response has ended, the client has left, or the app has failed; for a WSGI
-    app, when the call has ended, too, so that the time in the app is known. An app that fails before its
-    response has the status 500, which the server will send. The time is measured to the response's end, not
-    to that of what the app does afterwards.
+    app, once the call has ended, too, so that the time in the app is known. An app that fails before its
+    response has the status 500, which the server will send. The time ends with the response, whatever the
+    app does afterwards.
     """
 
     def __init__(self, format: str = COMBINED, logger: logging.Logger | None = None) -> None:
@@ -93,7 +94,7 @@ class PlainLog(Hook):
         self._logger = logging.getLogger("uvicorn.access")
 
     def on_head(self, exchange: Exchange, head: Head) -> Head:
-        """Write the line; return the head as it is."""
+        """Write the line, and return the head as it is."""
         self._log(exchange.request, head.status)
         return head
 
@@ -111,7 +112,7 @@ class PlainLog(Hook):
             path = f"{path}?{request.query.decode('ascii')}"
         self._logger.info(
             '%s - "%s %s HTTP/%s" %d',
-            _address(request),
+            _address(request.client),
             request.method,
             path,
             request.version,
@@ -120,29 +121,27 @@ class PlainLog(Hook):
 
 
 def check_format(format: str) -> None:
-    """Say whether `LogLines` takes this format.
+    """Check a format for `LogLines`.
 
     Raises:
-        ValueError: it does not; the message names what is wrong, and what is known.
+        ValueError: it is wrong; the message says where, and which names are known.
     """
     _compile(format)
 
 
-# From what came to what may be in a line
-
-# Text between quotes, and a word that has none around it.
+# Escaping: for text between quotes, and for a word without quotes.
 _UNSAFE_IN_TEXT = re.compile(r"[^ !#-\[\]-~]")
 _UNSAFE_IN_WORD = re.compile(r"[^!#-\[\]-~]")
 
 
 def _text(value: bytes) -> str:
-    """With `\\xNN` for all that is not printable ASCII, and for quotes and backslashes; as nginx does."""
+    """Write `\\xNN` for all but printable ASCII, and for quotes and backslashes, as nginx does."""
     decoded = value.decode("latin-1")
     return _UNSAFE_IN_TEXT.sub(_escape, decoded) if _UNSAFE_IN_TEXT.search(decoded) else decoded
 
 
 def _word(value: str) -> str:
-    """The same for what is not in quotes by custom: a space in it would move the fields behind it."""
+    """Do the same for a value without quotes: a space in it would move the fields behind it."""
     if _UNSAFE_IN_WORD.search(value):
         return _UNSAFE_IN_WORD.sub(_escape, value.encode("utf-8", "surrogatepass").decode("latin-1"))
     return value
@@ -152,26 +151,16 @@ def _escape(found: re.Match[str]) -> str:
     return f"\\x{ord(found[0]):02X}"
 
 
-# What can be said, by its name in a format
-
 _Reader: TypeAlias = Callable[[Exchange], object]
+"""Returns the value of one name in a format."""
 
 
-def _client(exchange: Exchange) -> str:
-    client = exchange.request.client
-    return _word(client[0]) if client and client[0] else "-"
-
-
-def _address(request: Request) -> str:
-    """Host and port, as uvicorn's get_client_addr() has them."""
-    if request.client is None:
+def _address(client: Address | None) -> str:
+    """Return host and port in the form of uvicorn's get_client_addr()."""
+    if client is None:
         return ""
-    host, port = request.client
+    host, port = client
     return host if port is None else f"{host}:{port}"
-
-
-def _user(exchange: Exchange) -> str:
-    return _word(_basic_user(exchange) or "-")
 
 
 def _request_line(exchange: Exchange) -> str:
@@ -182,19 +171,14 @@ def _request_line(exchange: Exchange) -> str:
     return _text(b"%b %b HTTP/%b" % (request.method.encode(), target, request.version.encode()))
 
 
-def _protocol(exchange: Exchange) -> str:
-    version = exchange.request.version
-    return "HTTP/" + _word(version) if version else "-"
-
-
 def _header_of(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> bytes | None:
-    """The value; all of them with commas between, if there are several (RFC 9110, 5.3)."""
+    """Return a header's value; all of them with commas between, if there are several (RFC 9110, 5.3)."""
     found = [value for name, value in headers if name == wanted]
     return b", ".join(found) if found else None
 
 
 def _basic_user(exchange: Exchange) -> str | None:
-    """The user's name in `Authorization: Basic` (RFC 7617), which nobody has checked here."""
+    """Return the user's name in `Authorization: Basic` (RFC 7617); nobody has checked the password here."""
     value = _header_of(exchange.request.headers, b"authorization")
     if value is None or value[:6].lower() != b"basic ":
         return None
@@ -205,71 +189,45 @@ def _basic_user(exchange: Exchange) -> str | None:
     return user.decode("utf-8", "replace") if colon else None
 
 
-def _waited(exchange: Exchange) -> str:
-    return "-" if exchange.call is None else _milliseconds(exchange.call.waited)
+def _milliseconds(seconds: float | None, digits: int) -> float | None:
+    return None if seconds is None else round(seconds * 1000, digits)
 
 
-def _ran(exchange: Exchange) -> str:
-    return "-" if exchange.call is None else _milliseconds(exchange.call.ran)
+def _or_dash(value: object) -> object:
+    return "-" if value is None else value
 
 
-def _milliseconds(seconds: float | None) -> str:
-    return "-" if seconds is None else f"{seconds * 1000:.1f}"
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-class _LogTime:
-    """The local time as the common log format has it, whatever the locale; made anew once a second."""
-
-    _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-
-    def __init__(self) -> None:
-        self._second = -1
-        self._text = ""
-
-    def __call__(self, exchange: Exchange) -> str:
-        second = int(time.time())
-        if second != self._second:
-            now = time.localtime(second)
-            month = self._MONTHS[now.tm_mon - 1]
-            self._text = time.strftime(f"[%d/{month}/%Y:%H:%M:%S %z]", now)
-            self._second = second
-        return self._text
+@lru_cache(maxsize=1)
+def _local_time(second: int) -> str:
+    """Return a time in the form of the common log format, whatever the locale."""
+    now = time.localtime(second)
+    return time.strftime(f"[%d/{_MONTHS[now.tm_mon - 1]}/%Y:%H:%M:%S %z]", now)
 
 
 def _request_header(name: str) -> _Reader:
     wanted = name.lower().encode("ascii")
-
-    def read(exchange: Exchange) -> str:
-        return _text(_header_of(exchange.request.headers, wanted) or b"-")
-
-    return read
+    return lambda exchange: _text(_header_of(exchange.request.headers, wanted) or b"-")
 
 
 def _response_header(name: str) -> _Reader:
     wanted = name.lower().encode("ascii")
-
-    def read(exchange: Exchange) -> str:
-        head = exchange.head
-        return _text((head and _header_of(head.headers, wanted)) or b"-")
-
-    return read
-
-
-def _environment(name: str) -> _Reader:
-    return lambda exchange: _text(os.fsencode(os.environ.get(name, "-")))
+    return lambda exchange: _text((exchange.head and _header_of(exchange.head.headers, wanted)) or b"-")
 
 
 _READERS: dict[str, _Reader] = {
-    "h": _client,
+    "h": lambda exchange: _word((exchange.request.client or ("-", None))[0] or "-"),
     "l": lambda exchange: "-",
-    "u": _user,
-    "t": _LogTime(),
+    "u": lambda exchange: _word(_basic_user(exchange) or "-"),
+    "t": lambda exchange: _local_time(int(time.time())),
     "r": _request_line,
     "m": lambda exchange: _word(exchange.request.method) or "-",
     "U": lambda exchange: _word(exchange.request.decoded_path) or "-",
     "q": lambda exchange: _text(exchange.request.query),
-    "H": _protocol,
-    "s": lambda exchange: "-" if exchange.status is None else exchange.status,
+    "H": lambda exchange: "HTTP/" + _word(exchange.request.version) if exchange.request.version else "-",
+    "s": lambda exchange: _or_dash(exchange.status),
     "B": lambda exchange: exchange.sent,
     "b": lambda exchange: exchange.sent or "-",
     "f": _request_header("referer"),
@@ -279,8 +237,8 @@ _READERS: dict[str, _Reader] = {
     "D": lambda exchange: int(exchange.seconds * 1_000_000),
     "L": lambda exchange: f"{exchange.seconds:.6f}",
     "p": lambda exchange: os.getpid(),
-    "W": _waited,
-    "A": _ran,
+    "W": lambda exchange: _or_dash(exchange.call and _milliseconds(exchange.call.waited, 1)),
+    "A": lambda exchange: _or_dash(exchange.call and _milliseconds(exchange.call.ran, 1)),
     "I": lambda exchange: exchange.received,
     "x": lambda exchange: "left" if exchange.has_left else "-",
     "id": lambda exchange: exchange.request_id or "-",
@@ -289,10 +247,8 @@ _READERS: dict[str, _Reader] = {
 _NAMED_READERS: dict[str, Callable[[str], _Reader]] = {
     "i": _request_header,
     "o": _response_header,
-    "e": _environment,
+    "e": lambda name: lambda exchange: _text(os.fsencode(os.environ.get(name, "-"))),
 }
-
-# From a format to a function that makes the line
 
 # `%(name)s`, with a width or a precision; `%%`; or a percent sign that is neither.
 _DIRECTIVE = re.compile(r"%(?:\((?P<name>[^)]*)\)(?P<size>-?[0-9]*(?:\.[0-9]+)?)s|(?P<percent>%)|)")
@@ -300,7 +256,7 @@ _NAMED = re.compile(r"\{(?P<name>[^{}\x00-\x20\x7f-\U0010ffff]+)\}(?P<kind>[ioe]
 
 
 def _compile(format: str) -> Callable[[Exchange], str]:
-    """The function that makes the lines of a format.
+    """Return the function that makes the lines of a format.
 
     Raises:
         ValueError: see `check_format`.
@@ -336,7 +292,7 @@ def _reader_of(name: str) -> _Reader:
 
 
 def _json_line(exchange: Exchange) -> str:
-    """The JSON object for a request; what is not there is null. Its escapes leave ASCII only."""
+    """Return the JSON object for a request, in ASCII; a missing value is null."""
     request, call = exchange.request, exchange.call
     headers = request.headers
     referer, user_agent = _header_of(headers, b"referer"), _header_of(headers, b"user-agent")
@@ -353,9 +309,9 @@ def _json_line(exchange: Exchange) -> str:
             "status": exchange.status,
             "bytes_sent": exchange.sent,
             "bytes_received": exchange.received,
-            "duration_ms": round(exchange.seconds * 1000, 3),
-            "waited_ms": None if call is None or call.waited is None else round(call.waited * 1000, 3),
-            "app_ms": None if call is None or call.ran is None else round(call.ran * 1000, 3),
+            "duration_ms": _milliseconds(exchange.seconds, 3),
+            "waited_ms": call and _milliseconds(call.waited, 3),
+            "app_ms": call and _milliseconds(call.ran, 3),
             "client_left": exchange.has_left,
             "referer": None if referer is None else referer.decode("latin-1"),
             "user_agent": None if user_agent is None else user_agent.decode("latin-1"),

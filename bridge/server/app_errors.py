@@ -1,4 +1,4 @@
-"""What is said of an app that cannot be loaded."""
+"""Errors of an app that cannot be loaded."""
 
 import importlib
 import os
@@ -8,7 +8,7 @@ from bridge.errors import BridgeError
 
 __all__ = ["AppError", "BrokenAppError"]
 
-_HERE = os.path.dirname(__file__) + os.sep
+_MACHINERY = (os.path.dirname(__file__) + os.sep, importlib.__file__, "<frozen importlib")
 
 
 class AppError(BridgeError):
@@ -16,37 +16,28 @@ class AppError(BridgeError):
 
 
 class BrokenAppError(AppError):
-    """The app's own code failed while it was loaded; `report` has the traceback, of the app's frames only.
+    """The app's own code failed while it was loaded; `report` has the traceback, with the app's frames alone.
 
     Args:
-        what: what was being done.
-        cause: what the app raised.
+        what: the step that has failed.
+        cause: the app's exception.
     """
 
     def __init__(self, what: str, cause: BaseException) -> None:
-        super().__init__(f"{what} failed: {_describe(cause)}")
+        lines = str(cause).strip().splitlines()  # the first says enough beside the traceback
+        super().__init__(f"{what} failed: {': '.join([type(cause).__name__, *lines[:1]])}")
         self.report = _report(cause)
 
 
-def _describe(error: BaseException) -> str:
-    """The type and the first line of the message; the rest is in the traceback."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-
-
 def _report(error: BaseException) -> str:
-    """The traceback of an error and of those that led to it, without the frames of what imports and calls."""
+    """Return the traceback of an error and of its causes, without the frames that import and call the app."""
     report = traceback.TracebackException.from_exception(error)
     following: list[traceback.TracebackException | None] = [report]
     while following:
         one = following.pop()
         if one is not None:
             one.stack = traceback.StackSummary.from_list(
-                [frame for frame in one.stack if not _is_machinery(frame.filename)]
+                [frame for frame in one.stack if not frame.filename.startswith(_MACHINERY)]
             )
             following += [one.__cause__, one.__context__, *(one.exceptions or ())]
     return "".join(report.format())
-
-
-def _is_machinery(file: str) -> bool:
-    return file == importlib.__file__ or file.startswith((_HERE, "<frozen importlib"))

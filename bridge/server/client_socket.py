@@ -1,4 +1,4 @@
-"""The connection of a websocket's client, as a library for WSGI servers has it: a blocking socket."""
+"""The connection of a websocket's client, for a library for WSGI servers: a blocking socket."""
 
 import errno
 import re
@@ -14,11 +14,11 @@ from bridge.server.websocket_frames import FrameWatch, close_frame
 
 __all__ = ["ClientSocket"]
 
-# What the methods below do it by: `super()` would take 0.2 µs each.
+# The methods below call these directly: `super()` would take 0.2 µs each.
 _send = socket.socket.send
 _recv = socket.socket.recv
 
-# The head of a library's answer, as far as it is looked at; one that does not end soon is none.
+# The head of a library's answer; one that does not end soon is none.
 _END_OF_HEAD = b"\r\n\r\n"
 _LONGEST_HEAD = 65536
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3})[ \r]")
@@ -29,8 +29,8 @@ _SWITCHING_PROTOCOLS = int(HTTPStatus.SWITCHING_PROTOCOLS)  # an enum's comparis
 _TOO_BIG = 1009
 _INTERNAL_ERROR = 1011
 
-# That the client is gone, beside what is a ConnectionError: it is silent, or cannot be reached; or another
-# thread of the library has heard that in `recv()`, and closed the socket meanwhile.
+# Errors besides ConnectionError that mean that the client is gone: it is silent, or cannot be reached; or
+# another thread of the library has learnt that in `recv()`, and closed the socket meanwhile.
 _GONE = {
     errno.ETIMEDOUT,
     errno.EHOSTUNREACH,
@@ -44,20 +44,20 @@ _UNWATCHED = "detach dup recvfrom recvfrom_into recvmsg recvmsg_into sendfile se
 
 
 class ClientSocket(socket.socket):
-    """A blocking socket; what goes through it behind the library's 101 is watched, frame by frame.
+    """A blocking socket that follows the frames after the library's 101.
 
     So the server can close the websocket (RFC 6455, 5.5.1): between two frames of the library's, and with
-    nothing after it. And it can see to the size of messages, which the library may have no limit for.
+    nothing after it. And it can limit the size of messages, as the library may not.
+
+    A library closes it in a thread that may still be in `recv()` or `select()` when the call has ended. So it
+    closes itself when nobody holds it any more, without a warning.
 
     Args:
-        fileno: a duplicate of the connection's descriptor, which is this one's to close.
-        early: what the client has sent behind its handshake.
+        fileno: a duplicate of the connection's descriptor, which this closes.
+        early: the bytes that the client has sent behind its handshake.
         max_message: bytes that a message of the client may have; None for any number.
         on_answer: called with the status, in any thread, when the library has written the head of an answer.
-        on_closed: called, in any thread, when it is closed, with what the client has yet to be sent.
-
-    A library that uses it closes it, in a thread that may still be in `recv()` or `select()` when the call
-    has ended. So it is closed when nobody has it any more, without a warning.
+        on_closed: called, in any thread, when it is closed, with the bytes that the client still has to get.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class ClientSocket(socket.socket):
         self.has_begun = False
         """Whether the library has written something."""
         self.status: int | None = None
-        """That of the library's answer, when its head has been written; 500 if it has none."""
+        """The status of the library's answer, once its head is written; 500 if the head has none."""
         self._on_answer = on_answer
         self._on_closed: Callable[[bytes], object] | None = on_closed
         self._sending = threading.Lock()
@@ -82,10 +82,10 @@ class ClientSocket(socket.socket):
         self._received = FrameWatch(max_message)
         self._early = early
         self._is_withdrawn = False
-        self._closing: bytes | None = None  # a Close that is to be sent
+        self._closing: bytes | None = None  # a Close to send
 
     def withdraw(self) -> bool:
-        """Take the connection from the library, if it has written nothing, and never will; does not wait."""
+        """Take the connection from the library for good, if it has written nothing; does not wait."""
         if not self._sending.acquire(blocking=False):
             return False  # it is writing
         try:
@@ -95,8 +95,8 @@ class ClientSocket(socket.socket):
         finally:
             self._sending.release()
 
-    def say_close(self, code: int, reason: str = "") -> None:
-        """Close the websocket from outside, as soon as the library is between two frames; does not wait."""
+    def send_close_soon(self, code: int, reason: str = "") -> None:
+        """Close the websocket as soon as the library is between two frames; does not wait."""
         if self._closing is None:
             self._closing = close_frame(code, reason)
         self._close_if_possible()
@@ -108,14 +108,14 @@ class ClientSocket(socket.socket):
         view = data if type(data) is bytes else memoryview(data).cast("B")
         with self._sending:
             if self._sent.has_closed:
-                return len(view)  # after a Close there is nothing to say
+                return len(view)  # nothing follows a Close
             self.has_begun = True
             try:
                 count = _send(self, view, flags)
             except OSError as error:
                 if not (isinstance(error, ConnectionError) or error.errno in _GONE):
                     raise
-                count = len(view)  # the library hears that from its `recv()`
+                count = len(view)  # the library learns it from its `recv()`
                 self._sent.has_closed = True
             sent = view if count == len(view) else view[:count]
             if self.status == _SWITCHING_PROTOCOLS:
@@ -133,7 +133,7 @@ class ClientSocket(socket.socket):
             view = view[self.send(view, flags) :]
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        """See `socket.socket`; for a message that is too large, a Close with 1009 takes its place."""
+        """See `socket.socket`; a Close with 1009 replaces a message that is too large."""
         if self._early:
             data = self._early[:size]
             if not flags & socket.MSG_PEEK:
@@ -149,7 +149,7 @@ class ClientSocket(socket.socket):
         self._received.feed(data)
         if not self._received.is_too_big:
             return data
-        self.say_close(_TOO_BIG)
+        self.send_close_soon(_TOO_BIG)
         return close_frame(_TOO_BIG, is_masked=True)[:size]
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
@@ -170,7 +170,7 @@ class ClientSocket(socket.socket):
         self.close()
 
     def _unsent(self) -> bytes:
-        """The Close that was not sent before the library has closed this socket."""
+        """Return the Close that was not sent before the library has closed this socket."""
         if self.status != _SWITCHING_PROTOCOLS or self._sent.has_closed or not self._sent.is_between_frames:
             return b""
         return close_frame(_INTERNAL_ERROR) if self._closing is None else self._closing
@@ -186,31 +186,28 @@ class ClientSocket(socket.socket):
             self._on_answer(self.status)
 
     def _close_if_possible(self) -> None:
-        if self._sending.acquire(blocking=False):  # else the thread that is sending does it
+        if self._sending.acquire(blocking=False):  # else the thread that sends does it
             try:
                 self._send_close()
             finally:
                 self._sending.release()
 
     def _send_close(self) -> None:
-        """Send the Close that is to be sent, if it is the time for it; this thread has the lock."""
+        """Send the Close, if there is one and it may follow now; this thread has the lock."""
         is_open = self.status == _SWITCHING_PROTOCOLS and self.fileno() != -1
         can_be_sent = is_open and self._sent.is_between_frames
         if self._closing is not None and can_be_sent and not self._sent.has_closed:
             self._sent.has_closed = True
-            # With a timeout of the library's, Python waits for room even so.
-            if not self.gettimeout() or self._has_room():
+            poll = select.poll()
+            poll.register(self, select.POLLOUT)
+            # Python waits for room in spite of MSG_DONTWAIT if the library has set a timeout.
+            if not self.gettimeout() or poll.poll(0):
                 with suppress(OSError):  # the connection is gone, or its buffer full: it ends without
                     _send(self, self._closing, socket.MSG_DONTWAIT)
 
-    def _has_room(self) -> bool:
-        poll = select.poll()
-        poll.register(self, select.POLLOUT)
-        return bool(poll.poll(0))
-
 
 def _absent(name: str) -> Callable[..., NoReturn]:
-    """A method in the place of one by which bytes would go by unseen."""
+    """Return a method that refuses: by this one bytes would pass unseen."""
 
     def refuse(self: ClientSocket, *args: object, **options: object) -> NoReturn:
         raise NotImplementedError(

@@ -1,8 +1,8 @@
 """Werkzeug's debugger around a WSGI app that Bridge serves.
 
-Werkzeug's own `DebuggedApplication` is a generator around the app. Bridge has generators run by a thread,
-so that the whole app would be, its async views, too. Here the app is called at once, where it belongs, and
-what it raises is caught, then and while its response is iterated over.
+Werkzeug's own `DebuggedApplication` is a generator around the app. Bridge runs generators in a thread, and so
+would run the whole app there, its async views, too. Here the app is called at once, where it belongs; its
+exceptions are caught then, and while its response is iterated over.
 
 This module imports Werkzeug, and is imported only for --debug.
 """
@@ -36,41 +36,41 @@ _Page = Callable[[Exception], Iterator[bytes]]
 class Debugger(DebuggedApplication):
     """A WSGI application that runs another, and answers with a page where that raises an exception.
 
-    In the page, and at /console, Python can be evaluated by who knows the PIN. Werkzeug answers that only for
-    the hosts that it trusts: localhost and addresses of loopback.
+    Whoever knows the PIN can evaluate Python in the page, and at /console. Werkzeug allows that only for the
+    hosts that it trusts: localhost and addresses of loopback.
 
     Args:
-        app: the other.
-        shown: what /console calls `app`.
+        app: the other application.
+        shown: the object that /console calls `app`.
     """
 
     def __init__(self, app: WSGIApplication, shown: object) -> None:
         super().__init__(app, evalex=True, pin_security=True, console_init_func=lambda: {"app": shown})
-        # The count of wrong PINs. Werkzeug's is left behind by a process that a signal ends, with a warning.
+        # The count of wrong PINs. A process that a signal ends leaves Werkzeug's behind, with a warning.
         self._failed_pin_auth = multiprocessing.get_context("fork").Value("B")
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer for the debugger itself, or run the app."""
+        """Answer a request to the debugger, or run the app."""
         request = Request(environ)
         if request.args.get("__debugger__") == "yes" or request.path == self.console_path:
             return self._answer(environ, start_response)
         return self._run(environ, start_response)
 
     def check_host_trust(self, environ: WSGIEnvironment) -> bool:
-        """Whether the request was made to a name that can only mean this machine.
+        """Whether the request names a host that can only mean this machine.
 
-        Another site's name can be made to lead here, and its pages would then be let into the console.
+        Another site's name can be made to lead here, and would let its pages into the console.
         """
         host = environ.get("HTTP_HOST", "")
         return super().check_host_trust(environ) or _LOOPBACK_HOST.fullmatch(host) is not None
 
     def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
-        """What Werkzeug answers; in a thread, for what is evaluated may block, and a wrong PIN does."""
+        """Answer as Werkzeug does; in a thread, as evaluated code may block, and a wrong PIN does."""
         yield from super().__call__(environ, start_response)
 
     def _run(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         contexts: list[AbstractContextManager[Any]] = []
-        # Flask leaves its contexts here, to be entered again for what is evaluated.
+        # Flask leaves its contexts here, which evaluated code enters again.
         environ["werkzeug.debug.preserve_context"] = contexts.append
 
         def page(error: Exception) -> Iterator[bytes]:
@@ -83,7 +83,7 @@ class Debugger(DebuggedApplication):
                 raise
             return page(error)
         if isinstance(chunks, (list, tuple, FileWrapper)):
-            return chunks  # which do not fail, and which Bridge has better ways to send
+            return chunks  # they cannot fail, and Bridge has better ways to send them
         return (_WatchedStream if isinstance(chunks, LoopIterable) else _Watched)(chunks, page)
 
     def _page(
@@ -93,7 +93,7 @@ class Debugger(DebuggedApplication):
         environ: WSGIEnvironment,
         start_response: StartResponse,
     ) -> Iterator[bytes]:
-        """The page about an error; with the headers out, start_response raises the error instead."""
+        """Make the page about an error; with the headers out, start_response raises the error instead."""
         traceback = _traceback(error)
         for frame in traceback.all_frames:
             self.frames[id(frame)] = frame
@@ -117,8 +117,8 @@ class Debugger(DebuggedApplication):
 
 
 def _traceback(error: Exception) -> DebugTraceback:
-    """What the page shows: also the members of a group, as of a TaskGroup, which Werkzeug leaves out."""
-    traceback = DebugTraceback(error, skip=1)  # without the frame here that has caught it
+    """Return what the page shows, with the members of a group, as of a TaskGroup: Werkzeug omits them."""
+    traceback = DebugTraceback(error, skip=1)  # without the frame that has caught it here
     shown = traceback.all_tracebacks
     for member in _members(error):
         message = shown[0][0] or "The above exception is one of those in the following group"
@@ -137,7 +137,7 @@ class _Watched(Iterator[bytes]):
     """A response that goes on with a page if iterating over it fails.
 
     Args:
-        chunks: what the app has returned.
+        chunks: the app's response.
         page: makes the page for an error.
     """
 
@@ -165,14 +165,14 @@ class _Watched(Iterator[bytes]):
         return next(self._steps)
 
     def close(self) -> None:
-        """Close what the app has returned (PEP 3333)."""
+        """Close the app's response (PEP 3333)."""
         close = getattr(self._chunks, "close", None)
         if close is not None:
             close()
 
 
 class _WatchedStream(_Watched, LoopIterable, AsyncIterator[str | bytes]):
-    """The same for one whose parts come from the event loop."""
+    """The same for a response whose parts come from the event loop."""
 
     _chunks: LoopIterable
 

@@ -1,6 +1,6 @@
-"""`--debug`: who may have Werkzeug's debugger, and around which apps it is put.
+"""`--debug`: checks who can reach Werkzeug's debugger, and puts it around apps.
 
-Nothing of Werkzeug's is imported before an app needs it.
+Werkzeug is imported only where an app needs it.
 """
 
 import ipaddress
@@ -20,10 +20,10 @@ logger = logging.getLogger("bridge")
 
 
 def check_processes(workers: int) -> None:
-    """See to it that there is one process, for the debugger's requests to find what an error has left.
+    """Check that one process serves: the debugger's requests need the frames that an error has left there.
 
     Args:
-        workers: how many processes are to serve.
+        workers: how many processes serve.
 
     Raises:
         BridgeError: they are several.
@@ -36,18 +36,22 @@ def check_processes(workers: int) -> None:
 
 
 def check_addresses(sockets: Iterable[socket.socket]) -> None:
-    """See to it that the debugger can be reached from this machine alone.
+    """Check that only this machine can reach the debugger.
 
     Args:
-        sockets: those that the server listens on.
+        sockets: the server's listening sockets.
 
     Raises:
         BridgeError: one is no TCP socket of loopback (127.0.0.0/8 or ::1).
     """
     for each in sockets:
-        if not _is_loopback(each):
+        name = each.getsockname()
+        # A unix socket mostly has a proxy before it, which anybody may reach.
+        has_address = each.family in (socket.AF_INET, socket.AF_INET6)
+        if not has_address or not ipaddress.ip_address(name[0]).is_loopback:
+            shown = name[0] if has_address else f"a unix socket ({os.fsdecode(name)})"
             raise BridgeError(
-                f"--debug does not listen on {_name(each)}: the debugger is a Python shell for whoever knows "
+                f"--debug does not listen on {shown}: the debugger is a Python shell for whoever knows "
                 "its PIN, so only this machine may reach it; use --host 127.0.0.1, or leave --debug out"
             )
 
@@ -58,7 +62,7 @@ def announce_debug_mode() -> None:
 
 
 def debugged(loaded: LoadedApp) -> LoadedApp:
-    """The app with Werkzeug's debugger around it, and Flask's in debug mode; the PIN goes to the log.
+    """Put Werkzeug's debugger around the app, and Flask into debug mode; log the PIN.
 
     An ASGI app stays as it is.
 
@@ -89,14 +93,3 @@ def debugged(loaded: LoadedApp) -> LoadedApp:
     else:
         logger.warning("the debugger is on, a Python shell for whoever knows its PIN: %s", debugger.pin)
     return loaded
-
-
-def _is_loopback(listening: socket.socket) -> bool:
-    if listening.family not in (socket.AF_INET, socket.AF_INET6):
-        return False  # a unix socket: mostly there is a proxy before it, and anybody before that
-    return ipaddress.ip_address(listening.getsockname()[0]).is_loopback
-
-
-def _name(listening: socket.socket) -> str:
-    name = listening.getsockname()
-    return str(name[0]) if isinstance(name, tuple) else f"a unix socket ({os.fsdecode(name)})"

@@ -1,8 +1,8 @@
 """The end of a process that has served: an orderly one, in bounded time.
 
-Python ends a process by waiting for the threads that are no daemons, and then by calling what `atexit` holds:
-an exporter of traces sends its last spans there. It waits for both as long as they take. A thread beside it
-bounds that here, and says what held the process.
+Python ends a process by waiting for all threads but daemons, and then by calling the functions of `atexit`:
+an exporter of traces sends its last spans there. It waits as long as they take. A thread bounds that here,
+and says what held the process.
 """
 
 import atexit
@@ -16,9 +16,7 @@ import time
 from _thread import start_new_thread
 from collections.abc import Callable, Mapping
 from enum import Enum
-from itertools import takewhile
 from multiprocessing import active_children
-from multiprocessing.process import BaseProcess
 from queue import Empty, SimpleQueue
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self, TypeAlias
@@ -30,9 +28,9 @@ __all__ = ["LEAST", "Ending", "end_after", "flush_output", "forget_after_fork"]
 logger = logging.getLogger("bridge")
 
 LEAST = 2.0
-"""Seconds that threads, and then the functions of `atexit`, have in any case. Sentry waits as long there."""
+"""Seconds that threads, and then the functions of `atexit`, always have. Sentry waits as long there."""
 
-# Seconds between two attempts to have the main thread go on, and how long they are made.
+# Seconds between two attempts to interrupt the main thread, and seconds until the last of them.
 _PAUSE = 0.5
 _ATTEMPTS = 3.0
 
@@ -45,20 +43,18 @@ class _Stage(Enum):
 
 
 class _Overdue(SystemExit):
-    """Raised in the main thread where it waits for something that has taken too long.
+    """Raised in the main thread, where it waits for something that has taken too long.
 
     asyncio and multiprocessing let it through, and the exit code with it.
     """
 
 
 class Ending:
-    """Bounds the end of this process; a context manager around all that the server does.
+    """Bounds the end of this process; a context manager around all that the server does, in the main thread.
 
-    SIGTERM raises KeyboardInterrupt in the block until the server listens for it, as Ctrl-C does. After the
-    block it is ignored, and Ctrl-C leaves the process `LEAST` seconds: nothing disturbs the functions of
-    `atexit`. The exit code is the same whether the process has ended by itself or was held.
-
-    Only the main thread may enter it.
+    SIGTERM raises KeyboardInterrupt in the block until the server handles it, as Ctrl-C does. After the block
+    it is ignored, and Ctrl-C leaves the process `LEAST` seconds: nothing disturbs the functions of `atexit`.
+    The exit code is the same whether the process has ended by itself or was held.
 
     Args:
         terminated: the exit code after SIGTERM.
@@ -73,13 +69,13 @@ class Ending:
         self._is_overdue = False
         self._main_thread = 0
         self._is_watched = False
-        # To the thread; a signal's handler may put something while another is putting something.
+        # For the thread; a signal's handler may put a message while another is being put.
         self._messages: SimpleQueue[tuple[_Stage | None, float]] = SimpleQueue()
 
     def __enter__(self) -> Self:
         self._main_thread = threading.get_ident()
         forget_after_fork(self._terminate)
-        forget_after_fork(self._hear_late)
+        forget_after_fork(self._handle_late)
         signal.signal(signal.SIGTERM, self._terminate)
         return self
 
@@ -89,15 +85,15 @@ class Ending:
         self.watch()
         self._exit_code = self._code_after(error)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._hear_late)
+            signal.signal(number, self._handle_late)
         if self._stage is not _Stage.STOPPED:  # it has failed, or was ended while it started
             self._enter_stage(_Stage.STOPPED, LEAST)
-        atexit.register(self._exit)  # the last one is called first
+        atexit.register(self._enter_stage, _Stage.EXITING, LEAST)  # the last one is called first
 
     def watch(self) -> None:
-        """Start the thread, when the app has been loaded; the block does so at its end, if nobody has.
+        """Start the thread, once the app is loaded; the end of the block does so if nobody has.
 
-        Not later: in a handler of signals, or at the end of Python, none can be started. Not sooner: an app
+        Not later: no thread can start in a handler of signals, or at the end of Python. Not sooner: an app
         that has gevent patch the threads cannot be imported beside another thread. It is a thread even then.
         """
         if not self._is_watched:
@@ -105,19 +101,19 @@ class Ending:
             start_new_thread(self._watch, ())
 
     def stop(self, seconds: float) -> None:
-        """Have the server, and with it the event loop, end in so many seconds; any thread may call this."""
+        """Give the server, and its event loop, so many seconds to end; any thread may call this."""
         if self._stage in (_Stage.SERVING, _Stage.STOPPING):
             self._enter_stage(_Stage.STOPPING, seconds)
 
     def stopped(self, seconds: float) -> None:
-        """Have all threads end in so many seconds, as the server has."""
+        """Give all threads so many seconds to end: the server has ended."""
         self._enter_stage(_Stage.STOPPED, seconds)
 
-    def hear(self, number: int) -> None:
-        """Take note of a signal; to be called by each handler of SIGTERM, in the main thread.
+    def note(self, number: int) -> None:
+        """Take note of a signal; each handler of SIGTERM calls this, in the main thread.
 
         Raises:
-            SystemExit: what that thread waits for has taken too long.
+            SystemExit: the main thread has waited too long.
         """
         if self._is_overdue and self._stage is not _Stage.EXITING:
             _hide_from_unraisable_hook()
@@ -130,18 +126,15 @@ class Ending:
     # Handlers of signals, in the main thread
 
     def _terminate(self, number: int, frame: FrameType | None) -> None:
-        self.hear(number)
+        self.note(number)
         if isinstance(sys.exception(), KeyboardInterrupt):
-            return  # it is ending: a terminal's Ctrl-C is followed by the supervisor's signal
-        if self._stage is not _Stage.STOPPED:  # else uvicorn has raised it again, after it has obeyed
+            return  # the process is ending: the supervisor's signal follows a terminal's Ctrl-C
+        if self._stage is not _Stage.STOPPED:  # else uvicorn has obeyed, and raised the signal again
             raise KeyboardInterrupt
 
-    def _hear_late(self, number: int, frame: FrameType | None) -> None:
+    def _handle_late(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT or self._is_overdue:
-            self.hear(number)
-
-    def _exit(self) -> None:
-        self._enter_stage(_Stage.EXITING, LEAST)
+            self.note(number)
 
     def _enter_stage(self, stage: _Stage, seconds: float) -> None:
         self._stage = stage
@@ -162,7 +155,8 @@ class Ending:
         deadline = attempts_end = math.inf
         while True:
             try:
-                new, seconds = self._messages.get(timeout=_timeout(deadline))
+                left = max(0.0, deadline - time.monotonic())
+                new, seconds = self._messages.get(timeout=left if left < threading.TIMEOUT_MAX else None)
             except Empty:
                 pass
             else:
@@ -170,7 +164,7 @@ class Ending:
                 if new is None:  # Ctrl-C
                     deadline = min(deadline, now + seconds)
                     continue
-                # What is left to the threads is left to the functions, too.
+                # The functions have the time that the threads have left, too.
                 is_rest = new is _Stage.EXITING and not self._is_overdue
                 deadline = max(deadline, now + seconds) if is_rest else now + seconds
                 if new is not stage:
@@ -178,7 +172,9 @@ class Ending:
                 continue
             now = time.monotonic()
             if stage is _Stage.EXITING:
-                self._end(f"a function of atexit has not returned in {now - since:.2g} s: {_exit_function()}")
+                self._end(
+                    f"a function of atexit has not returned in {now - since:.2g} s: {_describe_main_thread()}"
+                )
             if not self._is_overdue:
                 self._is_overdue = True
                 attempts_end = now + _ATTEMPTS
@@ -194,27 +190,25 @@ class Ending:
 
 
 def end_after(run: Callable[[], None]) -> NoReturn:
-    """Do what a forked process is there for, and end it as Python ends others, in the place of its callers.
+    """Run a forked process, and end it as Python ends others; its callers' code never runs.
 
-    `multiprocessing` leaves out the functions of `atexit` that were there before the fork.
+    Args:
+        run: what the process is there for. Functions of `atexit` from before the fork are called after it,
+            which `multiprocessing` leaves out.
     """
     code = 0
     try:
-        for step in (run, threading._shutdown):  # type: ignore[attr-defined]  # not public, as Python's own
+        for step in (run, threading._shutdown):  # type: ignore[attr-defined]  # Python's own, not public
             try:
                 step()
             except SystemExit as error:
                 code = _code_of(error)
-            except BaseException:  # noqa: BLE001  # nobody is there to catch it
+            except BaseException:  # noqa: BLE001  # nobody else would catch it
                 code = 1
                 sys.excepthook(*sys.exc_info())
-        _call_exit_functions()
+        atexit._run_exitfuncs()
     finally:
         _exit_at_once(code)
-
-
-def _call_exit_functions() -> None:
-    atexit._run_exitfuncs()
 
 
 def _exit_at_once(code: int) -> NoReturn:
@@ -223,22 +217,16 @@ def _exit_at_once(code: int) -> NoReturn:
 
 
 def flush_output() -> None:
-    """Have written what has been printed, if somebody reads it."""
+    """Write out what has been printed, if somebody reads it."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except (OSError, ValueError, AttributeError):
-            continue  # nobody does, or it was closed
+            continue  # nobody reads it, or it is closed
 
 
 def _code_of(error: SystemExit) -> int:
     return error.code if isinstance(error.code, int) else int(error.code is not None)
-
-
-def _timeout(deadline: float) -> float | None:
-    """How long to wait until then; None for ever."""
-    left = max(0.0, deadline - time.monotonic())
-    return left if left < threading.TIMEOUT_MAX else None
 
 
 def _overdue(stage: _Stage, seconds: float) -> str:
@@ -261,34 +249,14 @@ def _overdue(stage: _Stage, seconds: float) -> str:
     )
 
 
-def _exit_function() -> str:
-    """Which one it is, and where it waits."""
-    called = takewhile(lambda frame: frame.f_code is not _call_exit_functions.__code__, _frames())
-    code = list(called)[-1].f_code
-    return f"{code.co_qualname} ({code.co_filename}:{code.co_firstlineno}), in {_describe_main_thread()}"
-
-
 def _describe_main_thread() -> str:
-    """Where it is; if it waits for the end of a process, which ones there are."""
-    described = describe(threading.main_thread())
-    if all(frame.f_code is not BaseProcess.join.__code__ for frame in _frames()):
-        return described
-    children = " or ".join(f"{child.name} [{child.pid}]" for child in active_children())
-    return f"{described}\nwhich waits for {children}" if children else described
-
-
-def _frames() -> list[FrameType]:
-    """Where the main thread is, the innermost first."""
-    frames = []
-    frame = sys._current_frames().get(threading.main_thread().ident or 0)
-    while frame is not None:
-        frames.append(frame)
-        frame = frame.f_back
-    return frames
+    """Describe where it is, and the child processes, for one of which it may wait."""
+    children = " and ".join(f"{child.name} [{child.pid}]" for child in active_children())
+    return describe(threading.main_thread()) + (f"\nwith the child processes {children}" if children else "")
 
 
 def _hide_from_unraisable_hook() -> None:
-    """Python reports what is raised while it waits for threads, and goes on; it was said already."""
+    """Keep Python from reporting `_Overdue`, raised while it waits for threads: that is in the log."""
     others: Callable[[Any], object] = sys.unraisablehook
 
     def hook(unraisable: Any) -> None:
@@ -299,10 +267,10 @@ def _hide_from_unraisable_hook() -> None:
 
 
 class _SignalsOfForks(threading.local):
-    """Has signals do in a forked child, the app's or a worker, what they do without a server.
+    """Gives a forked child, the app's or a worker, the handlers of signals that it has without a server.
 
-    The server's handlers would only take note of them there, so that nobody could end the child. Signals wait
-    while it is made, for one that came before its handlers are set would be lost.
+    The server's handlers would only take note of signals there, so that nobody could end the child. Signals
+    are blocked during a fork: one that came before the child's handlers are set would be lost.
     """
 
     before: set[signal.Signals] | set[int]
@@ -317,7 +285,7 @@ class _SignalsOfForks(threading.local):
         for number, default in _DEFAULTS.items():
             if signal.getsignal(number) in _forgotten:
                 signal.signal(number, default)
-                signal.set_wakeup_fd(-1)  # which would tell the server's loop
+                signal.set_wakeup_fd(-1)  # or the server's loop would wake
         self.go_on()
 
 
@@ -336,11 +304,11 @@ os.register_at_fork(
 
 
 def forget_after_fork(handler: _Handler, instead: Mapping[signal.Signals, Any] | None = None) -> None:
-    """Have a handler of signals be the server's own, which no forked child has.
+    """Keep a handler of signals from forked children, which have Python's own for SIGTERM and SIGINT.
 
     Args:
-        handler: the handler. In the place of those of SIGTERM and SIGINT a child has Python's own.
-        instead: what it has for other signals.
+        handler: the handler.
+        instead: the handlers that a child has for other signals.
     """
     for number, other in (instead or {}).items():
         _DEFAULTS.setdefault(number, other)

@@ -1,7 +1,7 @@
 """Is it alive, and should it get requests? Two paths that the server answers itself, on the event loop.
 
-Neither takes a thread, so both answer while all of them are busy. Live is whoever can answer at all. Ready is
-who has started and is not about to stop, unless the app's own check says no.
+Neither takes a thread, so both answer while all threads are busy. A server that can answer is live. It is
+ready from its start until it is about to stop, unless the app's own check says no.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ __all__ = ["Health", "ReadinessCheck"]
 logger = logging.getLogger("bridge")
 
 ReadinessCheck: TypeAlias = Callable[[], object] | Callable[[], Awaitable[object]]
-"""Says whether the app can serve: by what it returns (only False is no), or by raising; async or not."""
+"""Tells whether the app can serve: not if it returns False, or raises; async or not."""
 
 _State: TypeAlias = Literal["starting", "ready", "draining"]
 
@@ -30,9 +30,9 @@ _PATIENCE = 5.0
 
 
 class Health(Hook):
-    """Answers for the server's health, in the app's place.
+    """Answers for the server's health, instead of the app.
 
-    It belongs before all hooks that count requests, or watch them: its answers are no requests of the app's.
+    It belongs before all hooks that count or watch requests: the app never gets these.
 
     Args:
         live: the path of "is it alive?"; None for none.
@@ -53,18 +53,18 @@ class Health(Hook):
         self._state: _State = "starting"
 
     def started(self) -> None:
-        """Be ready from here on, unless it is about to stop already: the app has started."""
+        """Be ready from now on, unless the server is about to stop: the app has started."""
         if self._state == "starting":
             self._state = "ready"
 
     def drain(self) -> None:
-        """Be not ready from here on: the server is about to stop."""
+        """Be unready from now on: the server is about to stop."""
         self._state = "draining"
 
     def on_request(self, exchange: Exchange) -> Answer | None:
-        """Answer, if it is one of the two paths."""
+        """Answer a request for one of the two paths."""
         request = exchange.request
-        path = _path(request)
+        path = request.decoded_path.removeprefix(request.root_path)
         if path not in (self._live, self._ready):
             return None
         if request.method not in ("GET", "HEAD"):
@@ -72,34 +72,23 @@ class Health(Hook):
         if path == self._live:
             return _answer(request, 200, "live")
         if self._state == "starting":
-            self._state = "ready"  # who gets requests has started, also if nobody has said so
+            self._state = "ready"  # a server that gets requests has started
         if self._state == "draining" or self._check is None:
             return _answer_ready(request, self._state)
         return _checked_answer(request, self._check)
 
 
-def _path(request: Request) -> str:
-    """The path without that of the app itself (`--root-path`), which is before it."""
-    path = request.decoded_path
-    return path.removeprefix(request.root_path) if request.root_path else path
-
-
 async def _checked_answer(request: Request, check: ReadinessCheck) -> Part:
-    """The app's own; why its check has failed is in the log, not for everybody to read."""
+    """Answer as the app's check says; the reason for a no is in the log, not for everybody to read."""
     try:
         async with asyncio.timeout(_PATIENCE):
-            is_ready = await _call(check)
+            # A plain function runs in a thread of its own; it may return an awaitable, as decorated ones do.
+            result = check() if is_async_callable(check) else await asyncio.to_thread(check)
+            is_ready = await result if inspect.isawaitable(result) else result
     except Exception as error:  # noqa: BLE001  # whatever it is, the answer is no
         logger.warning("not ready: the app's check raised %s: %s", type(error).__name__, error)
         return _answer_ready(request, "failing")
     return _answer_ready(request, "failing" if is_ready is False else "ready")
-
-
-async def _call(check: ReadinessCheck) -> object:
-    """The check's result; a plain one is called in a thread, not one of the requests'."""
-    result = check() if is_async_callable(check) else await asyncio.to_thread(check)
-    # Also of a plain function: a decorator may hide an async one.
-    return await result if inspect.isawaitable(result) else result
 
 
 def _answer_ready(request: Request, status: str) -> Part:

@@ -1,16 +1,16 @@
-"""A websocket whose socket a library for WSGI servers has: Flask-Sock, Flask-SocketIO, others.
+"""A websocket on a socket that a library for WSGI servers uses: Flask-Sock, Flask-SocketIO, others.
 
-Such a library takes the socket of the request out of the environ, where Werkzeug's server has put it, and is
-a websocket server on it. Here it has the client's connection itself: nothing more is read, a thread calls the
-app, and the library writes its 101 and its frames. An app that answers by a response instead, before anything
-was written, is served as any other.
+Such a library takes the request's socket out of the environ, where Werkzeug's server puts it, and runs a
+websocket server on it. Here it gets the client's connection itself: the server stops reading, a thread calls
+the app, and the library writes its 101 and its frames. An app that answers with a response instead, before
+anything was written, is served as any other.
 
-What the server still sees to is in `client_socket`: the Close (RFC 6455, 5.5.1) when it stops, or when the
-call ends, and how large a message may be. In the place of pings the kernel finds out that a client is gone.
+`client_socket` does the rest of the server's work: it sends the Close (RFC 6455, 5.5.1) when the server stops
+or the call ends, and limits the size of messages. Instead of pings, the kernel notices a client that is gone.
 When the library has closed its socket, the connection ends as after any last answer: see `http.lingering`.
 
-What the library has not said, the client hears from the server: 1001 when that stops; 1000 when the call
-ends, or 1011 if it has failed; and 1011 if the library has only closed its socket.
+The server's Close has the code 1001 when it stops; 1000 when the call ends, or 1011 if it has failed; and
+1011 if the library has only closed its socket.
 """
 
 import asyncio
@@ -47,21 +47,21 @@ _STOPPING = b"Service Unavailable: the server stops."
 # Seconds that a library has to close its socket, as the websocket has been closed from here.
 _CLOSE_TIMEOUT = 10.0
 
-# What Linux takes: seconds, and an option of any kind.
+# The largest values that Linux takes: seconds, and an option of any kind.
 _LONGEST_KEEPALIVE = 32767
 _LARGEST_INT = 2**31 - 1
 
 
 class LibraryWebSocket(ThreadServing):
-    """Serves the handshake of a websocket, and the websocket, by a thread and the client's socket.
+    """Serves a handshake, and the websocket after it, by a thread and the client's socket.
 
     Args:
-        connection: where the handshake has come from, without TLS.
+        connection: the connection of the handshake, without TLS.
         exchange: the handshake.
         app: the WSGI application.
-        environ: the handshake, as the app has it.
+        environ: the handshake, for the app.
         engine: the threads for websockets.
-        config: uvicorn's, with what it says of websockets.
+        config: uvicorn's, with its options for websockets.
     """
 
     __slots__ = ("_client", "_close_code", "_close_timer", "_config", "_is_given", "_told")
@@ -77,14 +77,14 @@ class LibraryWebSocket(ThreadServing):
     ) -> None:
         super().__init__(connection, exchange, False, False, Call(partial(_call, app), environ), engine)
         self._config = config
-        self._client: ClientSocket | None = None  # while the call is made
-        self._is_given = False  # the library has the connection, or may have it any time
+        self._client: ClientSocket | None = None  # during the call
+        self._is_given = False  # the library has the connection, or may take it at any time
         self._close_code = NORMAL  # for the end of the call
         self._close_timer: asyncio.TimerHandle | None = None
         self._told: int | None = None  # the status that the hooks know
 
     def start(self) -> None:
-        """See `Serving.start`; all that was written before has to be out."""
+        """Start once all that was written before is out."""
         connection = self.connection
         assert connection is not None
         self._server.tasks.add(self)
@@ -94,7 +94,7 @@ class LibraryWebSocket(ThreadServing):
         connection.outlet.when_empty(self._give)
 
     def _give(self) -> None:
-        """Give the connection away, and have the app called."""
+        """Give the connection to the library, and call the app in a thread."""
         connection = self.connection
         if connection is None or connection.transport.is_closing():
             self.finish()
@@ -120,14 +120,14 @@ class LibraryWebSocket(ThreadServing):
     # The response, or the library's own
 
     def begin(self, head: Head) -> bytes:
-        """See `Serving.begin`; of the hooks, those for requests do not know of it."""
+        """Encode the head of a response; hooks for requests do not learn of it."""
         encoded = self._encode(head, keep_alive=False)
         self.exchange.is_streaming = True
         self._tell(head.status)
         return encoded
 
     def prepare_file(self, file: BinaryIO, size: int) -> object | None:
-        """None: a handshake is not answered by a file."""
+        """Return None: no file answers a handshake."""
         return None
 
     def _look(self) -> None:
@@ -149,7 +149,7 @@ class LibraryWebSocket(ThreadServing):
         super()._look()
 
     def _take_back(self) -> bool:
-        """Have the connection again; False if the library has written something to it."""
+        """Take the connection back; return False if the library has written to it."""
         if self._is_given:
             client = self._client
             if client is None or not client.withdraw():
@@ -164,7 +164,7 @@ class LibraryWebSocket(ThreadServing):
         return True
 
     def _let_client_go(self) -> None:
-        """Let the socket be closed, as soon as no library has it."""
+        """Drop the socket, which closes as soon as no library holds it."""
         assert isinstance(self._work, Call)
         self._work.environ.pop(_SOCKET, None)
         self._client = None
@@ -179,11 +179,11 @@ class LibraryWebSocket(ThreadServing):
     def _call_has_ended(self) -> None:
         client = self._client
         if client is None:
-            return  # that was seen before
+            return  # this was done before
         if self.link.failure is not None:
             self._close_code = INTERNAL_ERROR
         self.link.failure = None  # its traceback leads here
-        if client.status is not None:  # the word about that may still be on its way
+        if client.status is not None:  # `_library_has_answered` may still be on its way
             self._tell(client.status)
         self._close(client, self._close_code)
         self._let_client_go()
@@ -191,10 +191,10 @@ class LibraryWebSocket(ThreadServing):
         self.finish()
 
     def _library_is_done(self, unsent: bytes) -> None:
-        """Its socket is closed: have the client hear what it has not heard, however long the call goes on."""
+        """End the connection, as the library has closed its socket, however long the call goes on."""
         connection = self.connection
         if connection is None or not self._is_given or self._take_back():
-            return  # an app that has taken the socket without a word has a response to give
+            return  # the app has a response to give, as the library has written nothing
         self._cancel_timer()
         os.set_blocking(_fileno(connection), False)
         if unsent:
@@ -202,7 +202,7 @@ class LibraryWebSocket(ThreadServing):
         self._complete(connection)
 
     def end(self) -> None:
-        """See `ThreadCall.end`; the server stops: close the websocket, as soon as there is one."""
+        """Close the websocket, as soon as there is one: the server stops."""
         if self._client is None:
             super().end()
         else:
@@ -225,7 +225,7 @@ class LibraryWebSocket(ThreadServing):
         super().leave(reason)
 
     def _close(self, client: ClientSocket, code: int) -> None:
-        client.say_close(code)
+        client.send_close_soon(code)
         if self._close_timer is None and self.connection is not None and client.has_begun:
             self._close_timer = self._engine.mailbox.loop.call_later(_CLOSE_TIMEOUT, self._abort)
 
@@ -238,7 +238,7 @@ class LibraryWebSocket(ThreadServing):
         """End the connection, and whatever the library is doing with it."""
         connection = self.connection
         if connection is not None:
-            # Not the library's descriptor, which it may have closed with a thread still waiting on it.
+            # Not by the library's descriptor, which it may have closed while a thread waits on it.
             with suppress(OSError), socket.socket(fileno=os.dup(_fileno(connection))) as ending:
                 ending.shutdown(socket.SHUT_RDWR)
             connection.transport.abort()
@@ -256,7 +256,7 @@ class LibraryWebSocket(ThreadServing):
     def _tell_end(self) -> None:
         self._server.tasks.discard(self)
         self._engine.streams.links.discard(self)
-        self._tell(HTTPStatus.INTERNAL_SERVER_ERROR)  # if there was no answer, and the client has left
+        self._tell(HTTPStatus.INTERNAL_SERVER_ERROR)  # unless there was an answer before the client left
         if self._told == HTTPStatus.SWITCHING_PROTOCOLS:
             for on_end in self._server.hooks.websocket_end:
                 on_end()
@@ -277,14 +277,14 @@ def _fileno(connection: Connection) -> int:
 
 
 def _have_kernel_look_after(client: socket.socket, interval: float | None, timeout: float | None) -> None:
-    """Have a connection end whose client does not answer in so many seconds: in the place of pings."""
+    """Have the kernel end a connection whose client does not answer in time, instead of pings."""
     if not interval or client.family == socket.AF_UNIX:
         return
     client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     options = {"TCP_KEEPIDLE": min(interval, _LONGEST_KEEPALIVE)}
     if timeout is not None:
         options |= {"TCP_KEEPINTVL": min(timeout, _LONGEST_KEEPALIVE), "TCP_KEEPCNT": 1}
-        # For what was sent to it, in milliseconds.
+        # For data that the client does not acknowledge, in milliseconds.
         options |= {"TCP_USER_TIMEOUT": min((interval + timeout) * 1000, _LARGEST_INT)}
     for name, value in options.items():
         if hasattr(socket, name):  # systems differ

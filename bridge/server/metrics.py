@@ -1,84 +1,102 @@
-"""Figures of a process that serves, for Prometheus, by prometheus-client.
+"""Figures of a process that serves, for Prometheus: counted in plain numbers until somebody asks for them.
 
-| name | what it is |
-| --- | --- |
-| `bridge_requests_total` | requests, by `method`, `status` and `route` |
-| `bridge_request_duration_seconds` | from a request to the end of its response, by `method` and `route` |
-| `bridge_thread_wait_seconds` | how long calls waited for their thread |
-| `bridge_requests_in_flight` | requests whose response has not ended |
-| `bridge_streams_open` | those of them that have sent a part of their response |
-| `bridge_websockets_total` | websockets whose handshake the app has answered, by `status`: 101, or another |
-| `bridge_websockets_open` | websockets that the app has accepted |
-| `bridge_connections_open` | connections, idle ones among them |
-| `bridge_threads_busy` | worker threads at work |
-| `bridge_calls_waiting` | calls that wait for a worker thread |
-| `bridge_request_bytes_total` | bytes of requests' bodies that apps have read |
-| `bridge_response_bytes_total` | bytes of responses' bodies |
-| `bridge_disconnects_total` | requests whose client left before the end of the response |
-| `bridge_refused_requests_total` | requests refused by limits and deadlines, by `status` |
-| `bridge_loop_blocked_total` | how often a view has held the event loop for too long, by `endpoint` |
-| `bridge_worker_restarts_total` | by `reason`; from the supervisor: see `metrics_endpoint.py` |
-
-No label is the client's to choose: a path is never one. The route is the app's rule, such as `/user/<id>`,
-and empty where none has matched; a method that is not of HTTP's is "other". The status is empty if the client
-left before there was one. What the server answers for its health is no request of the app's, and not counted.
-
-To count a request in prometheus-client takes 4 us, 11 with several processes. So it is counted in plain
-numbers, which are handed over ten times a second.
-
-This module is imported only where there are metrics: it needs prometheus-client, which must not be imported
-before PROMETHEUS_MULTIPROC_DIR is set.
+`FAMILIES` has the names. No label is the client's to choose: a path is never one. The route is the app's
+rule, such as `/user/<id>`, and empty where none has matched; a method that HTTP does not have is "other". The
+status is empty if the client left before it. The server's own answers for its health are not counted.
 """
 
 import asyncio
+import json
+import os
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from functools import partial
-
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+from collections.abc import Iterable, Mapping, Sized
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeAlias
 
 from bridge.asgi.adapter import WSGIToASGI
 from bridge.http.exchange import Exchange, Hook
 
-__all__ = ["Metrics"]
+__all__ = ["FAMILIES", "Family", "Figures", "Metrics", "lasting", "read", "summed"]
 
-# RFC 9110, 9.3, and PATCH (RFC 5789).
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
-_OTHER_METHOD = "other"
+Figures: TypeAlias = dict[str, dict[tuple[str, ...], list[float]]]
+"""The values of each family, by the values of its labels.
+
+A counter and a gauge have one number. A histogram has one for each bucket, one for what is above the last
+bucket, and the sum of all that was observed.
+"""
 
 _DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _WAITS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
-# Seconds between two reports.
-_INTERVAL = 0.1
+
+class Family(NamedTuple):
+    """What Prometheus is told of figures with one name."""
+
+    kind: Literal["counter", "gauge", "histogram"]
+    about: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+    """Their upper bounds, in seconds."""
+
+
+FAMILIES = {
+    "bridge_requests": Family("counter", "Requests.", ("method", "route", "status")),
+    "bridge_request_duration_seconds": Family(
+        "histogram", "To the end of the response.", ("method", "route"), _DURATIONS
+    ),
+    "bridge_thread_wait_seconds": Family("histogram", "How long calls waited for a thread.", buckets=_WAITS),
+    "bridge_requests_in_flight": Family("gauge", "Requests whose response has not ended."),
+    "bridge_streams_open": Family("gauge", "Requests that have sent a part of their response."),
+    "bridge_websockets": Family("counter", "Websockets whose handshake the app has answered.", ("status",)),
+    "bridge_websockets_open": Family("gauge", "Websockets that the app has accepted."),
+    "bridge_connections_open": Family("gauge", "Connections, idle ones among them."),
+    "bridge_threads_busy": Family("gauge", "Worker threads at work."),
+    "bridge_calls_waiting": Family("gauge", "Calls that wait for a worker thread."),
+    "bridge_request_bytes": Family("counter", "Bytes of requests' bodies that apps have read."),
+    "bridge_response_bytes": Family("counter", "Bytes of responses' bodies."),
+    "bridge_disconnects": Family("counter", "Requests whose client left before the end."),
+    "bridge_refused_requests": Family("counter", "Requests refused by limits and deadlines.", ("status",)),
+    "bridge_loop_blocked": Family(
+        "counter", "Times a view has held the event loop for too long.", ("endpoint",)
+    ),
+    "bridge_worker_restarts": Family("counter", "Workers that replaced others.", ("reason",)),
+}
+"""All families by their names, to which Prometheus adds `_total` for counters."""
+
+# RFC 9110, 9.3, and PATCH (RFC 5789).
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
+
+# Seconds between two reports to the process that serves the figures.
+_INTERVAL = 0.5
 
 _SWITCHING_PROTOCOLS = 101
 
 
 class Metrics(Hook):
-    """Counts what goes by in one process, and reports it to prometheus-client.
+    """Counts requests and websockets in one process.
 
-    A request that the server has refused is counted as that alone, also if it had begun, and was refused for
-    the size of its body. What its call has read, sent and waited counts all the same.
+    A request that the server refuses counts as refused alone, even if it had begun, and was refused for the
+    size of its body. What its call has read, sent and waited counts all the same.
 
     Args:
-        adapter: whose threads are counted; None if the app runs without.
-        registry: where the figures are registered; a second one with the same figures is refused.
-
-    Raises:
-        ValueError: they are registered there already.
+        adapter: the adapter whose threads are counted; None if the app runs without.
     """
 
-    def __init__(self, adapter: WSGIToASGI | None, registry: CollectorRegistry = REGISTRY) -> None:
-        self._series: dict[tuple[str, str], _Series] = {}
-        self._waits = _Observations(_WAITS)
+    def __init__(self, adapter: WSGIToASGI | None) -> None:
+        self.connections: Sized = ()
+        """The connections that are open."""
+        self._adapter = adapter
+        self._requests: defaultdict[tuple[str, str, int | None], int] = defaultdict(int)
+        self._durations: defaultdict[tuple[str, str], list[float]] = defaultdict(
+            lambda: [0] * (len(_DURATIONS) + 2)
+        )
+        self._waits: list[float] = [0] * (len(_WAITS) + 2)
         self._in_flight: set[Exchange] = set()
         self._streams = self._websockets = 0
         self._received = self._sent = self._disconnects = 0
         self._handshakes: defaultdict[int, int] = defaultdict(int)  # by status
-        self._figures = _Figures(registry)
-        self._adapter = _AdapterFigures(adapter, registry)
+        self._refused: defaultdict[int, int] = defaultdict(int)  # by status
 
     def on_request(self, exchange: Exchange) -> None:
         """See `Hook`."""
@@ -96,18 +114,19 @@ class Metrics(Hook):
         self._sent += exchange.sent
         call = exchange.call
         if call is not None and call.waited is not None:
-            self._waits.add(call.waited)
+            self._waits[bisect_left(_WAITS, call.waited)] += 1
+            self._waits[-1] += call.waited
         if exchange.refusal is not None:
-            self._figures.refused.labels(exchange.refusal.status).inc()
+            self._refused[exchange.refusal.status] += 1
             return
         self._disconnects += exchange.has_left
         method = exchange.request.method
-        key = (method if method in _METHODS else _OTHER_METHOD, exchange.route)
-        series = self._series.get(key)
-        if series is None:
-            self._series[key] = series = _Series()
-        series.statuses[exchange.status] += 1
-        series.durations.add(exchange.seconds)
+        if method not in _METHODS:
+            method = "other"
+        self._requests[method, exchange.route, exchange.status] += 1
+        durations = self._durations[method, exchange.route]
+        durations[bisect_left(_DURATIONS, exchange.seconds)] += 1
+        durations[-1] += exchange.seconds
 
     def on_websocket(self, status: int) -> None:
         """See `Hook`."""
@@ -119,143 +138,83 @@ class Metrics(Hook):
         """See `Hook`."""
         self._websockets -= 1
 
-    async def keep_reporting(self, connections: Callable[[], int]) -> None:
-        """Report until cancelled, and a last time then.
+    def figures(self) -> Figures:
+        """Return all figures as they are now; any thread may ask."""
+        adapter = self._adapter
+        # `list` takes a dict as it is, whatever the event loop adds to it meanwhile.
+        return {
+            "bridge_requests": {
+                (method, route, "" if status is None else str(status)): [count]
+                for (method, route, status), count in list(self._requests.items())
+            },
+            "bridge_request_duration_seconds": {
+                labels: values.copy() for labels, values in list(self._durations.items())
+            },
+            "bridge_thread_wait_seconds": {(): self._waits.copy()},
+            "bridge_requests_in_flight": {(): [len(self._in_flight)]},
+            "bridge_streams_open": {(): [self._streams]},
+            "bridge_websockets": _by_label(self._handshakes),
+            "bridge_websockets_open": {(): [self._websockets]},
+            "bridge_connections_open": {(): [len(self.connections)]},
+            "bridge_threads_busy": {(): [0 if adapter is None else adapter.busy_threads]},
+            "bridge_calls_waiting": {(): [0 if adapter is None else adapter.waiting_calls]},
+            "bridge_request_bytes": {(): [self._received]},
+            "bridge_response_bytes": {(): [self._sent]},
+            "bridge_disconnects": {(): [self._disconnects]},
+            "bridge_refused_requests": _by_label(self._refused),
+            "bridge_loop_blocked": {} if adapter is None else _by_label(adapter.blocked),
+        }
 
-        Args:
-            connections: says how many are open.
-        """
+    async def keep_reporting(self, folder: Path) -> None:
+        """Write the figures to this process's file in a folder until cancelled, and a last time then."""
+        file = folder / f"{os.getpid()}.json"
+        written: Figures = {}
         try:
             while True:
-                self.report(connections())
+                written = self._report(file, written)
                 await asyncio.sleep(_INTERVAL)
         finally:
-            self.report(connections())
+            self._report(file, written)
 
-    def report(self, connections: int) -> None:
-        """Hand over what was counted since the last time, and how things stand.
-
-        Args:
-            connections: how many are open.
-        """
-        figures = self._figures
-        for (method, route), series in self._series.items():
-            series.durations.report_to(figures.duration.labels(method, route))
-            for status, count in series.statuses.items():
-                figures.requests.labels(method, "" if status is None else status, route).inc(count)
-        self._series = {}
-        for code, count in self._handshakes.items():
-            figures.handshakes.labels(code).inc(count)
-        self._handshakes.clear()
-        self._waits.report_to(figures.thread_wait)
-        self._waits = _Observations(_WAITS)
-        figures.request_bytes.inc(self._received)
-        figures.response_bytes.inc(self._sent)
-        figures.disconnects.inc(self._disconnects)
-        self._received = self._sent = self._disconnects = 0
-        figures.in_flight.set(len(self._in_flight))
-        figures.streams.set(self._streams)
-        figures.websockets.set(self._websockets)
-        figures.connections.set(connections)
-        self._adapter.report()
+    def _report(self, file: Path, written: Figures) -> Figures:
+        figures = self.figures()
+        if figures != written:
+            text = json.dumps({name: list(values.items()) for name, values in figures.items()})
+            whole = file.with_suffix(".new")
+            whole.write_text(text)
+            whole.replace(file)  # a reader finds all of it, or what was there before
+        return figures
 
 
-class _Observations:
-    """What a histogram is to be told: how many in each bucket, and the sum."""
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self._bounds = bounds
-        self._counts = [0] * (len(bounds) + 1)
-        self._sum = 0.0
-
-    def add(self, seconds: float) -> None:
-        self._counts[bisect_left(self._bounds, seconds)] += 1
-        self._sum += seconds
-
-    def report_to(self, histogram: "_Histogram") -> None:
-        histogram.observe_all(self._counts, self._sum)
+def read(file: Path) -> Figures:
+    """Return what a process has reported; nothing if it has not."""
+    try:
+        text = file.read_text()
+    except FileNotFoundError:
+        return {}
+    return {
+        name: {tuple(labels): numbers for labels, numbers in values}
+        for name, values in json.loads(text).items()
+    }
 
 
-class _Series:
-    """What has been counted for one method and route since the last report."""
-
-    def __init__(self) -> None:
-        self.statuses: defaultdict[int | None, int] = defaultdict(int)
-        self.durations = _Observations(_DURATIONS)
-
-
-class _Histogram(Histogram):
-    """prometheus-client's, which can be told of many observations at once."""
-
-    def observe_all(self, counts: Sequence[int], total: float) -> None:
-        # What `observe` does for one, and what its public face cannot do for many.
-        self._sum.inc(total)
-        for bucket, count in zip(self._buckets, counts, strict=True):
-            if count:
-                bucket.inc(count)
+def summed(parts: Iterable[Figures]) -> Figures:
+    """Add up the figures of several processes."""
+    total: Figures = {name: {} for name in FAMILIES}
+    for part in parts:
+        for name, values in part.items():
+            for labels, numbers in values.items():
+                before = total[name].get(labels)
+                total[name][labels] = (
+                    numbers if before is None else [a + b for a, b in zip(before, numbers, strict=True)]
+                )
+    return total
 
 
-def _counter(registry: CollectorRegistry, name: str, about: str, *labels: str) -> Counter:
-    return Counter(f"bridge_{name}", about, labels, registry=registry)
+def lasting(figures: Figures) -> Figures:
+    """Return the figures that count when their process has ended: a gauge of it says nothing any more."""
+    return {name: values for name, values in figures.items() if FAMILIES[name].kind != "gauge"}
 
 
-def _gauge(registry: CollectorRegistry, name: str, about: str) -> Gauge:
-    # The sum of the processes that are alive.
-    return Gauge(f"bridge_{name}", about, registry=registry, multiprocess_mode="livesum")
-
-
-class _Figures:
-    """The figures of what goes by, as prometheus-client has them."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        counter = partial(_counter, registry)
-        gauge = partial(_gauge, registry)
-        self.requests = counter("requests_total", "Requests.", "method", "status", "route")
-        self.duration = _Histogram(
-            "bridge_request_duration_seconds",
-            "To the end of the response.",
-            ("method", "route"),
-            registry=registry,
-            buckets=_DURATIONS,
-        )
-        self.thread_wait = _Histogram(
-            "bridge_thread_wait_seconds",
-            "How long calls waited for a thread.",
-            registry=registry,
-            buckets=_WAITS,
-        )
-        self.in_flight = gauge("requests_in_flight", "Requests whose response has not ended.")
-        self.streams = gauge("streams_open", "Requests that have sent a part of their response.")
-        self.handshakes = counter(
-            "websockets_total", "Websockets whose handshake the app has answered.", "status"
-        )
-        self.websockets = gauge("websockets_open", "Websockets that the app has accepted.")
-        self.connections = gauge("connections_open", "Connections, idle ones among them.")
-        self.request_bytes = counter("request_bytes_total", "Bytes of requests' bodies that apps have read.")
-        self.response_bytes = counter("response_bytes_total", "Bytes of responses' bodies.")
-        self.disconnects = counter("disconnects_total", "Requests whose client left before the end.")
-        self.refused = counter(
-            "refused_requests_total", "Requests refused by limits and deadlines.", "status"
-        )
-
-
-class _AdapterFigures:
-    """The figures of an adapter; without one, they stay at nothing."""
-
-    def __init__(self, adapter: WSGIToASGI | None, registry: CollectorRegistry) -> None:
-        self._adapter = adapter
-        self._threads_busy = _gauge(registry, "threads_busy", "Worker threads at work.")
-        self._calls_waiting = _gauge(registry, "calls_waiting", "Calls that wait for a worker thread.")
-        self._loop_blocked = _counter(
-            registry, "loop_blocked_total", "Times a view has held the event loop for too long.", "endpoint"
-        )
-        self._reported: defaultdict[str, int] = defaultdict(int)  # of `loop_blocked`, by endpoint
-
-    def report(self) -> None:
-        if self._adapter is None:
-            return
-        self._threads_busy.set(self._adapter.busy_threads)
-        self._calls_waiting.set(self._adapter.waiting_calls)
-        for endpoint, count in self._adapter.blocked.items():
-            self._loop_blocked.labels(endpoint).inc(count - self._reported[endpoint])
-            self._reported[endpoint] = count
+def _by_label(counts: Mapping[int, int] | Mapping[str, int]) -> dict[tuple[str, ...], list[float]]:
+    return {(str(label),): [count] for label, count in list(counts.items())}

@@ -1,9 +1,8 @@
-"""The port that serves the figures, and what a supervisor of workers adds to them.
+"""The port that serves the figures: those of Bridge, and those that the app keeps in prometheus-client.
 
-With one process, prometheus-client's own registry is served: the app's figures are in it, too. Several
-processes keep theirs in files, which are added up for each answer (prometheus-client, "Multiprocess Mode");
-the parent serves them. The folder for the files is made here, unless PROMETHEUS_MULTIPROC_DIR names one: then
-it is the operator's, who empties it before each start.
+One process serves its own. Several processes report theirs to files, and the parent adds them up for each
+answer; prometheus-client adds up the app's ("Multiprocess Mode"). The folder of the files is made here.
+PROMETHEUS_MULTIPROC_DIR may name another for the app's files: the operator empties that before each start.
 """
 
 import contextlib
@@ -14,17 +13,17 @@ import signal
 import struct
 import tempfile
 import threading
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, TypeAlias
 
 from bridge.errors import BridgeError
+from bridge.server.metrics import FAMILIES, Family, Figures, lasting, read, summed
 from bridge.server.sockets import address_of
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
-    from prometheus_client.metrics_core import Metric
+    from prometheus_client import Metric
 
 __all__ = ["MetricsEndpoint", "metrics_endpoint"]
 
@@ -32,29 +31,36 @@ logger = logging.getLogger("bridge")
 
 _DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
-# What processes that have ended leave to those that go on; of the gauges, theirs are of no use any more.
+# What prometheus-client's files of processes that have ended add to those of others.
 _LASTING = ("counter", "histogram", "summary")
 
 
-class MetricsEndpoint:
-    """Where the figures are served, and whom a supervisor tells of its workers.
+_SampleKey: TypeAlias = tuple[str, tuple[tuple[str, str], ...]]
 
-    Without metrics, it is nowhere, and what it is told has no effect.
+
+class MetricsEndpoint:
+    """Adds up figures for each answer, and counts the workers that a supervisor replaces.
+
+    Without metrics, all that it is told has no effect.
 
     Args:
-        folder: where processes keep their figures; None if there is but one.
-        owns_folder: whether nobody else keeps figures there.
+        folder: where processes report figures; None if this process alone serves requests.
+        app_folder: where prometheus-client keeps those of the app; None if it keeps them in this process.
     """
 
-    def __init__(self, folder: Path | None = None, *, owns_folder: bool = False) -> None:
+    def __init__(self, folder: Path | None = None, app_folder: Path | None = None) -> None:
         self.url: str | None = None
-        self._folder = folder
-        self._owns_folder = owns_folder
+        self.folder = folder
+        self.own_figures: Callable[[], Figures] = dict
+        """Returns the figures of this process."""
+        self._app_folder = app_folder
+        self._gone: Figures = {}  # of processes that have ended
+        self._app_gone: list[Metric] = []
         self._restarts: Counter[str] = Counter()
-        self._lock = threading.Lock()  # an answer is made in another thread than that of the supervisor
+        self._lock = threading.Lock()  # an answer is made in another thread than the supervisor's
 
     def worker_restarted(self, reason: str) -> None:
-        """Count a worker that takes the place of another.
+        """Count a worker that replaces another.
 
         Args:
             reason: why, in a word; one of few, as it becomes a label.
@@ -63,48 +69,93 @@ class MetricsEndpoint:
             self._restarts[reason] += 1
 
     def worker_gone(self, pid: int) -> None:
-        """Forget what a worker has had open; keep what it has counted. To be called when it has ended.
+        """Keep what a worker has counted, and forget what it had open. Call this when it has ended.
 
-        Its counts go into one file for all that are gone, or there would be three more for each restart.
+        Its files go, or there would be more of them for each restart.
         """
-        if self._folder is None:
+        if self.folder is None:
             return
         from prometheus_client.multiprocess import mark_process_dead
 
         with self._lock:
-            mark_process_dead(pid, str(self._folder))
-            if self._owns_folder:  # others who read there would find the counts twice for a moment, or not
+            file = self.folder / f"{pid}.json"
+            self._gone = summed([self._gone, lasting(read(file))])
+            file.unlink(missing_ok=True)
+            mark_process_dead(pid, str(self._app_folder))
+            if self._app_folder == self.folder:  # others who read an operator's folder need the files
                 for kind in _LASTING:
-                    _add_to(self._folder / f"{kind}_gone.db", self._folder / f"{kind}_{pid}.db")
+                    self._take_over(self.folder / f"{kind}_{pid}.db")
 
-    def registry(self) -> "CollectorRegistry":
-        """What is to be served."""
-        from prometheus_client import REGISTRY, CollectorRegistry
-
-        if self._folder is None:
-            return REGISTRY
-        registry = CollectorRegistry()
-        registry.register(cast(Any, self))  # it has what a Collector has to have
-        return registry
-
-    def collect(self) -> "Iterable[Metric]":
-        """The figures of all processes: see prometheus-client's `Collector`."""
-        from prometheus_client.metrics_core import CounterMetricFamily
+    def _take_over(self, file: Path) -> None:
+        """Keep what a file of the app's has, and remove it."""
         from prometheus_client.multiprocess import MultiProcessCollector
 
-        restarts = CounterMetricFamily(
-            "bridge_worker_restarts", "Workers that have taken the place of others.", labels=["reason"]
-        )
+        if not file.exists():
+            return
+        try:
+            self._app_gone = _added_up([*self._app_gone, *MultiProcessCollector.merge([str(file)])])
+        except (struct.error, RuntimeError, ValueError) as error:
+            # Its process was killed as it made it. No answer could be given as long as it is there.
+            logger.warning("a worker has left figures that cannot be read: %s: %s", file, error)
+        file.unlink()
+
+    def collect(self) -> "Iterable[Metric]":
+        """Return the figures of all processes: see prometheus-client's `Collector`."""
+        from prometheus_client import REGISTRY
+        from prometheus_client.multiprocess import MultiProcessCollector
+
         with self._lock:
-            figures = list(MultiProcessCollector(None, str(self._folder)).collect())
-            for reason, count in self._restarts.items():
-                restarts.add_metric([reason], count)
-        return [*figures, restarts]
+            restarts: Figures = {
+                "bridge_worker_restarts": {(reason,): [count] for reason, count in self._restarts.items()}
+            }
+            reported = [] if self.folder is None else map(read, self.folder.glob("*.json"))
+            figures = summed([self._gone, *reported, self.own_figures(), restarts])
+            if self._app_folder is None:
+                of_app: Iterable[Metric] = REGISTRY.collect()
+            else:
+                alive = MultiProcessCollector(None, str(self._app_folder)).collect()
+                of_app = _added_up([*self._app_gone, *alive])
+            return [*of_app, *(_exposed(name, family, figures[name]) for name, family in FAMILIES.items())]
+
+
+def _exposed(name: str, family: Family, values: dict[tuple[str, ...], list[float]]) -> "Metric":
+    """Return figures as prometheus-client has them."""
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
+    if family.kind == "histogram":
+        histogram = HistogramMetricFamily(name, family.about, labels=family.labels)
+        for labels, (*counts, total) in values.items():
+            bounds = [*map(str, family.buckets), "+Inf"]
+            up_to = [sum(counts[: number + 1]) for number in range(len(counts))]
+            histogram.add_metric(labels, list(zip(bounds, up_to, strict=True)), total)
+        return histogram
+    kind = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
+    metric = kind(name, family.about, labels=family.labels)
+    for labels, (value,) in values.items():
+        metric.add_metric(labels, value)
+    return metric
+
+
+def _added_up(metrics: "Iterable[Metric]") -> "list[Metric]":
+    """Return a metric for each name, with the sums of the values that have the same labels."""
+    from prometheus_client import Metric
+
+    found: dict[str, Metric] = {}
+    sums: dict[str, defaultdict[_SampleKey, float]] = {}
+    for metric in metrics:
+        found[metric.name] = Metric(metric.name, metric.documentation, metric.type)
+        values = sums.setdefault(metric.name, defaultdict(float))
+        for sample in metric.samples:
+            values[sample.name, tuple(sample.labels.items())] += sample.value
+    for name, total in found.items():
+        for (sample_name, labels), value in sums[name].items():
+            total.add_sample(sample_name, dict(labels), value)
+    return list(found.values())
 
 
 @contextlib.contextmanager
 def metrics_endpoint(host: str, port: int | None, *, has_workers: bool) -> Iterator[MetricsEndpoint]:
-    """Serve figures for the time of a block, in a thread. Workers are to be started within it.
+    """Serve figures for the time of a block, in a thread. Start workers within it.
 
     Args:
         host: the address to listen on.
@@ -118,45 +169,47 @@ def metrics_endpoint(host: str, port: int | None, *, has_workers: bool) -> Itera
     if port is None:
         yield MetricsEndpoint()
         return
-    with _shared_folder(has_workers) as endpoint, _listening(host, port, endpoint):
+    with _endpoint(has_workers) as endpoint, _listening(host, port, endpoint):
         yield endpoint
 
 
 @contextlib.contextmanager
-def _shared_folder(has_workers: bool) -> Iterator[MetricsEndpoint]:
-    """An endpoint for one process; or one for several, with the variable set by which they know of it."""
+def _endpoint(has_workers: bool) -> Iterator[MetricsEndpoint]:
+    """Make an endpoint, and the folder for several processes."""
     given = os.environ.get(_DIRECTORY)
-    if given is not None:
-        if not os.path.isdir(given):
-            raise BridgeError(
-                f"{_DIRECTORY} names {given!r}, which is no folder; make it, or unset the variable"
-            )
-        yield MetricsEndpoint(Path(given))
-    elif not has_workers:
-        yield MetricsEndpoint()
-    else:
-        made = tempfile.mkdtemp(prefix="bridge-metrics-")  # forked workers would remove a TemporaryDirectory
-        os.environ[_DIRECTORY] = made
-        try:
-            yield MetricsEndpoint(Path(made), owns_folder=True)
-        finally:
+    if given is not None and not os.path.isdir(given):
+        raise BridgeError(f"{_DIRECTORY} names {given!r}, which is no folder; make it, or unset the variable")
+    if not has_workers:
+        yield MetricsEndpoint(None, None if given is None else Path(given))
+        return
+    made = tempfile.mkdtemp(prefix="bridge-metrics-")  # forked workers would remove a TemporaryDirectory
+    os.environ.setdefault(_DIRECTORY, made)
+    try:
+        yield MetricsEndpoint(Path(made), Path(given or made))
+    finally:
+        if given is None:
             del os.environ[_DIRECTORY]
-            shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(made, ignore_errors=True)
 
 
 @contextlib.contextmanager
 def _listening(host: str, port: int, endpoint: MetricsEndpoint) -> Iterator[None]:
     try:
-        from prometheus_client import start_http_server  # looks for the variable as it is imported
+        # Only now, as prometheus-client looks for the variable when it is imported; and all of it, as a fork
+        # while another thread imports would leave that import locked in the child.
+        import prometheus_client.core
+        import prometheus_client.multiprocess
     except ModuleNotFoundError:
         raise BridgeError(
             "--metrics-port needs the package prometheus-client, which is not installed: "
             "pip install 'bridge[metrics]'"
         ) from None
+    registry = prometheus_client.CollectorRegistry()
+    registry.register(endpoint)
     # Signals are for the main thread, which may hold them back, and not for this one.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
-        server, thread = start_http_server(port, host, endpoint.registry())
+        server, thread = prometheus_client.start_http_server(port, host, registry)
     except OSError as error:
         raise BridgeError(
             f"cannot serve metrics on port {port} of {host}: {error.strerror}; give another with "
@@ -171,25 +224,3 @@ def _listening(host: str, port: int, endpoint: MetricsEndpoint) -> Iterator[None
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-def _add_to(target: Path, source: Path) -> None:
-    """Add a file's values to those of another, and remove it."""
-    from prometheus_client.mmap_dict import MmapedDict
-
-    if not source.exists():
-        return
-    try:
-        counted = list(MmapedDict.read_all_values_from_file(str(source)))
-    except (struct.error, RuntimeError, UnicodeDecodeError) as error:
-        # Its process was killed as it made it. No answer could be given as long as it is there.
-        logger.warning("a worker has left figures that cannot be read: %s: %s", source, error)
-        counted = []
-    values = MmapedDict(str(target))
-    try:
-        for key, value, _, _ in counted:
-            before, _ = values.read_value(key)
-            values.write_value(key, before + value, 0.0)
-    finally:
-        values.close()
-    source.unlink()

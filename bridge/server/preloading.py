@@ -1,4 +1,4 @@
-"""`--preload`: the supervisor loads the app, and forks the workers, which share its memory."""
+"""`--preload`: the supervisor loads the app, and forks workers, which share its memory."""
 
 import gc
 import multiprocessing
@@ -9,7 +9,7 @@ import threading
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import CodeType, FrameType
+from types import FrameType
 
 from bridge.monkey_patching import describe_monkey_patching
 from bridge.server.app_errors import AppError
@@ -19,14 +19,14 @@ __all__ = ["Fork", "forkable"]
 
 
 class Fork:
-    """A process that goes on from this one, with the interface of `multiprocessing.Process`.
+    """A process forked from this one, with the interface of `multiprocessing.Process`.
 
-    It ends as others do: functions of `atexit` are called in it, also those from before the fork. It has none
-    of the server's handlers of signals. `multiprocessing` does not know of it, so that the app finds there
-    what it finds without a server.
+    It ends as others do: it calls the functions of `atexit`, also those from before the fork. It has none of
+    the server's handlers of signals. `multiprocessing` does not know it, and so shows the app what it would
+    show without a server.
 
     Args:
-        run: what it does.
+        run: the function that it runs.
     """
 
     def __init__(self, run: Callable[[], None]) -> None:
@@ -40,15 +40,15 @@ class Fork:
         Raises:
             OSError: the system has no process, file or memory for it.
         """
-        self.sentinel, end = multiprocessing.Pipe(duplex=False)  # the other end is closed when it has ended
-        flush_output()  # or both would write what waits there
+        self.sentinel, end = multiprocessing.Pipe(duplex=False)  # its end closes the other end
+        flush_output()  # or both would write what is buffered
         self.pid = os.fork()
         if not self.pid:
             end_after(self._run)
         end.close()
 
     def is_alive(self) -> bool:
-        """Whether it has not ended."""
+        """Whether it runs."""
         self._wait(os.WNOHANG)
         return self.exitcode is None
 
@@ -58,7 +58,7 @@ class Fork:
         self.sentinel.close()
 
     def kill(self) -> None:
-        """End it at once."""
+        """End it at once, by SIGKILL."""
         if self.pid and self.is_alive():
             os.kill(self.pid, signal.SIGKILL)
 
@@ -71,22 +71,22 @@ class Fork:
 
 @contextmanager
 def forkable() -> Iterator[None]:
-    """See to it that this process can still be forked after a block, which loads an app.
+    """Check that a block, which loads an app, leaves a process that can be forked.
 
     Raises:
-        AppError: it cannot: threads run that were not there before, or processes, or there is an event loop.
-            Or gevent or eventlet have taken the place of what the supervisor needs.
+        AppError: the app has started threads or processes, or made an event loop. Or gevent or eventlet have
+            replaced modules that the supervisor needs.
     """
     threads_before = set(sys._current_frames())
     yield
     patching = describe_monkey_patching()
     if patching is not None:
         raise AppError(f"--preload has the supervisor load the app, and {patching}")
-    gc.collect()  # an event loop that nobody has is none
+    gc.collect()  # an event loop that nobody holds does not count
     found = [
         *(
             _describe(ident, frame)
-            for ident, frame in sys._current_frames().items()  # also those that `threading` does not know
+            for ident, frame in sys._current_frames().items()  # also threads that `threading` does not know
             if ident not in threads_before
         ),
         *(f"process {child.name} [{child.pid}]" for child in multiprocessing.active_children()),
@@ -105,22 +105,17 @@ def forkable() -> Iterator[None]:
 
 
 def _describe(ident: int, frame: FrameType) -> str:
-    """The name of a thread, and the function that it began with."""
+    """Return the name of a thread, and the function that it began with."""
     thread = next((each for each in threading.enumerate() if each.ident == ident), None)
     name = f"thread {thread.name!r}" if thread is not None else "a thread of _thread"
-    code = _first_of(frame)
+    code = None
+    outer: FrameType | None = frame
+    while outer is not None:
+        if outer.f_globals.get("__name__") != "threading":
+            code = outer.f_code  # in the end that of the outermost function outside `threading`
+        outer = outer.f_back
     if code is None and isinstance(thread, threading.Timer):
         code = getattr(thread.function, "__code__", None)
     return (
         name if code is None else f"{name} of {code.co_qualname} ({code.co_filename}:{code.co_firstlineno})"
     )
-
-
-def _first_of(frame: FrameType | None) -> CodeType | None:
-    """The outermost code that is not that of `threading`."""
-    first = None
-    while frame is not None:
-        if frame.f_globals.get("__name__") != "threading":
-            first = frame.f_code
-        frame = frame.f_back
-    return first

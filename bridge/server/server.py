@@ -1,4 +1,4 @@
-"""uvicorn's server, as one of Bridge's processes runs it."""
+"""uvicorn's server in one of Bridge's processes."""
 
 import asyncio
 import logging
@@ -10,17 +10,17 @@ import signal
 import socket
 import time
 from contextlib import suppress
-from functools import cached_property, partial
+from functools import cached_property
 from types import FrameType
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 import uvicorn
 
 from bridge.asgi.environ import MULTIPROCESS
 from bridge.http.server import HTTPServer
-from bridge.server.default_headers import DefaultHeaders
 from bridge.server.ending import LEAST, Ending, forget_after_fork
+from bridge.server.fleet import State
 from bridge.server.own_loggers import enable_own_loggers
 from bridge.server.systemd import Notifier
 
@@ -28,33 +28,31 @@ if TYPE_CHECKING:
     from bridge.asgi.adapter import WSGIToASGI
     from bridge.server.serving import ServeConfig
 
-__all__ = ["TERMINATED", "Server", "State"]
+__all__ = ["TERMINATED", "Server"]
 
 logger = logging.getLogger("bridge")
 
 # Times --timeout-worker-healthcheck; with its default, 30 s, as gunicorn gives its workers.
 _STUCK = 6
 
-# Seconds that the app's lifespan has in any case, after requests that have used up theirs. With what `ending`
-# adds it is less than a supervisor waits.
+# Seconds that the app's lifespan always has, after requests that have used up theirs. With those that
+# `ending` adds they are fewer than a supervisor waits.
 _LIFESPAN = 5.0
 
 TERMINATED = 128 + signal.SIGTERM
-"""The exit code of a worker after SIGTERM, as shells have it: its supervisor tells by it that it was told."""
-
-State: TypeAlias = Literal["starting", "serving", "spent", "stopping"]
+"""The exit code of a worker after SIGTERM, as in shells: so its supervisor knows why it has ended."""
 
 
 class Server(uvicorn.Server):
     """Serves one app in this process, until a signal or its supervisor ends it.
 
-    Before it stops, it says that it is not ready for as long as `--drain-delay`. If it has no supervisor, it
-    tells systemd of itself.
+    Before it stops, its readiness path answers "no" for `--drain-delay`. Without a supervisor, it notifies
+    systemd.
 
     Args:
         config: what is served, and how.
-        has_supervisor: whether another process watches over this one, and can replace it. With its requests
-            used up (`--limit-max-requests`) it goes on then until it is replaced.
+        has_supervisor: whether another process supervises this one, and can replace it. It then serves beyond
+            `--limit-max-requests` until it is replaced.
     """
 
     config: "ServeConfig"
@@ -71,14 +69,14 @@ class Server(uvicorn.Server):
 
     @property
     def state(self) -> State:
-        """What it is at; may be asked from any thread."""
+        """Where it is in its life; any thread may ask."""
         if self.should_exit:
-            return "stopping"
+            return State.STOPPING
         if not self.started:
-            return "starting"
+            return State.STARTING
         if self._max_requests is not None and self.server_state.total_requests >= self._max_requests:
-            return "spent"
-        return "serving"
+            return State.SPENT
+        return State.SERVING
 
     @property
     def was_terminated(self) -> bool:
@@ -86,49 +84,46 @@ class Server(uvicorn.Server):
         return self._ending is not None and self._ending.was_terminated
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until the end, and see to it that the process ends then; see uvicorn.
+        """Serve until the end, and bound the end of the process.
 
         Raises:
             KeyboardInterrupt: Ctrl-C has ended it, or SIGTERM before it served.
         """
         if multiprocessing.parent_process() is not None:
-            # The app is to find what it finds without a server, not the method this process was started by.
+            # The app finds Python's default, as without a server, not the method that started this process.
             multiprocessing.set_start_method(None, force=True)
         forget_after_fork(self.handle_exit)
         with Ending(terminated=TERMINATED if self._has_supervisor else 0) as self._ending:
+            self.config.prepare()
             super().run(sockets)
 
     @property
     def is_stuck(self) -> bool:
-        """Whether something has held the event loop for long, where it should go on serving."""
+        """Whether something has held the event loop for too long while it should serve."""
         longest = _STUCK * self.config.timeout_worker_healthcheck
-        return self.state in ("serving", "spent") and time.monotonic() - self._ticked_at > longest
+        return self.state in (State.SERVING, State.SPENT) and time.monotonic() - self._ticked_at > longest
 
     async def on_tick(self, counter: int) -> bool:
-        """Called ten times a second; see uvicorn."""
+        """Do what uvicorn does ten times a second; return whether to stop."""
         self._ticked_at = time.monotonic()
         enable_own_loggers()  # the app may configure its logging late, as with its first request
-        ends = await super().on_tick(counter)
-        headers = self.server_state.default_headers
-        if not isinstance(headers, DefaultHeaders):  # uvicorn makes them anew every second
-            self.server_state.default_headers = DefaultHeaders(headers)
-        return ends
+        return await super().on_tick(counter)
 
     def retire(self) -> None:
-        """Stop at once, as another process has taken over; may be called from any thread."""
+        """Stop without a delay, as another process has replaced this one; any thread may call this."""
         self._is_replaced = True
         self.should_exit = True
         self._begin_to_stop()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to stop, as a signal has come; see uvicorn."""
+        """Begin to stop: a signal has come."""
         if self._ending is not None:
-            self._ending.hear(sig)
+            self._ending.note(sig)
         super().handle_exit(sig, frame)
         self._begin_to_stop()
 
     def _begin_to_stop(self) -> None:
-        """Have the time run that is for it."""
+        """Start the clock for the end."""
         if self._stop_began_at is None:
             drain_delay = 0 if self._is_replaced else self.config.settings.drain_delay
             self._stop_began_at = time.monotonic() + drain_delay
@@ -136,7 +131,7 @@ class Server(uvicorn.Server):
             self._ending.stop(LEAST if self.force_exit else self._time_left() + _LIFESPAN)
 
     def _time_left(self) -> float:
-        """Seconds until all should have ended."""
+        """Return the seconds until all requests should have ended."""
         most = self.config.settings.graceful_timeout
         if most is None or self._stop_began_at is None:
             return math.inf
@@ -149,43 +144,45 @@ class Server(uvicorn.Server):
 
     @cached_property
     def limit_max_requests(self) -> int | None:
-        """After how many requests uvicorn is to end it."""
+        """The number of requests after which uvicorn ends it; None where a supervisor replaces it."""
         return None if self._has_supervisor else self._max_requests
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start serving; see uvicorn."""
+        """Start the app's lifespan, and listen."""
         if self._ending is not None:
             self._ending.watch()
-        # In every scope, as its `state`. Not made before: a server is pickled to reach its process.
+        # In every scope, as its `state`. Not in the constructor: a server is pickled for its process.
         self._adapters: WeakSet[WSGIToASGI] = WeakSet()
         self.lifespan.state["bridge.adapters"] = self._adapters
-        # A supervisor has two processes at work while it replaces one, even with --workers 1.
+        # While a supervisor replaces a worker, two processes serve, even with --workers 1.
         self.lifespan.state[MULTIPROCESS] = self._has_supervisor
         await super().startup(sockets)
         if not self.started:
             return  # the app's lifespan has failed
-        self.config.be_ready()
-        if not self.config.use_subprocess:  # else their supervisor says so
+        self.config.application.health.started()
+        if not self.config.use_subprocess:  # else the supervisor has logged them
             self.config.log_addresses()
         self._notifier.tell(READY=1)
         if self._notifier.watchdog_interval is not None:
             self._tasks.append(asyncio.create_task(self._beat(self._notifier.watchdog_interval)))
-        if self.config.metrics is not None:
-            reports = self.config.metrics.keep_reporting(partial(len, self.server_state.connections))
-            self._tasks.append(asyncio.create_task(reports))
+        metrics, folder = self.config.application.metrics, self.config.metrics_folder
+        if metrics is not None:
+            metrics.connections = self.server_state.connections
+            if folder is not None:
+                self._tasks.append(asyncio.create_task(metrics.keep_reporting(folder)))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop serving; see uvicorn."""
+        """Stop listening, wait for requests, and end the app's lifespan."""
         self._notifier.tell(STOPPING=1)
         self._begin_to_stop()
         try:
-            self.config.be_unready()
+            self.config.application.health.drain()
             if not self._is_replaced:
-                await self._be_unready_for(self.config.settings.drain_delay)
-            # The lifespan hears of the end when all responses have ended, of which a stream may have none.
+                await self._drain(self.config.settings.drain_delay)
+            # The lifespan ends when all responses have ended, and a stream may never end by itself.
             for adapter in self._adapters:
                 adapter.end_streams()
-            # A turn of the loop, in which websockets are closed: uvicorn would tell their clients 1012.
+            # Websockets are closed in this turn of the loop: uvicorn would close them with 1012.
             await asyncio.sleep(0)
             await super().shutdown(sockets)
         finally:
@@ -199,7 +196,7 @@ class Server(uvicorn.Server):
             if self._ending is not None:
                 self._ending.stopped(LEAST if self.force_exit else max(LEAST, self._time_left()))
 
-    async def _be_unready_for(self, seconds: float) -> None:
+    async def _drain(self, seconds: float) -> None:
         if not seconds:
             return
         logger.info("not ready from here on; going on for %g s, for load balancers to notice", seconds)
@@ -208,7 +205,7 @@ class Server(uvicorn.Server):
             await asyncio.sleep(0.1)
 
     async def _beat(self, interval: float) -> None:
-        """Have systemd know that the event loop is alive."""
+        """Feed systemd's watchdog as long as the event loop runs."""
         while True:
             self._notifier.tell(WATCHDOG=1)
             await asyncio.sleep(interval)

@@ -1,8 +1,9 @@
-"""Bind the listening sockets before anything is started: a taken port is one line, and no app was loaded."""
+"""Bind the listening sockets before anything is started: a taken port is one line, and no app is loaded."""
 
 import contextlib
 import errno
 import os
+import re
 import socket
 import stat
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,41 +11,42 @@ from typing import Any
 
 from bridge.errors import BridgeError
 
-__all__ = ["address_of", "bind", "bind_all", "has_inherited", "inherited"]
+__all__ = ["address_of", "bind", "has_inherited", "inherited"]
 
 # The first descriptor that systemd hands over (sd_listen_fds(3)).
 _FIRST_INHERITED = 3
 
-_UDS_MODE = 0o600
+# The host may be empty; one with colons is an IPv6 address, and needs brackets.
+_HOST_AND_PORT = re.compile(r"(\[(?P<bracketed>.*)\]|(?P<host>[^:]*)):(?P<port>-?[0-9]+)")
 
 
-def bind_all(addresses: Iterable[str], *, uds_mode: int = _UDS_MODE) -> list[socket.socket]:
-    """The sockets of several addresses, each `host:port`, `[host]:port`, `unix:path` or `fd:number`.
+def bind(addresses: Iterable[str], *, uds_mode: int = 0o600) -> list[socket.socket]:
+    """Open the sockets of several addresses.
+
+    Args:
+        addresses: each is `host:port`, `[host]:port`, `unix:path` or `fd:number`. An empty host is every
+            interface, and one with several addresses gets a socket for each; port 0 is any free one.
+        uds_mode: the permissions of a unix socket's file; by default only its owner may connect.
 
     Raises:
-        BridgeError: one is ill-formed, taken, not this machine's, or not allowed; the others are closed then.
+        BridgeError: one is ill-formed, taken, not this machine's, or not allowed; the others are closed.
     """
-    bound: list[socket.socket] = []
-    try:
-        for address in addresses:
-            bound += bind(**_parse(address), uds_mode=uds_mode)
-    except BaseException:
-        for one in bound:
-            one.close()
-        raise
+    with contextlib.ExitStack() as stack:
+        bound = [stack.enter_context(each) for address in addresses for each in _bind(address, uds_mode)]
+        stack.pop_all()
     return bound
 
 
 def inherited(environ: Mapping[str, str]) -> list[socket.socket]:
-    """The sockets that systemd has opened for this very process (sd_listen_fds(3)); mostly none.
+    """Return the sockets that systemd has opened for this very process (sd_listen_fds(3)); mostly none.
 
     Raises:
-        BridgeError: what it has opened cannot listen.
+        BridgeError: one of them cannot listen.
     """
     if not has_inherited(environ):
         return []
     numbers = range(_FIRST_INHERITED, _FIRST_INHERITED + int(environ.get("LISTEN_FDS", "0")))
-    return bind_all([f"fd:{number}" for number in numbers])
+    return bind(f"fd:{number}" for number in numbers)
 
 
 def has_inherited(environ: Mapping[str, str]) -> bool:
@@ -52,130 +54,93 @@ def has_inherited(environ: Mapping[str, str]) -> bool:
     return environ.get("LISTEN_PID") == str(os.getpid())
 
 
-def bind(
-    *, host: str, port: int, uds: str | None = None, fd: int | None = None, uds_mode: int = _UDS_MODE
-) -> list[socket.socket]:
-    """The sockets to listen on: one for each address of `host`, or one for a path or a descriptor.
-
-    Args:
-        host: a name or an address; empty for every interface.
-        port: 0 for any free one.
-        uds: the path of a unix socket, in the place of host and port.
-        fd: the number of an open socket, in the place of both.
-        uds_mode: who may connect to a unix socket, as permissions of a file; by default its owner alone.
-
-    Raises:
-        BridgeError: the address is taken, not this machine's, or not allowed.
-    """
-    if not 0 <= port <= 65535:
-        raise BridgeError(f"there is no port {port}; --port takes 1 to 65535, or 0 for any free one")
-    if fd is not None:
-        with _explained(f"file descriptor {fd}", "--fd"):
-            return [_of_descriptor(fd)]
-    if uds is not None:
-        with _explained(uds, "--uds"):
-            return [_bind_path(uds, uds_mode)]
-    with _explained(f"{_in_url(host)}:{port}", "--host and --port"):
-        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        return _bind_addresses([(family, address) for family, _, _, _, address in dict.fromkeys(found)])
-
-
 def address_of(bound: socket.socket, *, tls: bool) -> str:
-    """A socket's address as a user would type it."""
+    """Return a socket's address as a user would type it."""
     name = bound.getsockname()
     if not isinstance(name, tuple):
         return f"unix:{os.fsdecode(name)}"
     return f"{'https' if tls else 'http'}://{_in_url(name[0])}:{name[1]}"
 
 
-def _parse(address: str) -> dict[str, Any]:
-    """The arguments of `bind` for an address in one string."""
-    kind, separator, rest = address.partition(":")
+def _bind(address: str, uds_mode: int) -> list[socket.socket]:
+    kind, _, rest = address.partition(":")
     if kind == "unix" and rest:
-        return {"host": "", "port": 0, "uds": rest}
+        with _explained(rest, "--uds"):
+            return [_bind_path(rest, uds_mode)]
     if kind == "fd" and rest.isdecimal():
-        return {"host": "", "port": 0, "fd": int(rest)}
-    host, separator, port = address.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        separator = ""  # an IPv6 address without brackets: its end could be a port
-    if not separator or not port.isdecimal():
+        with _explained(f"file descriptor {rest}", "--fd"):
+            given = socket.socket(fileno=int(rest))
+            if given.type != socket.SOCK_STREAM:
+                given.detach()  # somebody else closes it
+                raise OSError("it is a socket, but not one that can listen")
+            return [given]
+    found = _HOST_AND_PORT.fullmatch(address)
+    if found is None:
         raise BridgeError(
             f"{address!r} is no address to listen on; --bind takes host:port, [IPv6 address]:port, "
             "unix:path or fd:number"
         )
-    return {"host": host, "port": int(port)}
+    host, port = found["bracketed"] or found["host"], int(found["port"])
+    if not 0 <= port <= 65535:
+        raise BridgeError(f"there is no port {port}; --port takes 1 to 65535, or 0 for any free one")
+    with _explained(f"{_in_url(host)}:{port}", "--host and --port"):
+        found_all = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        return _bind_addresses([(family, name) for family, _, _, _, name in dict.fromkeys(found_all)])
 
 
 def _in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _of_descriptor(fd: int) -> socket.socket:
-    given = socket.socket(fileno=fd)
-    if given.type != socket.SOCK_STREAM:
-        given.detach()  # it is not ours to close
-        raise OSError("it is a socket, but not one that can listen")
-    return given
-
-
 def _bind_addresses(addresses: list[tuple[socket.AddressFamily, Any]]) -> list[socket.socket]:
     bound: list[socket.socket] = []
     unavailable = None
-    try:
+    with contextlib.ExitStack() as stack:
         for family, (host, port, *rest) in addresses:
-            # If any free port will do, it is the same one for all addresses.
+            # Port 0 takes any free port, the same one for all addresses.
             port = bound[0].getsockname()[1] if bound else port
             try:
-                bound.append(_bind_address(family, (host, port, *rest)))
+                bound.append(stack.enter_context(_bind_address(family, (host, port, *rest))))
             except OSError as error:
                 # localhost may well have an IPv6 address on a machine that has no IPv6.
                 if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                     raise
                 unavailable = error
-    except BaseException:
-        for one in bound:
-            one.close()
-        raise
-    if unavailable is not None and not bound:
-        raise unavailable
+        if unavailable is not None and not bound:
+            raise unavailable
+        stack.pop_all()
     return bound
 
 
 def _bind_address(family: socket.AddressFamily, address: Any) -> socket.socket:
-    # The protocol is said for asyncio, which sets TCP_NODELAY only where it reads it: without, each answer on
-    # a connection that is kept took 40 ms.
-    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
+    with contextlib.ExitStack() as stack:
+        # asyncio sets TCP_NODELAY only on a socket that names its protocol: without, each answer on a kept
+        # connection took 40 ms.
+        bound = stack.enter_context(socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP))
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         bound.bind(address)
-        # It is listening that claims a port: before that, a second server could bind it as well.
+        # Only listening claims a port: before that, a second server could bind it as well.
         bound.listen()
-    except BaseException:
-        bound.close()
-        raise
+        stack.pop_all()
     return bound
 
 
 def _bind_path(path: str, mode: int) -> socket.socket:
     _remove_stale(path)
-    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        # Nobody can connect before it listens, so that the mode need not be there sooner.
+    with contextlib.ExitStack() as stack:
+        bound = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        # Nobody can connect before it listens, so that the mode is early enough.
         bound.bind(path)
         os.chmod(path, mode)
         bound.listen()
-    except BaseException:
-        bound.close()
-        raise
+        stack.pop_all()
     return bound
 
 
 def _remove_stale(path: str) -> None:
-    """Remove the socket that a killed server has left behind: one where nobody listens.
+    """Remove the socket that a killed server has left behind: nobody listens on it.
 
     Raises:
         BridgeError: something else has that name.

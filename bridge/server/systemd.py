@@ -1,4 +1,4 @@
-"""What a service tells systemd of itself: sd_notify(3) and sd_watchdog_enabled(3), a datagram each."""
+"""Notify systemd of a service's state: sd_notify(3) and sd_watchdog_enabled(3), a datagram each."""
 
 import logging
 import os
@@ -12,29 +12,27 @@ logger = logging.getLogger("bridge")
 
 
 class Notifier:
-    """Tells systemd, if it has started this process and wants to know.
+    """Notifies systemd, if it has started this process and asks for it; otherwise does nothing.
 
     Args:
         environ: the variables of the process: NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID.
-
-    Without them, nothing is told to anybody.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._address = environ.get("NOTIFY_SOCKET", "")
         self.watchdog_interval = _watchdog_interval(environ) if self._address else None
-        """Seconds between two times WATCHDOG=1, or None if nobody waits for it."""
+        """Seconds between two messages WATCHDOG=1; None if nobody waits for them."""
         self._fed_at = 0.0
 
     def tell(self, **variables: str | int) -> None:
-        """Send variables such as READY=1, of which sd_notify(3) has the list.
+        """Send variables such as READY=1; sd_notify(3) lists them.
 
-        A server does not end because nobody listens: that is only said in the log.
+        If nobody listens, the server logs that and goes on.
         """
         if not self._address:
             return
         text = "\n".join(f"{name}={value}" for name, value in variables.items())
-        # "@" stands for the zero byte of an abstract address.
+        # "@" means the zero byte of an abstract address.
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection:
@@ -44,7 +42,7 @@ class Notifier:
             logger.warning("cannot tell systemd %s: %s: %s", " ".join(variables), self._address, error)
 
     def feed_watchdog(self) -> None:
-        """Send WATCHDOG=1, if somebody waits for it and it is time; call this more often than that."""
+        """Send WATCHDOG=1, if somebody waits for it and it is due; call this more often than it is."""
         now = time.monotonic()
         if self.watchdog_interval is not None and now - self._fed_at >= self.watchdog_interval:
             self._fed_at = now
@@ -52,8 +50,8 @@ class Notifier:
 
 
 def _watchdog_interval(environ: Mapping[str, str]) -> float | None:
-    """Half of the time after which systemd takes the service for dead, as sd_watchdog_enabled(3) advises."""
+    """Return half of the time after which systemd restarts the service, as sd_watchdog_enabled(3) advises."""
     if environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
-        return None  # it is meant for somebody else
+        return None  # another process's
     microseconds = int(environ.get("WATCHDOG_USEC", "0"))
     return microseconds / 2_000_000 if microseconds else None

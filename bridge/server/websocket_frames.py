@@ -1,4 +1,4 @@
-"""Follows the frames of a websocket as they go by (RFC 6455, 5.2), without a look into them. Pure."""
+"""Follow the frames of a websocket (RFC 6455, 5.2), without their payload. Pure."""
 
 __all__ = ["CLOSE", "FrameWatch", "close_frame"]
 
@@ -8,7 +8,7 @@ _CONTINUATION = 0x0
 _FIN = 0x80
 _MASKED = 0x80
 _LENGTH_SIZES = {126: 2, 127: 8}
-_LONGEST_HEAD = 10  # without the mask, which is counted with the payload
+_LONGEST_HEAD = 10  # without the mask, which counts as payload
 _LONGEST_REASON = 123
 
 
@@ -16,7 +16,7 @@ class FrameWatch:
     """One direction of a websocket.
 
     Args:
-        max_message: how many bytes a message may have; None for any number.
+        max_message: the bytes that a message may have; None for any number.
     """
 
     __slots__ = ("_head", "_is_closing", "_left", "_max_message", "_message", "has_closed", "is_too_big")
@@ -25,11 +25,11 @@ class FrameWatch:
         self.has_closed = False
         """Whether there was a Close, after which nothing counts."""
         self.is_too_big = False
-        """Whether a message has begun that is larger than it may be."""
+        """Whether a message has begun that is too large."""
         self._max_message = max_message
-        self._is_closing = False  # the frame is a Close
-        self._head = b""  # of a frame, which is not whole yet
-        self._left = 0  # bytes of a frame's payload that are to come
+        self._is_closing = False  # this frame is a Close
+        self._head = b""  # of a frame, as far as it has come
+        self._left = 0  # bytes that the frame's payload still lacks
         self._message = 0  # bytes of the message, in all its frames so far
 
     @property
@@ -38,10 +38,10 @@ class FrameWatch:
         return not self._left and not self._head
 
     def feed(self, data: bytes | memoryview) -> None:
-        """Some bytes more go by, in whatever pieces."""
+        """Follow some more bytes, in whatever pieces."""
         size = len(data)
         if size > 1 and not self._left and not self._head and not self.has_closed:
-            # One short frame, as most are: 0.5 µs in the place of 3.
+            # Most pieces are one short frame: 0.5 µs, not 3.
             opcode, length = data[0] & 0x0F, data[1] & 0x7F
             if opcode < CLOSE and length < 126 and size == length + (6 if data[1] & _MASKED else 2):
                 self._count(opcode, length)
@@ -57,7 +57,7 @@ class FrameWatch:
             self.has_closed = self._is_closing and not self._left
 
     def _begin(self, data: bytes) -> int:
-        """Read the head of a frame; how much of the data belongs to it."""
+        """Read the head of a frame; return how many of the bytes belong to it."""
         head = self._head + data
         length = head[1] & 0x7F if len(head) > 1 else 0
         length_size = _LENGTH_SIZES.get(length, 0)
@@ -81,12 +81,12 @@ class FrameWatch:
 
 
 def close_frame(code: int, reason: str = "", *, is_masked: bool = False) -> bytes:
-    """A Close (RFC 6455, 5.5.1).
+    """Return a Close (RFC 6455, 5.5.1).
 
     Args:
         code: why; 1005 for none.
-        reason: in words, of which as much is said as a control frame can hold.
-        is_masked: whether it comes from a client, as it were; the mask is zero, as nobody is between.
+        reason: the same in words, cut to the length of a control frame.
+        is_masked: whether it has the form of a client's; the mask is zero.
     """
     said = reason.encode()[:_LONGEST_REASON].decode(errors="ignore")  # no half of a character
     payload = b"" if code == 1005 else code.to_bytes(2, "big") + said.encode()

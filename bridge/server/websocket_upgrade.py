@@ -1,4 +1,4 @@
-"""From the handshake of a websocket on our own connection to what serves websockets."""
+"""From a handshake on our own connection to what serves the websocket."""
 
 import asyncio
 from copy import copy
@@ -25,9 +25,9 @@ class WebSocketUpgrades:
     """Decides who serves a websocket: an app that may have a library for it, or uvicorn's class.
 
     Args:
-        hooks: told of the answers.
-        forwarded: what to make of the words of proxies.
-        adapter: of the WSGI app whose libraries have their clients' connections; None if there is none.
+        hooks: the hooks that learn of the answers.
+        forwarded: applies the headers of proxies.
+        adapter: that of the WSGI app whose libraries get connections; None if there is none.
         config: uvicorn's, with its class for websockets.
         server_state: uvicorn's.
         app_state: the lifespan state.
@@ -50,9 +50,9 @@ class WebSocketUpgrades:
         self._app_state = app_state
 
     def __call__(self, connection: Connection, request: Request) -> Serving | None:
-        """Have a websocket served; see `http.server.ServeWebSocket`."""
+        """Return what serves a websocket by a thread; None if the connection is given away."""
         serving = None
-        if self._adapter is not None and connection.plain_socket is not None:  # else it may be TLS's
+        if self._adapter is not None and connection.plain_socket is not None:  # a library cannot use TLS's
             serving = self._for_library(self._adapter, connection, request)
         if serving is None:
             self._give_away(connection, request)
@@ -61,10 +61,10 @@ class WebSocketUpgrades:
     def _for_library(
         self, adapter: WSGIToASGI, connection: Connection, request: Request
     ) -> LibraryWebSocket | None:
-        """What serves the websocket by a thread; None if it is one on the event loop."""
-        seen = copy(request)  # a proxy's words are to be taken once
+        """Return what serves the websocket by a thread; None if the app serves it on the event loop."""
+        seen = copy(request)  # a proxy's headers apply once
         self._forwarded.apply(seen)
-        # Compression is nothing that a library could be limited in.
+        # A library's compression would evade the limit for messages.
         seen.headers = [field for field in seen.headers if field[0] != b"sec-websocket-extensions"]
         state = self._app_state.copy()
         environ = make_environ(seen, state)
@@ -83,7 +83,7 @@ class WebSocketUpgrades:
         websocket = kind(self._config, self._server_state, self._app_state)
         websocket.connection_made(transport)
         transport.set_protocol(websocket)
-        if connection.outlet.is_behind:  # by an answer before: the transport has told that connection alone
+        if connection.outlet.is_behind:  # by an earlier answer; the transport has paused only `connection`
             websocket.pause_writing()
         if isinstance(websocket, WebSocketAnswers):
             self._forwarded.apply(request)
@@ -111,6 +111,6 @@ class WebSocketUpgrades:
 
 
 def _head_of(request: Request) -> bytes:
-    """The handshake as it came, for a class that reads it itself."""
+    """Return the handshake as it came, for a class that reads it itself."""
     fields = [b"%b: %b\r\n" % field for field in request.headers]
     return b"".join([b"GET ", request.target.encode("ascii"), b" HTTP/1.1\r\n", *fields, b"\r\n"])

@@ -1,36 +1,59 @@
-"""One worker process, as its supervisor sees it, and as it sees its supervisor."""
+"""One worker process: as its supervisor sees it, and as it sees its supervisor."""
 
+import contextlib
 import logging
+import math
+import multiprocessing
 import os
 import signal
 import socket
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors.multiprocess import Process
 
+from bridge.server.fleet import Event, Member, State
 from bridge.server.preloading import Fork
-from bridge.server.server import TERMINATED, Server, State
+from bridge.server.server import TERMINATED, Server
 
 if TYPE_CHECKING:
     from bridge.server.serving import ServeConfig
 
-__all__ = ["Worker", "let_ctrl_c_through"]
+__all__ = ["Worker", "ctrl_c_held_back", "let_ctrl_c_through"]
 
 logger = logging.getLogger("bridge")
 
 _PING = b"ping"
 _RETIRE = b"retire"
 
+# Seconds that a worker has for the end of the app's lifespan, and its own, after the requests.
+_LIFESPAN = 10.0
+
+
+@contextlib.contextmanager
+def ctrl_c_held_back() -> Iterator[None]:
+    """Start a process in this block: Ctrl-C reaches it when it lets the signal through.
+
+    A terminal sends Ctrl-C to all processes. One that still imports what it needs would die of it with a
+    traceback. So it inherits the blocked signal, which is late then, but not lost.
+    """
+    resource_tracker.ensure_running()  # or it is started with the first process, and lets the signal through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
 
 def let_ctrl_c_through() -> None:
-    """Undo in a child what its supervisor has done.
+    """Undo `ctrl_c_held_back` in the process that was started.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed meanwhile.
@@ -38,159 +61,179 @@ def let_ctrl_c_through() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
-class Worker(Process):
-    """uvicorn's process, which tells what it is at when it is asked, and stops without its supervisor.
+class Worker(Member):
+    """A worker process that reports its state when polled.
 
     Args:
         config: what it serves, and how.
         sockets: where it listens.
-        pipes: what its supervisor has open to other workers, and none of them may have if it is forked.
+        generation: see `Member`.
+        others: the workers there are; a forked one closes their pipes.
+
+    Raises:
+        OSError: the system has no process, file or memory for it.
     """
 
-    config: "ServeConfig"
-
     def __init__(
-        self, config: "ServeConfig", sockets: list[socket.socket], pipes: "Sequence[Connection]" = ()
+        self,
+        config: "ServeConfig",
+        sockets: list[socket.socket],
+        generation: int = 0,
+        others: "list[Worker] | None" = None,
     ) -> None:
-        super().__init__(config, sockets)
+        super().__init__(time.monotonic(), generation)
+        self._config = config
+        self._polled_at: float | None = None  # if the answer has not come yet
+        self._deadline = math.inf
+        self._pipe, end = multiprocessing.Pipe()
+        self._process: Fork | multiprocessing.context.SpawnProcess
         if config.preloads:
-            self.process = Fork(partial(self._go_on, sockets, [*pipes, self.parent_conn]))  # type: ignore[assignment]  # uvicorn's is spawned
-        self.state: State = "starting"
-        """What it was at when it last answered."""
-        self.is_hung = False
-        self.started_at = 0.0
-        self._asked_at: float | None = None
-
-    # In the supervisor
-
-    def start(self) -> None:
-        """Start the process."""
-        self.started_at = time.monotonic()
-        super().start()
-        # From here on it is the other process's; without a copy here, it is noticed when that one ends.
-        self.child_conn.close()
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether the process is over."""
-        return not self.process.is_alive()
-
-    @property
-    def was_terminated(self) -> bool:
-        """Whether it is over because of SIGTERM, which it may have been too young to obey in order."""
-        return self.has_ended and self.exitcode in (TERMINATED, -signal.SIGTERM)
-
-    def look(self) -> None:
-        """Ask the process what it is at, and read what it has answered; waits for nothing.
-
-        One that serves and has not answered in `--timeout-worker-healthcheck` is hung, and so is one that has
-        not come to serve in `--timeout-worker-start`. It answers in a thread, so that it may be busy; but not
-        when its event loop has been held for six times as long.
-        """
-        now = time.monotonic()
-        try:
-            while self.parent_conn.poll():
-                self.state = self.parent_conn.recv()
-                self._asked_at = None
-            if self._asked_at is None:
-                self.parent_conn.send(_PING)
-                self._asked_at = now
-        except (OSError, EOFError):
-            return  # it has ended, which is noticed as well, or is about to
-        if self.state == "starting":
-            self.is_hung = now - self.started_at > self.config.settings.worker_start_timeout
+            pipes = [self._pipe, *(other._pipe for other in others or ())]
+            self._process = Fork(partial(_run_forked, config, sockets, end, pipes))
         else:
-            self.is_hung = now - self._asked_at > self.config.timeout_worker_healthcheck
+            stdin = None
+            with suppress(AttributeError, OSError, ValueError):  # there is none, or no file
+                stdin = sys.stdin.fileno()
+            self._process = multiprocessing.get_context("spawn").Process(
+                target=_run_spawned, args=(config, sockets, end, stdin)
+            )
+        try:
+            with ctrl_c_held_back():
+                self._process.start()
+        except OSError:
+            self._pipe.close()
+            raise
+        finally:
+            end.close()  # with no copy here, this process notices when that one ends
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        assert self._process.pid is not None
+        return self._process.pid
+
+    @property
+    def sentinel(self) -> "int | Connection":
+        """What `multiprocessing.connection.wait` takes to wait for the process's end."""
+        return self._process.sentinel
+
+    @property
+    def could_not_start(self) -> bool:
+        """Whether it has ended because it cannot serve the app."""
+        return self._process.exitcode == STARTUP_FAILURE
+
+    def poll(self, now: float) -> Event | None:
+        """Return what has happened since the last time; does not wait.
+
+        A worker that serves is silent if it has not answered in `--timeout-worker-healthcheck`, and one that
+        starts if it does not serve in `--timeout-worker-start`. A thread answers, so that it may be busy, but
+        not when the event loop has been held for six times as long.
+        """
+        with suppress(OSError, EOFError):  # it has ended, or is about to
+            if self._pipe.poll():
+                state = self._pipe.recv()
+                self._polled_at = None
+                if state is not State.STARTING:
+                    return Event(state.value)
+            if self._polled_at is None:
+                self._pipe.send(_PING)
+                self._polled_at = now
+        if not self._process.is_alive():
+            # SIGTERM may have come before it could report that it stops.
+            was_terminated = self._process.exitcode in (TERMINATED, -signal.SIGTERM)
+            return Event.LEAVES if was_terminated and self.state is not State.STOPPING else Event.EXITED
+        if self.state is State.STOPPING:
+            return Event.OVERDUE if now > self._deadline else None
+        if self.state is State.STARTING:
+            is_silent = now - self.started_at > self._config.settings.worker_start_timeout
+        else:
+            is_silent = now - (self._polled_at or now) > self._config.timeout_worker_healthcheck
+        return Event.SILENT if is_silent else None
+
+    def expect_end(self, delay: float = 0) -> None:
+        """Give it the time that requests and the app's lifespan have, after a delay; then it is overdue."""
+        patience = self._config.settings.graceful_timeout
+        if patience is not None:
+            self._deadline = min(self._deadline, time.monotonic() + delay + patience + _LIFESPAN)
 
     def retire(self) -> None:
-        """Have it stop, as another is there in its place."""
+        """Have it stop without a delay, as another has replaced it."""
         with suppress(OSError):  # it has ended by itself
-            self.parent_conn.send(_RETIRE)
+            self._pipe.send(_RETIRE)
+        self.expect_end()
 
     def terminate(self) -> None:
-        """Have it stop, with all others."""
-        # uvicorn would close the pipe as well, before it is known that the signal has been seen.
-        if not self.has_ended and self.pid is not None:
-            os.kill(self.pid, signal.SIGTERM)
+        """Have it stop with all others, after `--drain-delay`."""
+        self._signal(signal.SIGTERM)
+        self.expect_end(self._config.settings.drain_delay)
 
-    def hurry(self) -> None:
-        """Have it stop at once: it is told for the second time."""
-        if not self.has_ended and self.pid is not None:
-            os.kill(self.pid, signal.SIGINT)
+    def interrupt(self) -> None:
+        """Have it stop at once: Ctrl-C was pressed again."""
+        self._signal(signal.SIGINT)
 
-    def bury(self) -> str:
-        """Make sure that it has ended; say what became of it."""
-        if self.has_ended:
-            self.join()
-            return _describe(self.exitcode)
-        what = "does not answer" if self.state != "starting" else "has not come to serve in time"
-        self.kill()
-        self.join()
-        return f"{what}, and was killed"
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process.is_alive():
+            os.kill(self.pid, number)
 
-    def join(self) -> None:
-        """Wait for its end, and give back what it has taken."""
-        self.process.join()
-        self.parent_conn.close()
+    def reap(self) -> str:
+        """Kill it, if it has not ended, and give its resources back; return what has ended it."""
+        if self._process.is_alive():
+            self._process.kill()
+        self._process.join()
+        self._pipe.close()
+        return _describe(self._process.exitcode)
 
-    # In the process
 
-    def _go_on(self, sockets: list[socket.socket], pipes: "Sequence[Connection]") -> None:
-        """Serve in a process that was forked."""
-        for pipe in pipes:  # that the others, and this one, see when the supervisor is gone
-            pipe.close()
-        with suppress(KeyboardInterrupt):
-            let_ctrl_c_through()
-            self.target(sockets)
+# In the process
 
-    def target(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until the end; this is what the process runs."""
-        self._server = Server(self.config, has_supervisor=True)  # before the thread below asks for it
-        try:
-            super().target(sockets)
-        except KeyboardInterrupt:
-            if not self.server.was_terminated:
-                raise
-        if self.server.was_terminated:
-            sys.exit(TERMINATED)
 
-    @property
-    def server(self) -> Server:
-        """The server that runs in it."""
-        assert isinstance(self._server, Server)
-        return self._server
+def _run_spawned(
+    config: "ServeConfig", sockets: list[socket.socket], pipe: Connection, stdin: int | None
+) -> None:
+    if stdin is not None:
+        sys.stdin = os.fdopen(stdin)  # for debuggers
+    config.configure_logging()
+    _run(config, sockets, pipe)
 
-    def always_pong(self) -> None:
-        """Answer the supervisor, in a thread. When there is none any more, stop: nobody else would do it."""
-        try:
-            while True:
-                if self.child_conn.recv() == _RETIRE:
-                    self.server.retire()
-                elif not self.server.is_stuck:
-                    self.child_conn.send(self.server.state)
-                # else nothing is said, which the supervisor takes for an answer
-        except (OSError, EOFError):
-            if not self.server.should_exit:
-                logger.error("the supervisor of worker [%d] is gone; stopping", os.getpid())
-                self.server.retire()
 
-    def __getstate__(self) -> dict[str, Any]:
-        # With both ends of the pipe in the process, it would never see that the other one is closed.
-        return {**self.__dict__, "parent_conn": None}
+def _run_forked(
+    config: "ServeConfig", sockets: list[socket.socket], pipe: Connection, others: list[Connection]
+) -> None:
+    for each in others:  # or nobody would see that the supervisor is gone
+        each.close()
+    with suppress(KeyboardInterrupt):
+        let_ctrl_c_through()
+        _run(config, sockets, pipe)
+
+
+def _run(config: "ServeConfig", sockets: list[socket.socket], pipe: Connection) -> None:
+    """Serve until the end."""
+    server = Server(config, has_supervisor=True)
+    threading.Thread(target=_answer, args=(server, pipe), daemon=True).start()
+    with suppress(KeyboardInterrupt):
+        server.run(sockets)
+    if server.was_terminated:
+        sys.exit(TERMINATED)
+
+
+def _answer(server: Server, pipe: Connection) -> None:
+    """Answer the supervisor's polls. When there is none any more, stop: nobody else would do it."""
+    try:
+        while True:
+            if pipe.recv() == _RETIRE:
+                server.retire()
+            elif not server.is_stuck:  # else its silence is the answer
+                pipe.send(server.state)
+    except (OSError, EOFError):
+        if not server.should_exit:
+            logger.error("the supervisor of worker [%d] is gone; stopping", os.getpid())
+            server.retire()
 
 
 def _describe(exitcode: int | None) -> str:
     if exitcode is not None and exitcode < 0:
-        return f"was killed by {_name_of(-exitcode)}"
-    if exitcode == STARTUP_FAILURE:
-        return "could not start"
-    if exitcode == TERMINATED:
-        return "was told to stop by somebody else"
-    return f"ended with exit code {exitcode}"
-
-
-def _name_of(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # a real-time signal: Python has names for the first and the last of them
-        return f"signal {number}"
+        try:
+            return f"was killed by {signal.Signals(-exitcode).name}"
+        except ValueError:  # a real-time signal: Python has names for the first and the last of them
+            return f"was killed by signal {-exitcode}"
+    return "could not start" if exitcode == STARTUP_FAILURE else f"ended with exit code {exitcode}"

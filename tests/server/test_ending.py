@@ -238,13 +238,13 @@ HOLDING = {
     ),
     "a function of atexit": (
         "def hang(): time.sleep(1000)\natexit.register(hang)",
-        r"ending the process, as a function of atexit has not returned in \S+ s: "
-        r"hang \(.*app\.py:\d+\), in MainThread$",
+        r"ending the process, as a function of atexit has not returned in \S+ s: MainThread\n"
+        r'(  .*\n)*  File ".*app\.py", line \d+, in hang$',
         False,
     ),
     "a child process": (
         "multiprocessing.Process(target=time.sleep, args=(1000,), name='reports').start()",
-        r"^which waits for reports \[\d+\]$",
+        r"^with the child processes reports \[\d+\]$",
         True,
     ),
 }

@@ -422,7 +422,7 @@ def test_one_version_of_tls_has_no_minimum(certificate: tuple[Path, Path]) -> No
     assert code == 3
     assert err.endswith(
         "bridge: --ssl-version 5 is one version of TLS alone, which can have no minimum; leave it out: "
-        "--ssl-min-version 1.2 says what is spoken\n"
+        "--ssl-min-version 1.2 is the oldest\n"
     )
 
 

@@ -18,12 +18,10 @@ from bridge.server.sockets import address_of, bind
 
 
 @contextlib.contextmanager
-def bound(
-    *, host: str = "127.0.0.1", port: int = 0, uds: str | None = None, fd: int | None = None
-) -> Iterator[list[socket.socket]]:
+def bound(*addresses: str) -> Iterator[list[socket.socket]]:
     """The sockets of `bind`, closed after the block."""
     with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(each) for each in bind(host=host, port=port, uds=uds, fd=fd)]
+        yield [stack.enter_context(each) for each in bind(addresses)]
 
 
 @pytest.fixture
@@ -67,7 +65,7 @@ needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6
     ],
 )
 def test_an_address_is_listened_on(host: str, shown: str) -> None:
-    with bound(host=host) as (listening,):
+    with bound(f"[{host}]:0") as (listening,):
         port = listening.getsockname()[1]
         assert port > 0
         assert answers(listening)
@@ -76,26 +74,26 @@ def test_an_address_is_listened_on(host: str, shown: str) -> None:
 
 
 def test_a_port_can_be_chosen() -> None:
-    with bound() as (other,):
+    with bound("127.0.0.1:0") as (other,):
         port = other.getsockname()[1]
-    with bound(port=port) as (listening,):
+    with bound(f"127.0.0.1:{port}") as (listening,):
         assert listening.getsockname() == ("127.0.0.1", port)
 
 
 def test_a_port_can_be_taken_again_right_after_it_was_used() -> None:
     # The server's end of a connection that it closed first stays in TIME_WAIT for a minute.
-    with bound() as (listening,):
+    with bound("127.0.0.1:0") as (listening,):
         address = listening.getsockname()
         with socket.create_connection(address) as client:
             listening.accept()[0].close()
             assert client.recv(1) == b""
-    with bound(port=address[1]) as (again,):
+    with bound(f"127.0.0.1:{address[1]}") as (again,):
         assert answers(again)
 
 
 @needs_ipv6
 def test_all_interfaces_are_listened_on_at_the_same_port() -> None:
-    with bound(host="") as sockets:
+    with bound(":0") as sockets:
         assert {each.family for each in sockets} == {socket.AF_INET, socket.AF_INET6}
         assert len({each.getsockname()[1] for each in sockets}) == 1
         assert all(answers(each) for each in sockets)
@@ -124,36 +122,36 @@ def test_an_address_that_this_machine_lacks_does_not_keep_the_others(
 ) -> None:
     # As localhost's ::1 in a container without IPv6; 192.0.2.0/24 is nobody's (RFC 5737).
     _resolver(monkeypatch, "192.0.2.1", "127.0.0.1")
-    with bound(host="localhost") as (listening,):
+    with bound("localhost:0") as (listening,):
         assert listening.getsockname()[0] == "127.0.0.1"
 
 
 def test_no_socket_is_left_where_one_of_several_cannot_be_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    with bound(host="127.0.0.2") as (other,):
+    with bound("127.0.0.2:0") as (other,):
         port = other.getsockname()[1]
         with monkeypatch.context() as patch:
             _resolver(patch, "127.0.0.1", "127.0.0.2")
             with pytest.raises(BridgeError, match="is taken by another process"):
-                bind(host="localhost", port=port, uds=None, fd=None)
-        with bound(port=port) as (listening,):
+                bind([f"localhost:{port}"])
+        with bound(f"127.0.0.1:{port}") as (listening,):
             assert answers(listening)
 
 
 def test_a_taken_port_is_named() -> None:
-    with bound() as (listening,):
+    with bound("127.0.0.1:0") as (listening,):
         port = listening.getsockname()[1]
         with pytest.raises(
             BridgeError, match="^" + re.escape(f"127.0.0.1:{port} is taken by another process; ")
         ):
-            bind(host="127.0.0.1", port=port, uds=None, fd=None)
+            bind([f"127.0.0.1:{port}"])
 
 
 @needs_ipv6
 def test_a_taken_port_of_ipv6_is_named_as_in_a_url() -> None:
-    with bound(host="::1") as (listening,):
+    with bound("[::1]:0") as (listening,):
         port = listening.getsockname()[1]
         with pytest.raises(BridgeError, match=re.escape(f"[::1]:{port} is taken")):
-            bind(host="::1", port=port, uds=None, fd=None)
+            bind([f"[::1]:{port}"])
 
 
 @pytest.mark.parametrize(
@@ -167,7 +165,7 @@ def test_a_taken_port_of_ipv6_is_named_as_in_a_url() -> None:
 )
 def test_an_address_that_cannot_be_is_named(host: str, port: int, message: str) -> None:
     with pytest.raises(BridgeError) as caught:
-        bind(host=host, port=port, uds=None, fd=None)
+        bind([f"{host}:{port}"])
     said = str(caught.value)
     assert said.startswith(message)
     assert said.endswith("(see --host and --port)") or said == message
@@ -178,29 +176,31 @@ def test_an_address_that_cannot_be_is_named(host: str, port: int, message: str) 
 
 
 def test_a_path_is_listened_on(path: Path) -> None:
-    with bound(uds=str(path)) as (listening,):
+    with bound(f"unix:{path}") as (listening,):
         assert answers(listening)
         assert address_of(listening, tls=False) == f"unix:{path}"
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_a_path_comes_before_a_host(path: Path) -> None:
-    with bound(host="nosuch.invalid", uds=str(path)) as (listening,):
-        assert listening.family == socket.AF_UNIX
+def test_several_addresses(path: Path) -> None:
+    with bound("127.0.0.1:0", f"unix:{path}") as sockets:
+        assert [each.family for each in sockets] == [socket.AF_INET, socket.AF_UNIX]
+    with pytest.raises(BridgeError, match="'here' is no address to listen on"):
+        bind(["127.0.0.1:0", "here"])
 
 
 def test_a_socket_that_a_killed_server_left_is_removed(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as killed:
         killed.bind(str(path))
     assert path.is_socket()
-    with bound(uds=str(path)) as (listening,):
+    with bound(f"unix:{path}") as (listening,):
         assert answers(listening)
 
 
 def test_a_socket_where_somebody_listens_is_not_removed(path: Path) -> None:
-    with bound(uds=str(path)) as (listening,):
+    with bound(f"unix:{path}") as (listening,):
         with pytest.raises(BridgeError, match=f"^{path} is taken by another process; .* --uds$"):
-            bind(host="", port=0, uds=str(path), fd=None)
+            bind([f"unix:{path}"])
         assert answers(listening)
 
 
@@ -222,7 +222,7 @@ def _link(path: Path) -> None:
 def test_what_is_no_socket_is_not_removed(path: Path, make: Any) -> None:
     make(path)
     with pytest.raises(BridgeError) as caught:
-        bind(host="", port=0, uds=str(path), fd=None)
+        bind([f"unix:{path}"])
     assert str(caught.value) == (
         f"{path} is there already, and it is not a socket; choose another path with --uds"
     )
@@ -240,7 +240,7 @@ def test_what_is_no_socket_is_not_removed(path: Path, make: Any) -> None:
 def test_a_path_that_cannot_be_is_named(path: Path, name: str, reason: str) -> None:
     wanted = str(path.parent / name)
     with pytest.raises(BridgeError, match=re.escape(f"cannot listen on {wanted}: {reason} (see --uds)")):
-        bind(host="", port=0, uds=wanted, fd=None)
+        bind([f"unix:{wanted}"])
 
 
 # Descriptors
@@ -251,7 +251,7 @@ def test_a_descriptor_is_listened_on(path: Path, family: socket.AddressFamily) -
     given = socket.socket(family)
     given.bind(("127.0.0.1", 0) if family == socket.AF_INET else str(path))
     given.listen()
-    with bound(host="nosuch.invalid", uds="/nosuch", fd=given.detach()) as (listening,):
+    with bound(f"fd:{given.detach()}") as (listening,):
         assert listening.family == family
         assert answers(listening)
 
@@ -261,14 +261,14 @@ def test_a_descriptor_that_is_not_open_is_named() -> None:
         number = file.fileno()
     message = f"cannot listen on file descriptor {number}: {os.strerror(errno.EBADF)} (see --fd)"
     with pytest.raises(BridgeError, match=f"^{re.escape(message)}$"):
-        bind(host="", port=0, uds=None, fd=number)
+        bind([f"fd:{number}"])
 
 
 def test_a_descriptor_of_something_else_is_named_and_left_alone() -> None:
     with open(os.devnull) as file:
         message = f"file descriptor {file.fileno()}: {os.strerror(errno.ENOTSOCK)} (see --fd)"
         with pytest.raises(BridgeError, match=f"^cannot listen on {re.escape(message)}$"):
-            bind(host="", port=0, uds=None, fd=file.fileno())
+            bind([f"fd:{file.fileno()}"])
         assert file.read() == ""
 
 
@@ -276,12 +276,12 @@ def test_a_socket_that_cannot_listen_is_refused() -> None:
     with socket.socket(type=socket.SOCK_DGRAM) as given:
         message = f"file descriptor {given.fileno()}: it is a socket, but not one that can listen (see --fd)"
         with pytest.raises(BridgeError, match=f"^cannot listen on {re.escape(message)}$"):
-            bind(host="", port=0, uds=None, fd=given.fileno())
+            bind([f"fd:{given.fileno()}"])
         assert given.getsockname()
 
 
 def test_a_connection_is_not_delayed_on_asyncios_loop() -> None:
     """It sets TCP_NODELAY only where the socket says that it speaks TCP."""
-    for each in bind(host="127.0.0.1", port=0, uds=None, fd=None):
+    for each in bind(["127.0.0.1:0"]):
         with each:
             assert each.proto == socket.IPPROTO_TCP

@@ -11,7 +11,6 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from bridge.server.backoff import Backoff
 from tests.server.command import APPS, Command, Serving, run, wait_until
 from tests.server.steady import SteadyClients
 
@@ -282,43 +281,6 @@ def test_workers_that_die_again_and_again_are_started_less_and_less_often(tmp_pa
         command.wait_for(r"worker \[\d+\] ended with exit code 7; starting another in 2 s$")
         command.signal(Signal.SIGTERM)
         assert command.finish() == 0
-
-
-@pytest.mark.parametrize(
-    ("lifetimes", "waits"),
-    [
-        ([1000.0], [0]),
-        ([1000.0, 1000.0, 1000.0], [0, 0, 0]),
-        ([0.1, 0.1, 0.1], [0, 1, 2]),
-        ([0.1] * 8, [0, 1, 2, 4, 8, 16, 30, 30]),
-        ([0.1, 0.1, 0.1, 60.0, 0.1], [0, 1, 2, 0, 1]),
-        ([59.0, 59.0], [0, 1]),
-    ],
-)
-def test_backoff(lifetimes: list[float], waits: list[float]) -> None:
-    backoff = Backoff()
-    now = 100.0
-    for lifetime, wait in zip(lifetimes, waits, strict=True):
-        died_at = now + lifetime
-        assert backoff.after(now, died_at) == wait
-        assert backoff.is_over(died_at) == (not wait)
-        now = died_at + wait
-        assert backoff.is_over(now)
-
-
-def test_workers_that_die_together_die_once() -> None:
-    backoff = Backoff()
-    assert [backoff.after(100, 101) for _ in range(6)] == [0] * 6
-    assert [backoff.after(101, 102), backoff.after(101, 102.25)] == [1, 0.75]
-    assert backoff.after(100, 102.5) == 0.5  # one of the first lot
-    assert backoff.after(103, 104) == 2
-
-
-def test_workers_that_have_served_are_started_again_soon() -> None:
-    backoff = Backoff()
-    deaths = [(10 * number, 10 * number + 5) for number in range(6)]
-    assert [backoff.after(*each, has_served=True) for each in deaths] == [0, 1, 2, 2, 2, 2]
-    assert backoff.after(70, 75) == 30
 
 
 @pytest.mark.timeout(40)

@@ -13,7 +13,6 @@ from bridge.http.exchange import Hook, Hooks
 from bridge.http.limits import Limits
 from bridge.http.server import HTTPServer
 from bridge.http.wsgi import WSGIServe
-from bridge.server.default_headers import DefaultHeaders
 from bridge.server.forwarded import Forwarded
 from bridge.server.request_scope import RequestScope
 from bridge.server.websocket_upgrade import WebSocketUpgrades
@@ -121,7 +120,7 @@ async def exchange(
     config.load()
     protocol: Any = config.http_protocol_class
     state = ServerState()
-    state.default_headers = DefaultHeaders([(b"date", b"Thu, 01 Jan 1970 00:00:00 GMT")])
+    state.default_headers = [(b"date", b"Thu, 01 Jan 1970 00:00:00 GMT")]
     wire = Wire()
     wire.protocol = protocol(config=config, server_state=state, app_state={})
     wire.protocol.connection_made(wire)

@@ -8,6 +8,7 @@ from bridge.http.exchange import Exchange
 from bridge.http.http1 import checked_head
 from bridge.http.loop_serving import LoopServing
 from bridge.http.request import Request
+from bridge.types import override
 
 if TYPE_CHECKING:
     from bridge.http.connection import Connection
@@ -52,8 +53,8 @@ class ASGIServing(LoopServing):
         self._parts = 0  # since the loop's last turn
         self._is_told = False  # the hooks, of the end
 
+    @override
     def start(self) -> None:
-        """See `Serving.start`."""
         self.serve_by(self._call)
         super().start()
 
@@ -70,15 +71,15 @@ class ASGIServing(LoopServing):
         missing = "completing" if self.exchange.head is not None else "starting"
         logger.error("ASGI callable returned without %s response.", missing)
 
+    @override
     def fail(self) -> None:
-        """See `Serving.fail`."""
         self._flush_head()
         super().fail()
 
     # The app's
 
     async def receive(self) -> dict[str, Any]:
-        """See ASGI."""
+        """Receive an event, as the ASGI spec says."""
         while self.connection is not None and (self.body_is_given or not self.has_news):
             self.send_continue()
             await self.change()
@@ -126,8 +127,8 @@ class ASGIServing(LoopServing):
         self._is_told = True
         self._server.hooks.end(self.exchange)
 
+    @override
     def leave(self, reason: str) -> None:
-        """See `Serving.leave`."""
         super().leave(reason)
         if not self._is_told:
             self._is_told = True

@@ -42,6 +42,7 @@ from bridge.http.request_target import read_request_target, replace_host
 from bridge.http.serving import Serving
 from bridge.http.websocket_handshake import check_handshake
 from bridge.runners import reasons
+from bridge.types import override
 
 if TYPE_CHECKING:
     import socket
@@ -115,8 +116,8 @@ class Connection(asyncio.Protocol):
 
     # Called by the transport
 
+    @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as servers have it
-        """See asyncio's `Protocol`."""
         server = self.server
         self.transport = transport
         self.outlet = Outlet(transport, server.loop)
@@ -128,8 +129,8 @@ class Connection(asyncio.Protocol):
         if server.is_stopping:  # it was on its way when the server stopped listening
             self._close_soon()
 
+    @override
     def connection_lost(self, exc: Exception | None) -> None:
-        """See asyncio's `Protocol`."""
         self.server.connections.discard(self)
         self._is_over = True
         self._deadline.close()
@@ -139,20 +140,20 @@ class Connection(asyncio.Protocol):
         if serving is not None and not serving.is_complete:
             serving.leave(reasons.LEFT)
 
+    @override
     def pause_writing(self) -> None:
-        """See asyncio's `Protocol`."""
         self.outlet.pause()
 
+    @override
     def resume_writing(self) -> None:
-        """See asyncio's `Protocol`."""
         self.outlet.resume()
         if self._serving is not None:
             # Later, as it may end the connection: a transport of asyncio's that is closed within this call
             # ends twice, and logs an error.
             self.server.loop.call_soon(self._serving.resume)
 
+    @override
     def data_received(self, data: bytes) -> None:
-        """See asyncio's `Protocol`."""
         if self._is_over:
             return
         if self._unread or self._is_answering():

@@ -9,6 +9,8 @@ import asyncio
 from contextlib import suppress
 from typing import Any
 
+from bridge.types import override
+
 __all__ = ["Lingering"]
 
 # Seconds without a byte, seconds in all, and bytes in all, after which the client has had its time.
@@ -62,8 +64,8 @@ class Lingering(asyncio.Protocol):
 
     # Called by the transport
 
+    @override
     def resume_writing(self) -> None:
-        """See asyncio's `Protocol`."""
         if self._timer is None:
             self._wait_for_client()
 
@@ -74,8 +76,8 @@ class Lingering(asyncio.Protocol):
         if self._size > _MOST_BYTES:
             self._transport.abort()
 
+    @override
     def connection_lost(self, exc: Exception | None) -> None:
-        """See asyncio's `Protocol`."""
         if self._timer is not None:
             self._timer.cancel()
         self._connections.discard(self)

@@ -11,6 +11,7 @@ from bridge.http.exchange import Exchange
 from bridge.http.serving import Serving
 from bridge.runners import reasons
 from bridge.runners.host import PART_COST
+from bridge.types import override
 
 if TYPE_CHECKING:
     from bridge.http.connection import Connection
@@ -68,8 +69,8 @@ class LoopServing(Serving):
 
     # For the connection
 
+    @override
     def start(self) -> None:
-        """See `Serving.start`."""
         assert self._serve is not None
         self._server.tasks.add(self)
         self.exchange.serving = self
@@ -78,12 +79,12 @@ class LoopServing(Serving):
         self._task.add_done_callback(self._on_done, context=self.exchange.context)
 
     @property
+    @override
     def has_room(self) -> bool:
-        """See `Serving.has_room`."""
         return self._size < _BUFFER_SIZE
 
+    @override
     def feed(self, data: bytes) -> None:
-        """See `Serving.feed`."""
         self._expects_continue = False
         if data:
             self._pieces.append(data)
@@ -92,8 +93,8 @@ class LoopServing(Serving):
             self.body_has_come = True
         self.wake()
 
+    @override
     def leave(self, reason: str) -> None:
-        """See `Serving.leave`."""
         connection = self.connection
         super().leave(reason)
         if connection is not None:
@@ -105,8 +106,8 @@ class LoopServing(Serving):
             if tell is not None:
                 tell()
 
+    @override
     def cut(self, answer: Any) -> None:
-        """See `Serving.cut`."""
         task = self._task
         super().cut(answer)
         if task is not None:

@@ -19,6 +19,7 @@ from bridge.runners.host import PART_COST
 from bridge.runners.loop_access import CURRENT_LOOP, LoopAccess
 from bridge.runners.thread_call import ThreadCall, submit
 from bridge.runners.thread_link import PreparedFile, ThreadLink, Work
+from bridge.types import override
 
 if TYPE_CHECKING:
     from bridge.http.connection import Connection
@@ -75,8 +76,8 @@ class ThreadServing(Serving, ThreadCall):
         self._file: SocketFile | None = None  # that a thread is sending
         self.link = ThreadLink(self, self, engine.buffer_size)
 
+    @override
     def start(self) -> None:
-        """See `Serving.start`."""
         self._server.tasks.add(self)
         self.exchange.serving = self
         engine = self._engine
@@ -87,22 +88,22 @@ class ThreadServing(Serving, ThreadCall):
             self.wake()
 
     @property
+    @override
     def has_room(self) -> bool:
-        """See `Serving.has_room`."""
         return self.link.has_room
 
+    @override
     def feed(self, data: bytes) -> None:
-        """See `Serving.feed`."""
         self._expects_continue = False
         self.exchange.received += len(data)
         self.link.feed(data)
 
+    @override
     def resume(self) -> None:
-        """See `Serving.resume`."""
         self.wake()
 
+    @override
     def leave(self, reason: str) -> None:
-        """See `Serving.leave`."""
         super().leave(reason)
         self._leave(reason)
         if self._file is not None:
@@ -111,8 +112,8 @@ class ThreadServing(Serving, ThreadCall):
             self.wake()  # it has been looked at while the client was behind
 
     @property
+    @override
     def writes_by_itself(self) -> bool:
-        """See `Serving.writes_by_itself`."""
         return self._file is not None
 
     def wake(self) -> None:
@@ -192,8 +193,8 @@ class ThreadServing(Serving, ThreadCall):
     # `LoopSide`
 
     @property
+    @override
     def open_head(self) -> Head | None:
-        """See `ThreadCall`."""
         return self.exchange.head if self.connection is not None else None
 
     @property
@@ -206,8 +207,8 @@ class ThreadServing(Serving, ThreadCall):
         connection = self.connection
         return SocketFile(file, size) if connection is not None and connection.plain_socket else None
 
+    @override
     def send_file(self, file: object) -> None:
-        """See `LoopSide.send_file`."""
         assert isinstance(file, SocketFile)
         file.send()
 

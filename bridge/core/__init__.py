@@ -1,4 +1,4 @@
-"""PEP 3333: one call of a WSGI app, whoever runs it and whoever is at the other end.
+"""PEP 3333: one call of a WSGI app, independent of the runner and of the host.
 
 - A `Call` goes in steps; a `Link` is how it reads and sends. Heads and bytes pass between them, no events.
 - Nothing here starts a thread, or knows asyncio, ASGI or a socket. Each function runs where its caller runs.

@@ -1,4 +1,4 @@
-"""What becomes known of a WSGI call, for whoever has asked for it in the scope."""
+"""The facts of one WSGI call, collected if the scope asks for them."""
 
 # As in core/call.py, which says why.
 from __future__ import annotations

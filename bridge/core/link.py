@@ -1,4 +1,4 @@
-"""What a WSGI call needs of whoever serves it: a way to read the body, and to send the response."""
+"""The two ways that a WSGI call needs: to read the request's body, and to send the response."""
 
 from typing import BinaryIO, NamedTuple, Protocol, TypeAlias
 

@@ -1,16 +1,15 @@
-"""One connection of the server: HTTP/1.1 (RFC 9112) on a socket, from the bytes to who serves each request.
+"""One connection of the server: HTTP/1.1 (RFC 9112) on a socket, from bytes to requests being served.
 
 The rules:
 
 - One request is served at a time. What comes behind it waits unread, up to `_MOST_UNREAD`; then the client
   has to wait. So answers leave in order, and a refusal waits for its turn like any answer.
-- `RequestReader` says what has come; the connection keeps the limits and deadlines, makes the `Request`, and
-  starts a `Serving` when all that has come was parsed: nobody is awake sooner than there is something to do.
-- No app sees a request that is refused. The answer is the server's: a status, a sentence, and the end of the
-  connection.
-- The client has time to read an answer with which the connection ends: see `lingering`.
-- A client may close its own direction when it has sent its last request. One that has left altogether looks
-  the same, until something is sent to it. So the app is told after a second in which nothing was sent.
+- `RequestReader` reads what has come. The connection keeps the limits and deadlines, makes the `Request`, and
+  starts a `Serving` once the whole read is parsed: no thread wakes before it has work.
+- No app sees a refused request. The server answers with a status and a sentence, and ends the connection.
+- The client gets time to read the last answer of a connection: see `lingering`.
+- A client may close its own direction after its last request. A client that has left altogether looks the
+  same until the server sends something. So the app is told after a second without a write.
 """
 
 import asyncio
@@ -53,14 +52,14 @@ __all__ = ["Connection"]
 
 logger = logging.getLogger("bridge")
 
-# Seconds that a connection of a server that stops is kept since its last answer, for one last request: it may
-# be on its way already, and whether it has been served its client could not tell (RFC 9112, 9.5).
+# Seconds after its last answer for which a stopping server keeps a connection: one more request may be on its
+# way, and its client could not tell whether it was served (RFC 9112, 9.5).
 _LAST_CHANCE = 1.0
 
-# Seconds that a client is waited for that has closed its direction, and has not been sent anything since.
+# Seconds without a write after which a half-closed client counts as gone.
 _HALF_CLOSED = 1.0
 
-# Bytes that are kept of requests behind the one that is served.
+# Bytes kept of the requests behind the one being served.
 _MOST_UNREAD = 65536
 
 _FAILED = b"Internal Server Error"
@@ -75,7 +74,7 @@ class Connection(asyncio.Protocol):
     """One connection; made by an `HTTPServer`.
 
     Args:
-        server: what it shares with the others.
+        server: holds what all connections share.
     """
 
     __slots__ = (
@@ -148,8 +147,8 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.outlet.resume()
         if self._serving is not None:
-            # Later, as it may end the connection: a transport of asyncio's that is closed within this call
-            # ends twice, and logs an error.
+            # Later, as it may end the connection: asyncio's transport, closed within this call, would end
+            # twice and log an error.
             self.server.loop.call_soon(self._serving.resume)
 
     @override
@@ -202,7 +201,7 @@ class Connection(asyncio.Protocol):
             self._refuse(error.refusal)
 
     def _check_what_came(self, reader: RequestReader) -> None:
-        """After each read: start what can be started; is there anything left to wait for, and until when?"""
+        """After each read: start what can start, and set the deadline for what is still missing."""
         server, deadline = self.server, self._deadline
         if reader.in_head:
             refusal = check_unfinished_head(
@@ -235,7 +234,7 @@ class Connection(asyncio.Protocol):
             self.transport.pause_reading()
 
     def go_on_reading(self) -> None:
-        """Read on: whoever serves the request takes more of its body, or the next one is awaited."""
+        """Read on, for more of the body or for the next request."""
         if len(self._unread) <= _MOST_UNREAD:
             self.transport.resume_reading()
 
@@ -296,7 +295,7 @@ class Connection(asyncio.Protocol):
                 "speak 1.1 to this server (nginx: proxy_http_version 1.1)",
                 self._ends.client_name,
             )
-        # Nobody is to see the field of a request that cannot be one (RFC 6455, 4.2.1; RFC 9110, 7.8).
+        # The app must not see the field where there can be no upgrade (RFC 6455, 4.2.1; RFC 9110, 7.8).
         request.headers[:] = [field for field in request.headers if field[0] != b"upgrade"]
         return False
 
@@ -431,7 +430,7 @@ class Connection(asyncio.Protocol):
     # A websocket
 
     def _become_websocket(self) -> None:
-        """Have a handshake served that was looked at: here, or by who takes the connection for it."""
+        """Serve a handshake that was checked: here, or in a library that takes the connection over."""
         request, self._handshake = self._handshake, None
         assert request is not None
         # Not in the context of the request before, at whose end this one may be read.
@@ -569,7 +568,7 @@ class Connection(asyncio.Protocol):
 
 
 class _Ends:
-    """Who is at the two ends of a connection."""
+    """The two ends of a connection: client and server, with their addresses."""
 
     __slots__ = ("client", "scheme", "server")
 
@@ -610,7 +609,7 @@ class _Ends:
 
 
 class _Arrival:
-    """What has come of a request."""
+    """The parts of a request that have come."""
 
     __slots__ = (
         "beside",

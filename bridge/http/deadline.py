@@ -1,4 +1,4 @@
-"""What a connection waits for, and until when."""
+"""The deadline of a connection: what it waits for, and until when."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """A request and its response, and the hooks by which a server sees to more than serving it.
 
-A connection makes an `Exchange` for each request, whatever serves it, and tells its hooks. It is refused,
-answered by a hook, or served:
+A connection makes an `Exchange` for each request and calls the hooks. A request is refused, answered by a
+hook, or served:
 
     on_request ──┬─► (served) ──► on_head ──► on_stream ──► on_end
                  └─► an answer in the app's place; no hook is told more
@@ -26,11 +26,11 @@ __all__ = ["Answer", "Cuttable", "Exchange", "Hook", "Hooks"]
 logger = logging.getLogger("bridge")
 
 Answer: TypeAlias = Part | Awaitable[Part]
-"""A whole response in the app's place, now or later."""
+"""A whole response instead of the app's, now or later."""
 
 
 class Cuttable(Protocol):
-    """Whoever serves a request."""
+    """Something that serves a request, and can be stopped."""
 
     def cut(self, answer: Part) -> None:
         """Stop serving it: give this answer if the response has not begun, else cut the connection."""
@@ -73,7 +73,7 @@ class Exchange:
         """The ASGI scope; None for a WSGI app."""
         self.request_id: str | None = None
         self.refusal: Refusal | None = None
-        """Why the server has answered in the app's place: the request broke a rule or a limit."""
+        """Why the server answered instead of the app: the request broke a rule or a limit."""
         self.head: Head | None = None
         """The response's head, as it was sent; None before."""
         self.received = 0
@@ -85,7 +85,7 @@ class Exchange:
         self.has_left = False
         """Whether the client left before the end of the response."""
         self.serving: Cuttable | None = None
-        """Who serves it; None before and after."""
+        """What serves it; None before and after."""
 
     @property
     def status(self) -> int | None:
@@ -103,7 +103,7 @@ class Exchange:
 
     @property
     def route(self) -> str:
-        """What the request was routed by, such as `/user/<id>`; empty if it was by nothing, or none can say.
+        """The rule that matched the request, such as `/user/<id>`; empty if none did, or if it is not known.
 
         Flask's rule; for ASGI apps, the path of the route that Starlette or FastAPI leaves in the scope.
         """
@@ -113,7 +113,7 @@ class Exchange:
         return path if isinstance(path, str) else ""
 
     def end(self, *, has_left: bool = False) -> None:
-        """Note the end of the response, or that the client has left before it; the first time counts."""
+        """Note the end of the response, or that the client left before it; the first call counts."""
         if not self.ended:
             self.ended = time.perf_counter()
             self.has_left = has_left
@@ -123,14 +123,14 @@ class Hook:
     """Sees to something for every request; here it does nothing."""
 
     def on_request(self, exchange: Exchange) -> Answer | None:
-        """A request has come, and has passed the limits; return an answer to give in the app's place."""
+        """A request has passed the limits; return an answer to give instead of the app's, or None."""
 
     def on_head(self, exchange: Exchange, head: Head) -> Head:
         """A response begins; return its head, this one or another."""
         return head
 
     def on_stream(self, exchange: Exchange) -> None:
-        """A part of the response has been sent, and more is to come; told once."""
+        """A part of the response has left, and more will follow; called once."""
 
     def on_end(self, exchange: Exchange) -> None:
         """It is over, and all is known of it; comes once for each request, refused ones among them.

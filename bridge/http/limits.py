@@ -1,4 +1,4 @@
-"""What a request may look like before an app sees it. Pure: a request's head → None, or why it is refused.
+"""The limits of a request, and the rules for its head. Pure: a head → None, or why it is refused.
 
 `reader` refuses what is no HTTP at all, and a head whose message has no certain end. These are the server's
 limits, and the rules for Host and Transfer-Encoding.
@@ -33,14 +33,14 @@ TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 
 _is_token = re.compile(TOKEN).match
 
-# What a request line and a header field have besides the target, the name and the value.
+# Bytes of a request line and of a header field besides the target, the name and the value.
 _REQUEST_LINE_OVERHEAD = len(b"  HTTP/1.1\r\n")
 _FIELD_OVERHEAD = len(b": \r\n")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What is accepted of one request.
+    """The limits of one request.
 
     Args:
         request_line: bytes of the first line.
@@ -65,12 +65,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class Refusal:
-    """An answer instead of the app's.
+    """An answer that the server gives instead of the app.
 
     Args:
         status: its status.
         reason: a sentence for client and log, without the client's bytes.
-        headers: fields that it has beside those of every refusal.
+        headers: fields besides those of every refusal.
     """
 
     status: int
@@ -84,7 +84,7 @@ BAD_REQUEST = Refusal(400, "The request is not HTTP that can be understood.")
 def check_head(
     limits: Limits, *, method: bytes, target: bytes, version: str, headers: Sequence[_Header]
 ) -> Refusal | None:
-    """Look at a complete head: the request line and all header fields, with names in lower case.
+    """Check a complete head: the request line and all header fields, with names in lower case.
 
     The version is "1.0" or "1.1".
 
@@ -125,7 +125,7 @@ def check_head(
 
 
 def check_unfinished_head(limits: Limits, *, target_size: int, size: int) -> Refusal | None:
-    """Look at a head of which more is to come: how long its target is by now, and all of it."""
+    """Check a head that has not ended: the length of its target by now, and of all of it."""
     if target_size > limits.request_line:
         return _line_too_long(limits)
     if size > limits.request_line + limits.head_size:

@@ -1,4 +1,4 @@
-"""How a connection ends after its last answer: not before the client has had time to read it.
+"""The end of a connection after its last answer: the client gets time to read it.
 
 A socket that is closed with bytes unread is reset, and the client, or a proxy, loses the answer that it has
 not read. So the server closes its own direction, and throws away what still comes, until the client closes,
@@ -20,7 +20,7 @@ _MOST_BYTES = 256 * 1024 * 1024
 
 
 class Lingering(asyncio.Protocol):
-    """The end of one connection, in the place of its HTTP protocol.
+    """Ends one connection; takes over from its HTTP protocol.
 
     Args:
         transport: the connection; all that is to be sent has been given to it.

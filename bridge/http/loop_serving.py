@@ -20,7 +20,7 @@ __all__ = ["LoopServing"]
 
 logger = logging.getLogger("bridge")
 
-# Bytes of the body that are kept until the app takes them; the client waits with the rest.
+# Bytes of the body kept for the app; the client has to wait with the rest.
 _BUFFER_SIZE = 65536
 
 
@@ -231,7 +231,7 @@ class LoopServing(Serving):
         await waiter
 
     def wake(self) -> None:
-        """Have everybody look again who waits in `change`."""
+        """Wake everything that waits in `change`, to look again."""
         waiters, self._waiters = self._waiters, None
         for waiter in waiters or ():
             if not waiter.done():

@@ -1,4 +1,4 @@
-"""The way out of a connection: what is written, and whether the client is behind."""
+"""The way out of a connection: writes, and tells whether the client is behind."""
 
 import asyncio
 import sys
@@ -82,13 +82,13 @@ class Outlet:
             self.wake()
 
     def flush(self) -> None:
-        """Give all to the transport, which is about to go to somebody else, or to close."""
+        """Give all to the transport, before it changes hands or closes."""
         backlog, self._backlog = self._backlog, None
         for view in backlog or ():
             self._transport.write(view)
 
     def close(self) -> None:
-        """Let everybody go on who waits: nothing more can be written."""
+        """Wake everything that waits: nothing more can be written."""
         self._is_paused = False
         self._backlog = None
         self._tell_empty()
@@ -117,7 +117,7 @@ class Outlet:
             tell()
 
     def wake(self) -> None:
-        """Have everybody look again who waits in `drain`."""
+        """Wake everything that waits in `drain`, to look again."""
         waiters, self._waiters = self._waiters, None
         for waiter in waiters or ():
             if not waiter.done():

@@ -46,7 +46,7 @@ _may_begin_chunk = re.compile(rb"[0-9A-Fa-f]{0,16}(?:;[^\r]*)?\r?").fullmatch
 _LONGEST_LENGTH = 64  # digits, zeros before it included
 _TOO_LONG = 1 << 64
 
-# In the place of the number of bytes that are left of a body.
+# Instead of the number of bytes left of a body.
 _CHUNKED = -1
 
 # Before any line has been read.
@@ -63,7 +63,7 @@ class Refused(Exception):
 
 
 class Sink(Protocol):
-    """Who a reader reads for."""
+    """Receives what a reader has read."""
 
     def on_head(
         self, line: RequestLine, headers: list[_Header], *, client_closes: bool, upgrades: bool
@@ -105,7 +105,7 @@ class RequestReader:
     """Reads the requests of one connection, one after the other.
 
     Args:
-        sink: who it reads for.
+        sink: receives what it reads.
     """
 
     __slots__ = (

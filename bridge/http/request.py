@@ -1,4 +1,4 @@
-"""One request's head, in the parts that everybody after the parser goes by."""
+"""The head of a request, in parts."""
 
 from typing import TypeAlias
 from urllib.parse import unquote

@@ -1,4 +1,4 @@
-"""What the connections of one server have in common."""
+"""What the connections of one server share."""
 
 import asyncio
 from collections.abc import Callable
@@ -18,7 +18,7 @@ __all__ = ["HTTPServer", "Serve", "ServeWebSocket", "ServerState", "Settings", "
 
 
 class ServerState(Protocol):
-    """What the connections and the server behind them both know; uvicorn's `ServerState` is one."""
+    """Shared by the connections and the server behind them; uvicorn's `ServerState` is one."""
 
     total_requests: int
     connections: set[Any]

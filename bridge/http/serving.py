@@ -1,4 +1,4 @@
-"""One request that is being served, whoever serves it: the way of its response to the connection."""
+"""One request being served, by a thread, a task or an ASGI app: the way of its response to the connection."""
 
 import asyncio
 import logging
@@ -26,8 +26,8 @@ _STOPPED = b"Service Unavailable: the server stops, and the request took too lon
 class Serving:
     """One request, from its head to the end of its response and of the call that makes it.
 
-    A connection gives it the body (`feed`) and tells it of the client (`leave`, `resume`); a subclass takes
-    them to who makes the response, and sends that by `send_part`, or by `begin` and `write`.
+    A connection gives it the body (`feed`) and tells it about the client (`leave`, `resume`). A subclass makes
+    the response, and sends it by `send_part`, or by `begin` and `write`.
 
     Args:
         connection: where the request has come from.
@@ -75,7 +75,7 @@ class Serving:
         raise NotImplementedError
 
     def resume(self) -> None:
-        """The client, who was behind, has caught up."""
+        """The client was behind, and has caught up."""
 
     def leave(self, reason: str) -> None:
         """The client is gone: nobody takes the response any more."""
@@ -137,7 +137,7 @@ class Serving:
         return not (self.client_closes or connection.is_last or self._expects_continue)
 
     def _encode(self, head: Head, *, keep_alive: bool) -> bytes:
-        """Begin the response with this head, of which no hook is told."""
+        """Begin the response with this head, without telling the hooks."""
         exchange = self.exchange
         request = exchange.request
         encoder = ResponseEncoder(request.method, request.version, keep_alive=keep_alive)
@@ -173,7 +173,7 @@ class Serving:
                 on_stream(exchange)
 
     def send_part(self, head: Head | None, data: bytes, more: bool) -> None:
-        """Send a part of the response; for somebody who takes it still.
+        """Send a part of the response; the client must still be there.
 
         Raises:
             IllFormedResponse: as `begin` and `write`.
@@ -208,7 +208,7 @@ class Serving:
                 self.cut_connection()
 
     def cut_connection(self) -> None:
-        """Have the client see that the response is not whole."""
+        """End the connection so that the client sees that the response is not whole."""
         connection, self.connection = self.connection, None
         if connection is not None:
             self.exchange.end()

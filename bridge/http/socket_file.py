@@ -40,7 +40,7 @@ class SocketFile:
         """The response's head in bytes; the loop sets it."""
 
     def open(self, connection: socket.socket) -> None:
-        """Take a duplicate of the client's socket, which does not block; `close` is to be called, too."""
+        """Duplicate the client's socket, which does not block; the caller must `close`."""
         self._socket = socket.socket(fileno=os.dup(connection.fileno()))
 
     def send(self) -> None:
@@ -65,7 +65,7 @@ class SocketFile:
                 self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Let go of the socket; `send` has returned, or was not called."""
+        """Close the duplicate; `send` has returned, or was not called."""
         if self._socket is not None:
             self._socket.close()
 

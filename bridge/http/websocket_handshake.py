@@ -36,7 +36,7 @@ _WINDOW_BITS = frozenset(b"%d" % bits for bits in range(9, 16))
 
 @dataclass(frozen=True)
 class Handshake:
-    """What there is to know of a handshake that may be answered with a 101.
+    """A handshake that may be answered with a 101.
 
     Args:
         key: the Sec-WebSocket-Key.
@@ -49,7 +49,7 @@ class Handshake:
     compression: bytes
 
     def for_library(self, *, with_subprotocols: bool) -> bytes:
-        """The head that a websocket library is to see: well-formed, and short if it has no subprotocols.
+        """The head for a websocket library: well-formed, and short if it has no subprotocols.
 
         Args:
             with_subprotocols: whether the library has to know what the client offers.

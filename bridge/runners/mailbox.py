@@ -1,4 +1,4 @@
-"""How worker threads wake the event loop: all together, not one by one."""
+"""Wakes the event loop for worker threads: once for all of them, not one by one."""
 
 import asyncio
 from collections import deque
@@ -11,11 +11,11 @@ class Wakeable(Protocol):
     """What can be posted."""
 
     def wake(self) -> None:
-        """Look at what there is to do. Called on the loop; must not raise, or others would not be woken."""
+        """Look for work. Called on the loop; must not raise, or others would not be woken."""
 
 
 class Mailbox:
-    """The links that have something for one event loop. A deque needs no lock to append or pop.
+    """Holds the links that have work for one event loop. A deque needs no lock to append or pop.
 
     Args:
         loop: the loop that is woken.

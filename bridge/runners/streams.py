@@ -1,4 +1,4 @@
-"""The long responses and websockets that are open, and how they are ended when a server stops."""
+"""The open long responses and websockets; a stopping server ends them."""
 
 import logging
 from typing import Protocol

@@ -1,4 +1,4 @@
-"""The event loop's side of a call in a worker thread, as far as it is the same for every host."""
+"""The event loop's side of a call in a worker thread: the half that is the same for every host."""
 
 import asyncio
 from contextvars import Context
@@ -44,7 +44,7 @@ def _give_up(link: ThreadLink, pool: WorkerPool) -> None:
 
 
 class ThreadCall:
-    """Half of a class: the other half knows the host, and has what is declared here without a body.
+    """Half of a class; the other half knows the host, and defines what has no body here.
 
     It is the work of its link, whose work it runs in a context, and the link's `LoopSide`.
     """
@@ -62,7 +62,7 @@ class ThreadCall:
     _work: Work
 
     def wake(self) -> None:
-        """Look again at what there is to do; called by the mailbox."""
+        """Look for work left by the worker; called by the mailbox."""
         raise NotImplementedError
 
     @property

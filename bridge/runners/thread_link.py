@@ -1,4 +1,4 @@
-"""The meeting place of two threads: one makes a call, the other, on the event loop, has its client.
+"""The meeting place of two threads: one makes a call, the other, on the event loop, serves its client.
 
 The rules:
 
@@ -78,7 +78,7 @@ class LoopSide(Protocol):
 
 
 class PreparedFile(NamedTuple):
-    """In the place of a part's bytes: a file that the host sends itself, as the whole body."""
+    """Stands for a part's bytes: a file that the host sends itself, as the whole body."""
 
     file: object
 
@@ -150,7 +150,7 @@ class ThreadLink:
         """The worker that makes the call, while it does."""
         self.is_finished = False
         self.gone: str | None = None
-        """The reason why there is nobody left to talk to."""
+        """Why the client is gone, as a text; None while it is there."""
         self.failure: BaseException | None = None
         """What the work has raised."""
 
@@ -326,7 +326,7 @@ class ThreadLink:
         return self._in_size < self._limit or (self.wants_body is not None and len(self._in) < 2)
 
     def leave(self, reason: str) -> None:
-        """Tell the worker that there is nobody to talk to any more."""
+        """Tell the worker that the client is gone."""
         with self._lock:
             if self.gone is None:
                 self.gone = reason

@@ -1,7 +1,7 @@
 """Which calls may wait for a thread, and for how long; the others are answered 503.
 
-If all threads are busy, a longer wait helps nobody: the client has given up by the time that its request is
-served, and those behind it have waited for that. A 503 at once lets a load balancer go elsewhere.
+If all threads are busy, a longer wait helps nobody: the client gives up before its request is served, and
+those behind it have waited for that. A 503 at once lets a load balancer go elsewhere.
 """
 
 import logging

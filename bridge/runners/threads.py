@@ -1,4 +1,4 @@
-"""The worker threads: who runs a call, and how many calls run at once.
+"""The worker threads: they run the calls, up to so many at once.
 
 Threads are started only when there is work and nobody idle. A call that streams for long is moved off the
 count, up to a limit of its own, so that open streams never keep short requests waiting.
@@ -7,9 +7,9 @@ Waking is the costly part: every thread that is awake competes for the interpret
 on its way to the queue at any time; when it arrives and finds more work than its own, it wakes the next.
 
 More threads help only while those at work wait for something. Once the process uses all the time of a
-processor, forty threads that each let go of the interpreter take twice to three times the time of one (a
-query of SQLite's: 1,840 us instead of 780). So the thread that took the last job then takes the next one,
-too, and another only if no job was taken for `_STUCK` seconds.
+processor, forty threads that each release the interpreter take two to three times the time of one (a query of
+SQLite's: 1,840 us instead of 780). Then the thread that took the last job takes the next one, too; another
+thread takes it only if no job was taken for `_STUCK` seconds.
 """
 
 import logging
@@ -99,7 +99,7 @@ class Worker:
         self.job: Job | None = None
         self.counted = True
         self._pool = pool
-        # Acquired by the thread when it has nothing to do; whoever releases it wakes the thread.
+        # The thread acquires it when it has nothing to do; releasing it wakes the thread.
         self._sleep = threading.Lock()
         self._sleep.acquire()
         self.thread = WorkerThread(self, f"bridge-{number}")
@@ -144,7 +144,7 @@ class Load:
         self._pause = _SHORTEST_PAUSE
 
     def is_full(self, now: float) -> bool:
-        """Whether more threads would only compete; `now` is by `time.monotonic()`."""
+        """Whether more threads would only compete; `now` is from `time.monotonic()`."""
         if now >= self._next:
             self._look(now)
         return self._is_full

@@ -26,8 +26,8 @@ _STOPPED = b"Service Unavailable: the server stops, and the request took too lon
 class Serving:
     """One request, from its head to the end of its response and of the call that makes it.
 
-    A connection gives it the body (`feed`) and tells it about the client (`leave`, `resume`). A subclass makes
-    the response, and sends it by `send_part`, or by `begin` and `write`.
+    A connection gives it the body (`feed`) and tells it about the client (`leave`, `resume`). A subclass
+    makes the response, and sends it by `send_part`, or by `begin` and `write`.
 
     Args:
         connection: where the request has come from.

@@ -71,15 +71,17 @@ class ResponseEncoder:
         keep_alive: whether the connection may go on after it.
     """
 
-    __slots__ = ("_ends_with_connection", "_has_body", "_is_chunked", "_is_http_10", "_left", "keep_alive")
+    __slots__ = ("_is_chunked", "_is_http_10", "_left", "ends_with_connection", "has_body", "keep_alive")
 
     def __init__(self, method: str, version: str, *, keep_alive: bool) -> None:
         self.keep_alive = keep_alive
         """Whether the connection can go on after it; known when the head is."""
         self._is_http_10 = version == "1.0"
-        self._has_body = method != "HEAD"
+        self.has_body = method != "HEAD"
+        """Whether the response has a body at all; known when the head is."""
         self._is_chunked = False
-        self._ends_with_connection = False
+        self.ends_with_connection = False
+        """Whether the body ends where the connection does; known when the head is."""
         self._left = 0  # bytes that are owed by Content-Length
 
     def head(self, head: Head, defaults: DefaultFields) -> bytes:
@@ -94,7 +96,7 @@ class ResponseEncoder:
         """
         status, reason, fields = head
         if status == 204 or status == 304:
-            self._has_body = False
+            self.has_body = False
         line = b"HTTP/1.1 %d %b\r\n" % (status, reason) if reason else _STATUS_LINES.get(status)
         pieces = [line or b"HTTP/1.1 %d \r\n" % status, b""]
         connection: list[bytes] | None = None
@@ -128,12 +130,12 @@ class ResponseEncoder:
             pieces += (name, b": ", value, b"\r\n")
         pieces[1] = defaults.encoded if own is None else defaults.but(own)
         # Decide on the framing and on the connection, and say so.
-        if not self._has_body:
+        if not self.has_body:
             pass
         elif length is not None:
             self._left = length
         elif self._is_http_10:
-            self._ends_with_connection = True
+            self.ends_with_connection = True
             self.keep_alive = False
         else:
             self._is_chunked = True
@@ -156,7 +158,7 @@ class ResponseEncoder:
         Raises:
             IllFormedResponse: it is longer than its Content-Length, or it ends and is shorter.
         """
-        if not self._has_body:
+        if not self.has_body:
             return b""
         if self._is_chunked:
             chunk = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
@@ -174,22 +176,12 @@ class ResponseEncoder:
         Raises:
             IllFormedResponse: as `body`.
         """
-        if not self._ends_with_connection:
+        if not self.ends_with_connection:
             self._left -= size
             if self._left < 0:
                 raise IllFormedResponse("Response content longer than Content-Length")
             if self._left and not more:
                 raise IllFormedResponse("Response content shorter than Content-Length")
-
-    @property
-    def ends_with_connection(self) -> bool:
-        """Whether the body ends where the connection does; known when the head is."""
-        return self._ends_with_connection
-
-    @property
-    def has_body(self) -> bool:
-        """Whether the response has a body at all; known when the head is."""
-        return self._has_body
 
 
 def checked_head(status: int, fields: Iterable[Sequence[Any]]) -> Head:

@@ -22,12 +22,12 @@ class Outlet:
     __slots__ = (
         "_backlog",
         "_copies",
-        "_is_paused",
         "_loop",
         "_on_empty",
         "_transport",
         "_waiters",
         "has_written",
+        "is_behind",
     )
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
@@ -36,17 +36,13 @@ class Outlet:
         # asyncio's transports copy what is left up to Python 3.11, 10 MiB in one piece for half a second;
         # later ones, and uvloop's, hold on to the bytes.
         self._copies = sys.version_info < (3, 12) and isinstance(loop, asyncio.BaseEventLoop)
-        self._is_paused = False
+        self.is_behind = False
+        """Whether the client has more to take than the transport likes to keep."""
         self._backlog: deque[memoryview] | None = None
         self._waiters: list[asyncio.Future[None]] | None = None
         self._on_empty: Callable[[], object] | None = None
         self.has_written = False
         """Whether something was written since this was set to False."""
-
-    @property
-    def is_behind(self) -> bool:
-        """Whether the client has more to take than the transport likes to keep."""
-        return self._is_paused
 
     def write(self, data: bytes) -> None:
         """Write, after all that was written before."""
@@ -70,14 +66,14 @@ class Outlet:
 
     def pause(self) -> None:
         """The client is behind."""
-        self._is_paused = True
+        self.is_behind = True
 
     def resume(self) -> None:
         """The client has caught up, but for what has not been given to the transport."""
-        self._is_paused = False
+        self.is_behind = False
         if self._backlog:
             self._go_on()
-        if not self._is_paused:
+        if not self.is_behind:
             self._tell_empty()
             self.wake()
 
@@ -89,14 +85,14 @@ class Outlet:
 
     def close(self) -> None:
         """Wake everything that waits: nothing more can be written."""
-        self._is_paused = False
+        self.is_behind = False
         self._backlog = None
         self._tell_empty()
         self.wake()
 
     async def drain(self) -> None:
         """Wait until the client has caught up, or is gone, or `wake` is called for another reason."""
-        if self._is_paused:
+        if self.is_behind:
             waiter = self._loop.create_future()
             if self._waiters is None:
                 self._waiters = []
@@ -105,9 +101,9 @@ class Outlet:
 
     def _go_on(self) -> None:
         backlog = self._backlog
-        while backlog and not self._is_paused:
+        while backlog and not self.is_behind:
             self._transport.write(backlog.popleft())
-        self._is_paused = self._is_paused or bool(backlog)
+        self.is_behind = self.is_behind or bool(backlog)
 
     def _tell_empty(self) -> None:
         tell, self._on_empty = self._on_empty, None

@@ -37,12 +37,15 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TypeAlias
+from typing import TypeAlias, cast
 from urllib.parse import quote
+
+from uvicorn.logging import AccessFormatter
 
 from bridge.core.link import Head
 from bridge.http.exchange import Exchange, Hook
 from bridge.http.request import Address, Request
+from bridge.types import override
 
 __all__ = ["COMBINED", "JSON", "LogLines", "PlainLog", "check_format"]
 
@@ -78,9 +81,7 @@ class LogLines(Hook):
         logger = self._logger
         if not logger.isEnabledFor(logging.INFO):
             return
-        # As Logger.info() does, without its search of the stack for the caller: that is a third of its time.
-        line = self._line_of(exchange)
-        logger.handle(logger.makeRecord(logger.name, logging.INFO, __file__, 0, line, (), None))
+        _write(logger, self._line_of(exchange), ())
 
 
 class PlainLog(Hook):
@@ -110,14 +111,33 @@ class PlainLog(Hook):
         path = quote(request.decoded_path) or "-"
         if request.query:
             path = f"{path}?{request.query.decode('ascii')}"
-        self._logger.info(
-            '%s - "%s %s HTTP/%s" %d',
-            _address(request.client),
-            request.method,
-            path,
-            request.version,
-            status,
+        values = _address(request.client), request.method, path, request.version, status
+        _write(self._logger, '%s - "%s %s HTTP/%s" %d', values)
+
+
+class PlainFormatter(AccessFormatter):
+    """Formats the records of `PlainLog` as uvicorn does; without colours, without two copies of each record.
+
+    Those, and the search of the stack that `PlainLog` leaves out, are half of the 36 us of uvicorn's line.
+    """
+
+    @override
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        if self.use_colors or not isinstance(record.args, tuple):
+            return super().formatMessage(record)
+        address, method, path, version, status = record.args
+        vars(record).update(
+            client_addr=address,
+            request_line=f"{method} {path} HTTP/{version}",
+            status_code=self.get_status_code(cast(int, status)),
+            levelprefix=f"{record.levelname + ':':9}",
         )
+        return logging.Formatter.formatMessage(self, record)
+
+
+def _write(logger: logging.Logger, message: str, values: tuple[object, ...]) -> None:
+    """Log at level INFO, as `Logger.info` does, without its search of the stack for the caller."""
+    logger.handle(logger.makeRecord(logger.name, logging.INFO, __file__, 0, message, values, None))
 
 
 def check_format(format: str) -> None:

@@ -272,6 +272,7 @@ def default_log_config(*, request_id: bool = False) -> dict[str, Any]:
     """
     config = copy.deepcopy(LOGGING_CONFIG)
     config["loggers"]["bridge"] = {"handlers": ["default"], "level": "INFO", "propagate": False}
+    config["formatters"]["access"]["()"] = "bridge.server.access_log.PlainFormatter"
     config["formatters"]["plain"] = {"format": "%(message)s"}
     config["handlers"]["requests"] = {
         "class": "logging.StreamHandler",

@@ -17,12 +17,13 @@ from urllib.parse import quote
 
 import pytest
 from flask import Flask, request
+from uvicorn.config import LOGGING_CONFIG
 from uvicorn.logging import AccessFormatter
 
 from bridge import WSGIToASGI
 from bridge.core.call_facts import CallFacts
 from bridge.core.link import Head
-from bridge.server.access_log import COMBINED, JSON, LogLines, PlainLog, check_format
+from bridge.server.access_log import COMBINED, JSON, LogLines, PlainFormatter, PlainLog, check_format
 from bridge.server.request_id import RequestIds
 from bridge.testing import Client
 from tests.server.command import Serving
@@ -555,3 +556,17 @@ def test_a_client_that_leaves_a_busy_thread(pipe: Path) -> None:
                 serving.get("/pid")  # the server has seen by now what came before this
                 writing.write("nobody is there")
         serving.wait_for_access_log("(?m)^/slow - 0 left$")
+
+
+@pytest.mark.parametrize("use_colors", [False, True])
+@pytest.mark.parametrize("status", [200, 404, 503, 599])
+def test_plain_lines_are_those_of_uvicorn(status: int, use_colors: bool) -> None:
+    format = LOGGING_CONFIG["formatters"]["access"]["fmt"]
+    values = "127.0.0.1:5", "GET", "/a?b", "1.1", status
+    lines = [
+        formatter(format, use_colors=use_colors).format(
+            logging.LogRecord("", logging.INFO, "", 0, '%s - "%s %s HTTP/%s" %d', values, None)
+        )
+        for formatter in (AccessFormatter, PlainFormatter)
+    ]
+    assert lines[0] == lines[1]

@@ -29,24 +29,14 @@ class ASGIServing(LoopServing):
     Args:
         connection: as for `Serving`.
         exchange: as for `Serving`.
-        client_closes: as for `Serving`.
-        expects_continue: as for `Serving`.
         app: the ASGI app.
         state: the lifespan state.
     """
 
     __slots__ = ("_app", "_is_told", "_parts", "_state", "_unsent_head")
 
-    def __init__(
-        self,
-        connection: "Connection",
-        exchange: Exchange,
-        client_closes: bool,
-        expects_continue: bool,
-        app: Any,
-        state: dict[str, Any],
-    ) -> None:
-        super().__init__(connection, exchange, client_closes, expects_continue)
+    def __init__(self, connection: "Connection", exchange: Exchange, app: Any, state: dict[str, Any]) -> None:
+        super().__init__(connection, exchange)
         self._app = app
         self._state = state
         self._unsent_head = b""

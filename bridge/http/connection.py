@@ -266,13 +266,11 @@ class Connection(asyncio.Protocol):
             self._handshake = request
             return True
         self._arrival.begin()
-        expects_continue = False
         if version == "1.1" and self._reader.has_body:  # in 1.0 it is ignored (RFC 9110, 10.1.1)
-            expects_continue = any(
+            request.expects_continue = any(
                 name == b"expect" and value.lower() == b"100-continue" for name, value in headers
             )
-        self._arrival.client_closes = client_closes
-        self._arrival.expects_continue = expects_continue
+        request.client_closes = client_closes
         self._arrival.exchange = Exchange(request, server.new_context())
         return False
 
@@ -349,12 +347,10 @@ class Connection(asyncio.Protocol):
             answer = on_request(exchange)
             if answer is not None:
                 return self._answered_by_hook(exchange, answer)
-        arrival = self._arrival
-        return self.server.serve(self, exchange, arrival.client_closes, arrival.expects_continue)
+        return self.server.serve(self, exchange)
 
     def _answered_by_hook(self, exchange: Exchange, answer: Answer) -> Serving:
-        arrival = self._arrival
-        serving = _HookServing(self, exchange, arrival.client_closes, arrival.expects_continue)
+        serving = _HookServing(self, exchange)
         serving.answer = answer
         return serving
 
@@ -364,7 +360,7 @@ class Connection(asyncio.Protocol):
         if self.transport.is_closing() or serving is not self._serving:
             return
         if not serving.keeps_alive or self._is_over:
-            self._end(client_closes=serving.client_closes)
+            self._end(client_closes=serving.exchange.request.client_closes)
         elif not self._reader.in_body and not self._reader.in_head:
             self._go_on()
         else:  # the rest of the body is read, and dropped
@@ -613,9 +609,7 @@ class _Arrival:
 
     __slots__ = (
         "beside",
-        "client_closes",
         "exchange",
-        "expects_continue",
         "last_data",
         "pieces",
         "size",
@@ -624,8 +618,6 @@ class _Arrival:
 
     def __init__(self) -> None:
         self.exchange: Exchange | None = None  # of a head that is whole, until it is served
-        self.client_closes = False  # the client wants no answer after this one's
-        self.expects_continue = False  # it waits to be asked for the body
         self.pieces: list[bytes] = []  # of the body, until it is served
         self.size = 0  # bytes of the body
         self.trailers = 0

@@ -30,8 +30,6 @@ class LoopServing(Serving):
     Args:
         connection: as for `Serving`.
         exchange: as for `Serving`.
-        client_closes: as for `Serving`.
-        expects_continue: as for `Serving`.
     """
 
     __slots__ = (
@@ -46,10 +44,8 @@ class LoopServing(Serving):
         "body_is_given",
     )
 
-    def __init__(
-        self, connection: "Connection", exchange: Exchange, client_closes: bool, expects_continue: bool
-    ) -> None:
-        super().__init__(connection, exchange, client_closes, expects_continue)
+    def __init__(self, connection: "Connection", exchange: Exchange) -> None:
+        super().__init__(connection, exchange)
         self._serve: Callable[[], Coroutine[Any, Any, None]] | None = None
         self._task: asyncio.Task[None] | None = None
         self._tell: Callable[[], object] | None = None

@@ -20,7 +20,19 @@ class Request:
         headers: the fields, their names in lower case. A hook may change the list.
     """
 
-    __slots__ = ("client", "headers", "method", "path", "query", "root_path", "scheme", "server", "version")
+    __slots__ = (
+        "client",
+        "client_closes",
+        "expects_continue",
+        "headers",
+        "method",
+        "path",
+        "query",
+        "root_path",
+        "scheme",
+        "server",
+        "version",
+    )
 
     def __init__(
         self, method: str, path: bytes, query: bytes, version: str, headers: list[tuple[bytes, bytes]]
@@ -30,6 +42,10 @@ class Request:
         self.query = query
         self.version = version
         self.headers = headers
+        self.client_closes = False
+        """Whether the client wants no answer after this one's (RFC 9112, 9.3)."""
+        self.expects_continue = False
+        """Whether it waits for a `100 Continue` before it sends the body."""
         self.root_path = ""
         """The prefix of `path` that the app as a whole is below, as it is decoded; empty for none."""
         self.scheme = "http"

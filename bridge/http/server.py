@@ -29,9 +29,7 @@ class ServerState(Protocol):
 class Serve(Protocol):
     """Makes what serves a request."""
 
-    def __call__(
-        self, connection: Connection, exchange: Exchange, client_closes: bool, expects_continue: bool, /
-    ) -> Serving:
+    def __call__(self, connection: Connection, exchange: Exchange, /) -> Serving:
         """Return what will serve the request; nothing is begun before its `start`."""
 
 
@@ -163,9 +161,7 @@ class HTTPServer:
 def serve_asgi(app: Any, state: dict[str, Any]) -> Serve:
     """Have an ASGI app serve requests."""
 
-    def serve(
-        connection: Connection, exchange: Exchange, client_closes: bool, expects_continue: bool
-    ) -> Serving:
-        return ASGIServing(connection, exchange, client_closes, expects_continue, app, state)
+    def serve(connection: Connection, exchange: Exchange) -> Serving:
+        return ASGIServing(connection, exchange, app, state)
 
     return serve

@@ -32,32 +32,26 @@ class Serving:
     Args:
         connection: where the request has come from.
         exchange: the request and what is known of its response.
-        client_closes: whether the client wants no answer after this one's.
-        expects_continue: whether it waits for a `100 Continue` before it sends the body.
     """
 
     __slots__ = (
         "_encoder",
         "_expects_continue",
         "_server",
-        "client_closes",
         "connection",
         "exchange",
         "is_complete",
     )
 
-    def __init__(
-        self, connection: "Connection", exchange: Exchange, client_closes: bool, expects_continue: bool
-    ) -> None:
+    def __init__(self, connection: "Connection", exchange: Exchange) -> None:
         self.connection: Connection | None = connection
         """Where the response goes; None when it is complete, or nobody takes it any more."""
         self.exchange = exchange
-        self.client_closes = client_closes
         self.is_complete = False
         """Whether the last part of the response was sent."""
         self._server = connection.server
         self._encoder: ResponseEncoder | None = None  # once the response has begun
-        self._expects_continue = expects_continue
+        self._expects_continue = exchange.request.expects_continue
 
     # For the connection
 
@@ -134,7 +128,7 @@ class Serving:
     def _may_keep_alive(self, connection: "Connection") -> bool:
         # After `Expect: 100-continue` the client may send the body that nobody has asked for, or the next
         # request (RFC 9110, 10.1.1).
-        return not (self.client_closes or connection.is_last or self._expects_continue)
+        return not (self.exchange.request.client_closes or connection.is_last or self._expects_continue)
 
     def _encode(self, head: Head, *, keep_alive: bool) -> bytes:
         """Begin the response with this head, without telling the hooks."""

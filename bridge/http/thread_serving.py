@@ -35,8 +35,6 @@ class ThreadServing(Serving, ThreadCall):
     Args:
         connection: as for `Serving`.
         exchange: as for `Serving`.
-        client_closes: as for `Serving`.
-        expects_continue: as for `Serving`.
         work: the call.
         engine: its threads.
     """
@@ -54,16 +52,8 @@ class ThreadServing(Serving, ThreadCall):
         "link",
     )
 
-    def __init__(
-        self,
-        connection: "Connection",
-        exchange: Exchange,
-        client_closes: bool,
-        expects_continue: bool,
-        work: Work,
-        engine: Engine,
-    ) -> None:
-        super().__init__(connection, exchange, client_closes, expects_continue)
+    def __init__(self, connection: "Connection", exchange: Exchange, work: Work, engine: Engine) -> None:
+        super().__init__(connection, exchange)
         self._work = work
         self._engine = engine
         self._context = exchange.context

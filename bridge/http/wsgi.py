@@ -55,9 +55,7 @@ class WSGIServe:
         self._view_scope = view_scope
         self._state = state
 
-    def __call__(
-        self, connection: Connection, exchange: Exchange, client_closes: bool, expects_continue: bool, /
-    ) -> Serving:
+    def __call__(self, connection: Connection, exchange: Exchange, /) -> Serving:
         """Return what will serve the request."""
         calls = self._calls
         state = self._state.copy()
@@ -71,8 +69,8 @@ class WSGIServe:
         else:
             call = Call(calls.app, environ)
         if request is None:
-            return ThreadServing(connection, exchange, client_closes, expects_continue, call, engine)
-        serving = LoopServing(connection, exchange, client_closes, expects_continue)
+            return ThreadServing(connection, exchange, call, engine)
+        serving = LoopServing(connection, exchange)
         serving.serve_by(partial(calls.call_on_loop, call, serving, engine, request))
         return serving
 

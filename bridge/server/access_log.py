@@ -47,7 +47,7 @@ from bridge.http.exchange import Exchange, Hook
 from bridge.http.request import Address, Request
 from bridge.types import override
 
-__all__ = ["COMBINED", "JSON", "LogLines", "PlainLog", "check_format"]
+__all__ = ["COMBINED", "JSON", "LogLines", "PlainFormatter", "PlainLog", "check_format"]
 
 COMBINED = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
 """The combined log format, which is gunicorn's default."""

@@ -75,7 +75,7 @@ class LibraryWebSocket(ThreadServing):
         engine: Engine,
         config: Any,
     ) -> None:
-        super().__init__(connection, exchange, False, False, Call(partial(_call, app), environ), engine)
+        super().__init__(connection, exchange, Call(partial(_call, app), environ), engine)
         self._config = config
         self._client: ClientSocket | None = None  # during the call
         self._is_given = False  # the library has the connection, or may take it at any time

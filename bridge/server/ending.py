@@ -193,8 +193,8 @@ def end_after(run: Callable[[], None]) -> NoReturn:
     """Run a forked process, and end it as Python ends others; its callers' code never runs.
 
     Args:
-        run: what the process is there for. Functions of `atexit` from before the fork are called after it,
-            which `multiprocessing` leaves out.
+        run: the function that the process runs. Functions of `atexit` from before the fork are called after
+            it, which `multiprocessing` leaves out.
     """
     code = 0
     try:

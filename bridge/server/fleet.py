@@ -1,6 +1,6 @@
-"""What a supervisor does about its workers. Pure: it starts no process, sends no signal and reads no clock.
+"""Decide what a supervisor does about its workers. Pure: no process, no signal, no clock.
 
-What an event makes of a worker, by the state that the worker is in; the other pairs change nothing:
+Each event moves a worker from its state to another; an empty cell changes nothing:
 
 | event | starting | serving | spent | stopping |
 | --- | --- | --- | --- | --- |
@@ -71,7 +71,7 @@ class State(Enum):
 
 
 class Event(Enum):
-    """What happens to a worker; the first three are what it answers when it is polled."""
+    """An event in a worker's life; the values of the first three are states that it reports."""
 
     READY = "serving"
     SERVED_ENOUGH = "spent"
@@ -99,7 +99,7 @@ _TRANSITIONS: dict[State, dict[Event, State]] = {
 
 @dataclass(eq=False)
 class Member:
-    """A worker, as far as its fleet is concerned."""
+    """The state of a worker, for its fleet."""
 
     started_at: float
     generation: int = 0
@@ -132,12 +132,12 @@ class Fleet(Generic[_Worker]):
     """The workers of one supervisor.
 
     Args:
-        wanted: how many are to serve.
+        wanted: the number of workers that should serve.
     """
 
     wanted: int
     workers: list[_Worker] = field(default_factory=list)
-    """All that are not gone, the oldest first."""
+    """The workers that are not gone, the oldest first."""
 
     generation: int = 0
     is_restarting: bool = False
@@ -193,7 +193,7 @@ class Fleet(Generic[_Worker]):
         return Loss("going on with the old ones", wait, is_new=True)
 
     def restart(self) -> None:
-        """Have all workers replaced by such as load the app from now on."""
+        """Have all workers replaced by ones that load the app from now on."""
         self.generation += 1
         self.is_restarting = True
 

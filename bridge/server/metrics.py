@@ -31,7 +31,7 @@ _WAITS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 
 
 
 class Family(NamedTuple):
-    """What Prometheus is told of figures with one name."""
+    """The description of figures with one name."""
 
     kind: Literal["counter", "gauge", "histogram"]
     about: str

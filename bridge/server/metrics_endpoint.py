@@ -31,7 +31,7 @@ logger = logging.getLogger("bridge")
 
 _DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
-# What prometheus-client's files of processes that have ended add to those of others.
+# The kinds of prometheus-client's files whose values outlive their process.
 _LASTING = ("counter", "histogram", "summary")
 
 
@@ -44,8 +44,8 @@ class MetricsEndpoint:
     Without metrics, all that it is told has no effect.
 
     Args:
-        folder: where processes report figures; None if this process alone serves requests.
-        app_folder: where prometheus-client keeps those of the app; None if it keeps them in this process.
+        folder: the folder of the processes' reports; None if this process alone serves requests.
+        app_folder: the folder of prometheus-client's files; None if it keeps the app's figures in memory.
     """
 
     def __init__(self, folder: Path | None = None, app_folder: Path | None = None) -> None:
@@ -69,7 +69,7 @@ class MetricsEndpoint:
             self._restarts[reason] += 1
 
     def worker_gone(self, pid: int) -> None:
-        """Keep what a worker has counted, and forget what it had open. Call this when it has ended.
+        """Keep a worker's counts, and forget its gauges. Call this when it has ended.
 
         Its files go, or there would be more of them for each restart.
         """
@@ -87,7 +87,7 @@ class MetricsEndpoint:
                     self._take_over(self.folder / f"{kind}_{pid}.db")
 
     def _take_over(self, file: Path) -> None:
-        """Keep what a file of the app's has, and remove it."""
+        """Keep the counts of one of the app's files, and remove it."""
         from prometheus_client.multiprocess import MultiProcessCollector
 
         if not file.exists():
@@ -119,7 +119,7 @@ class MetricsEndpoint:
 
 
 def _exposed(name: str, family: Family, values: dict[tuple[str, ...], list[float]]) -> "Metric":
-    """Return figures as prometheus-client has them."""
+    """Return figures in prometheus-client's form."""
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
     if family.kind == "histogram":

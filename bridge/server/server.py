@@ -50,7 +50,7 @@ class Server(uvicorn.Server):
     systemd.
 
     Args:
-        config: what is served, and how.
+        config: the app to serve, and how.
         has_supervisor: whether another process supervises this one, and can replace it. It then serves beyond
             `--limit-max-requests` until it is replaced.
     """

@@ -99,7 +99,7 @@ class ServeConfig(uvicorn.Config):
 
     @property
     def application(self) -> Application:
-        """What is served; there once the app is loaded."""
+        """The application; there once the app is loaded."""
         assert self._application is not None
         return self._application
 
@@ -227,7 +227,7 @@ class ServeConfig(uvicorn.Config):
         )
 
     def load_app(self) -> Callable[[], Any]:
-        """Return what returns the ASGI app, for uvicorn; say what the app is."""
+        """Return a factory of the ASGI app, for uvicorn; log a line about the app."""
         application = self.application
         logger.info("%s", application.description)
         patching = describe_monkey_patching()

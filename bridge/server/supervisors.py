@@ -47,8 +47,8 @@ class Supervisor:
     takes one away.
 
     Args:
-        config: what they serve, and how.
-        sockets: where they listen.
+        config: the app to serve, and how.
+        sockets: the listening sockets.
         metrics: counts the workers that come and go.
     """
 
@@ -60,7 +60,7 @@ class Supervisor:
         self._metrics = metrics
         self._fleet: Fleet[Worker] = Fleet(config.workers)
         self._notifier = Notifier(os.environ)
-        self._signals: list[int] = []  # that have come, and were not obeyed yet
+        self._signals: list[int] = []  # not obeyed yet
         self._is_stopping = False
         self._is_ready = False
         self._exit_code = 0
@@ -225,8 +225,8 @@ class Reloader(ChangeReload):  # type: ignore[misc,valid-type]  # one of two cla
     """Keeps a process serving, and replaces it when a file changes. Signals wait until it has done so.
 
     Args:
-        config: what it serves, and how.
-        sockets: where it listens.
+        config: the app to serve, and how.
+        sockets: the listening sockets.
         metrics: counts the processes that come and go.
     """
 

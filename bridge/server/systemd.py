@@ -42,7 +42,7 @@ class Notifier:
             logger.warning("cannot tell systemd %s: %s: %s", " ".join(variables), self._address, error)
 
     def feed_watchdog(self) -> None:
-        """Send WATCHDOG=1, if somebody waits for it and it is due; call this more often than it is."""
+        """Send WATCHDOG=1 if it is due; call this more often than that."""
         now = time.monotonic()
         if self.watchdog_interval is not None and now - self._fed_at >= self.watchdog_interval:
             self._fed_at = now

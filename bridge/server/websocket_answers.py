@@ -38,7 +38,7 @@ _RESPONSE_BODY = "websocket.http.response.body"
 
 
 class WebSocketAnswers(_Base):
-    """What both of uvicorn's classes for websockets lack; the first base of a class, before one of them."""
+    """Completes uvicorn's classes for websockets; the first base of a class, before one of them."""
 
     checks_subprotocols = True
     """Whether the library must know what the client offers, as it lets the app choose nothing else."""

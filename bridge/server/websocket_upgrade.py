@@ -1,4 +1,4 @@
-"""From a handshake on our own connection to what serves the websocket."""
+"""Choose who serves the websocket of a handshake on our own connection."""
 
 import asyncio
 from copy import copy

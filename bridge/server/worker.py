@@ -65,8 +65,8 @@ class Worker(Member):
     """A worker process that reports its state when polled.
 
     Args:
-        config: what it serves, and how.
-        sockets: where it listens.
+        config: the app to serve, and how.
+        sockets: the listening sockets.
         generation: see `Member`.
         others: the workers there are; a forked one closes their pipes.
 
@@ -114,7 +114,7 @@ class Worker(Member):
 
     @property
     def sentinel(self) -> "int | Connection":
-        """What `multiprocessing.connection.wait` takes to wait for the process's end."""
+        """Ready once the process has ended: see `multiprocessing.connection.wait`."""
         return self._process.sentinel
 
     @property

@@ -84,7 +84,7 @@ def index():
 """
 
 
-@pytest.mark.parametrize("typed", [*MODES.values(), ("--debug",)], ids=[*MODES, "debugging"])
+@pytest.mark.parametrize("typed", MODES.values(), ids=MODES)
 def test_the_last_spans_of_opentelemetry_are_sent(tmp_path: Path, typed: tuple[str, ...]) -> None:
     (tmp_path / "app.py").write_text(TRACED)
     with Serving("app:app", *PORT, *typed, cwd=tmp_path) as server:
@@ -184,8 +184,6 @@ atexit.register(slow)
     [
         (signal.SIGTERM, "one process"),
         (signal.SIGTERM, "two workers"),
-        (signal.SIGTERM, "reloading"),
-        (signal.SIGINT, "one process"),
         (signal.SIGINT, "one worker"),
     ],
 )
@@ -253,7 +251,7 @@ HOLDING = {
 @pytest.mark.parametrize(
     ("holding", "mode"),
     [
-        *((holding, mode) for holding in HOLDING for mode in ("one process", "one worker")),
+        *((holding, "one process") for holding in HOLDING),
         ("a thread", "two workers"),
         ("a thread", "reloading"),
     ],
@@ -282,10 +280,9 @@ def hold():
 """
 
 
-@pytest.mark.parametrize("typed", [(), ONE], ids=["one process", "one worker"])
-def test_the_threads_of_the_loop_do_not_hold_a_process(tmp_path: Path, typed: tuple[str, ...]) -> None:
+def test_the_threads_of_the_loop_do_not_hold_a_process(tmp_path: Path) -> None:
     """The loop waits for those of its own when it is closed, before Python waits for all."""
-    with serving(tmp_path, *typed, "--timeout-graceful-shutdown", "1", more=TO_THREAD) as server:
+    with serving(tmp_path, *ONE, "--timeout-graceful-shutdown", "1", more=TO_THREAD) as server:
         assert server.get("/").text == "Hello"
         server.signal(Signal.SIGTERM)
         server.wait_for(r"without threads that have not ended in \S+ s after the server \(.*\): ")
@@ -359,11 +356,8 @@ def test_a_loop_that_is_held_does_not_hold_the_process(tmp_path: Path, typed: tu
     assert notes(tmp_path, "exited") == notes(tmp_path, "loaded")
 
 
-@pytest.mark.parametrize("typed", [(), ONE], ids=["one process", "one worker"])
-def test_a_lifespan_that_does_not_end_does_not_hold_the_process(
-    tmp_path: Path, typed: tuple[str, ...]
-) -> None:
-    with serving(tmp_path, *typed, "--timeout-graceful-shutdown", "0", more=HANGING_LIFESPAN) as server:
+def test_a_lifespan_that_does_not_end_does_not_hold_the_process(tmp_path: Path) -> None:
+    with serving(tmp_path, "--timeout-graceful-shutdown", "0", more=HANGING_LIFESPAN) as server:
         server.wait_for("Application startup complete")
         server.signal(Signal.SIGTERM)
         server.wait_for(r"the server, with the app's lifespan, has not stopped in \S+ s; ending it")

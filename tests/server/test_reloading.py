@@ -12,7 +12,7 @@ from tests.server.command import Serving, run, wait_until
 PORT = ("--port", "0", "--no-access-log")
 
 APP = """
-import asyncio, time
+import time
 from flask import Flask
 
 app = Flask(__name__)
@@ -24,12 +24,6 @@ def index():
 
 WAITING = {
     "a long poll": "@app.get('/wait')\ndef wait():\n    open('waits', 'w')\n    time.sleep(1000)",
-    "an async view": """
-@app.get("/wait")
-async def wait():
-    open("waits", "w")
-    await asyncio.sleep(1000)
-""",
     "a stream": """
 @app.get("/wait")
 def wait():

@@ -56,8 +56,11 @@ def assert_ended(serving: Serving) -> None:
 # Rolling restart
 
 
-@pytest.mark.parametrize("keep_alive", [True, False], ids=["connections kept", "a connection each"])
-@pytest.mark.parametrize("workers", [ONE, TWO], ids=["one worker", "two workers"])
+@pytest.mark.parametrize(
+    ("workers", "keep_alive"),
+    [(ONE, True), (TWO, False)],
+    ids=["one worker, connections kept", "two workers, a connection each"],
+)
 def test_hup_replaces_all_workers_without_losing_a_request(
     versioned: Path, workers: tuple[str, ...], keep_alive: bool
 ) -> None:

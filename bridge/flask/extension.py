@@ -110,7 +110,8 @@ class Bridge(AppLifespan):
         """Decorate an async generator function that yields once: it lives as long as the server.
 
         It gets the app. It yields a mapping, which becomes part of `state`, or None. Several are entered in
-        the order of their declaration, and left in the opposite one.
+        the order of their declaration, and left in the opposite one. A function that returns an async context
+        manager will do, too.
 
             @bridge.lifespan
             async def clients(app):

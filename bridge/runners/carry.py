@@ -129,8 +129,8 @@ class Carrier(ThreadCall):
         link, host = self.link, self._host
         try:
             while True:
-                if host.is_open and link.gone is None:
-                    self._watch()
+                if host.is_open and link.gone is None and self._count_seconds():
+                    self._read_ahead()  # listen for the disconnect: the response streams
                 if not self._has_news:
                     self._waiter = self._engine.mailbox.loop.create_future()
                     await self._waiter
@@ -257,11 +257,6 @@ class Carrier(ThreadCall):
     def _on_end(self, error: Exception | None) -> None:
         self._leave(reasons.LEFT if error is None else reasons.HOST_FAILED)
         self.wake()
-
-    def _watch(self) -> None:
-        """Listen for the disconnect from here on: the response streams."""
-        if self._count_seconds():
-            self._read_ahead()
 
     async def _stop_watching(self) -> Exception | None:
         """Stop listening; return what the host raised when it received, if that still matters."""

@@ -4,7 +4,7 @@ import asyncio
 import contextvars
 import gc
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
@@ -42,12 +42,6 @@ class CallContext:
     def run(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Call a function in the copy."""
         return self.context.run(function, *args, **kwargs)
-
-    def create_task(
-        self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, _T]
-    ) -> asyncio.Task[_T]:
-        """Run a coroutine in the copy, on a loop; for the loop's thread."""
-        return loop.create_task(coroutine, context=self.context)
 
     def carry_in(self) -> None:
         """Set the same variables in the copy as here, before another function runs in it.

@@ -160,7 +160,7 @@ class LoopAccess:
         context: CallContext,
         done: "concurrent.futures.Future[_T]",
     ) -> None:
-        task = context.create_task(self.loop, coroutine)
+        task = self.loop.create_task(coroutine, context=context.context)
         if self._tasks is None:
             self._tasks = set()
         self._tasks.add(task)

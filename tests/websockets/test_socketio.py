@@ -25,7 +25,7 @@ TRANSPORTS = {
 
 
 class Person:
-    """A client, and the events that it was sent."""
+    """A client, and the events that it gets."""
 
     def __init__(self, url: str, name: str, transport: str) -> None:
         self.events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
@@ -36,7 +36,7 @@ class Person:
             self.client.eio.ws
         )  # which the client forgets, but does not close, when the server does
 
-    def hears(self) -> tuple[str, Any]:
+    def next_event(self) -> tuple[str, Any]:
         return self.events.get(timeout=10)
 
     def call(self, event: str, *data: Any) -> Any:
@@ -48,14 +48,28 @@ def protocol(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=TRANSPORTS)
+@pytest.fixture
 def transport(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+# Polling is the same on all: it knows no websocket.
+ALL_TRANSPORTS = pytest.mark.parametrize(
+    ("protocol", "transport"),
+    [
+        (OWN, "polling"),
+        (OWN, "websocket"),
+        (OWN, "upgrade"),
+        ("websockets-sansio", "upgrade"),
+        ("wsproto", "websocket"),
+    ],
+    indirect=True,
+)
+
+
 @pytest.fixture
 def host(protocol: str, caplog: pytest.LogCaptureFixture) -> Iterator[RunningHost]:
-    """Serves the app; nothing is worth a word in the log while it does."""
+    """Serves the app, and expects no warning in the log."""
     adapter = WSGIToASGI(rooms.app)
     with Host("uvicorn", "uvloop")(adapter, **options_for(protocol, adapter)) as running:
         yield running
@@ -82,13 +96,14 @@ def connected(url: str, name: str, transport: str) -> Iterator[Person]:
 def until_left(*names: str) -> None:
     """Wait until the app knows that clients have left.
 
-    Not for those that poll: as they disconnect, they may or may not get around to saying so.
+    A client that polls may or may not say so as it disconnects.
     """
     waited_for = set(names)
     while waited_for:
         waited_for.discard(rooms.left.get(timeout=10))
 
 
+@ALL_TRANSPORTS
 def test_an_echo(host: RunningHost, transport: str) -> None:
     with connected(host.url, "ann", transport) as ann:
         for data in ("hi", {"a": [1, None, "€"]}, b"\x00\xff", "x" * 300_000):
@@ -111,25 +126,27 @@ def test_rooms(host: RunningHost) -> None:
         for name, person in people.items():
             present.append(person)
             person.call("join", "blue")
-            assert [each.hears() for each in present] == [("joined", name)] * len(present)
+            assert [each.next_event() for each in present] == [("joined", name)] * len(present)
         ben.call("say", "blue", "hello")
-        assert [ann.hears(), cat.hears()] == [("said", "ben: hello")] * 2
+        assert [ann.next_event(), cat.next_event()] == [("said", "ben: hello")] * 2
         assert httpx.get(f"{host.url}/tell/blue/news").text == "told"
-        assert [each.hears() for each in people.values()] == [("told", "news")] * 3
+        assert [each.next_event() for each in people.values()] == [("told", "news")] * 3
         cat.call("leave", "blue")
         ann.call("say", "blue", "gone?")
-        assert ben.hears() == ("said", "ann: gone?")
+        assert ben.next_event() == ("said", "ann: gone?")
         for each in (cat, dan):
             each.call("echo", "after all")
             assert each.events.empty()
     until_left("ann", "ben", "dan")
 
 
+@ALL_TRANSPORTS
 def test_a_connection_that_is_refused(host: RunningHost, transport: str) -> None:
     with pytest.raises(socketio.exceptions.ConnectionError), connected(host.url, "wrong", transport):
         pass
 
 
+@ALL_TRANSPORTS
 def test_the_server_disconnects(host: RunningHost, transport: str) -> None:
     with connected(host.url, "ann", transport) as ann:
         ann.client.emit("kick")

@@ -42,14 +42,14 @@ def protocol(request: pytest.FixtureRequest) -> str:
 
 
 def options_for(protocol: str, adapter: WSGIToASGI) -> dict[str, Any]:
-    """How uvicorn serves it."""
+    """Return uvicorn's options."""
     return {"http": http_server(Limits(), adapter)} if protocol == OWN else {"ws": protocol}
 
 
-@pytest.fixture(params=["asyncio", "uvloop"])
-def serve(request: pytest.FixtureRequest, protocol: str) -> Callable[..., Any]:
-    """Serves an app, on each of uvicorn's protocols and each loop."""
-    host = Host("uvicorn", request.param)
+@pytest.fixture
+def serve(protocol: str) -> Callable[..., Any]:
+    """Serves an app, on each of uvicorn's protocols; one of them on asyncio's own loop."""
+    host = Host("uvicorn", "asyncio" if protocol == "wsproto" else "uvloop")
 
     def served(app: Any = None, **options: Any) -> contextlib.AbstractContextManager[RunningHost]:
         adapter = WSGIToASGI(app or socks.app, **options) if not isinstance(app, WSGIToASGI) else app
@@ -102,9 +102,9 @@ def test_messages_go_both_ways(serve: Any) -> None:
             assert ws.recv(timeout=10) == message
 
 
-def test_messages_of_20_megabytes(serve: Any) -> None:
+def test_messages_of_5_megabytes(serve: Any) -> None:
     with serve() as host, opened(host, "/echo", compression=None) as ws:
-        for large in (os.urandom(20_000_000), "ä" * 10_000_000):
+        for large in (os.urandom(5_000_000), "ä" * 2_500_000):
             ws.send(large)
             assert ws.recv(timeout=15) == large
 
@@ -329,14 +329,14 @@ def test_no_websockets(serve: Any, caplog: pytest.LogCaptureFixture) -> None:
     assert "`websockets` is how many may be open at once" in caplog.text
 
 
-def test_nothing_is_left_of_200_websockets(serve: Any) -> None:
+def test_nothing_is_left_of_80_websockets(serve: Any) -> None:
     with serve() as host:
         with opened(host, "/echo") as ws:
             ws.send("")
             ws.recv(timeout=10)
         wait_until_few(lambda: "bridge" in names())
         before = open_files()
-        for number in range(200):
+        for number in range(80):
             with opened(host, ("/echo", "/return", "/wait", "/fail")[number % 4]) as ws:
                 if number % 3 == 0:
                     with contextlib.suppress(OSError):  # the server was faster

@@ -11,7 +11,7 @@ from typing import Any
 
 from bridge.core.call import Call
 from bridge.core.link import Link
-from bridge.types import StartResponse, WSGIApplication, WSGIEnvironment
+from bridge.types import StartResponse, WSGIApplication, WSGIEnvironment, override
 
 __all__ = ["CallFacts", "TimedCall"]
 
@@ -57,8 +57,8 @@ class TimedCall(Call):
         self._facts = facts
         self._asked = time.perf_counter() if is_queued else None
 
+    @override
     def start(self, link: Link) -> Iterable[bytes]:
-        """See `Call.start`."""
         facts = self._facts
         facts.begun = begun = time.perf_counter()
         if self._asked is not None:
@@ -66,8 +66,8 @@ class TimedCall(Call):
         self.app = partial(_call_for_route, facts, self.app)
         return super().start(link)
 
+    @override
     def report(self) -> None:
-        """See `Call.report`."""
         if self._facts.begun is not None:
             self._facts.ran = time.perf_counter() - self._facts.begun
         super().report()

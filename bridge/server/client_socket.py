@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import Any, NoReturn
 
 from bridge.server.websocket_frames import FrameWatch, close_frame
+from bridge.types import override
 
 __all__ = ["ClientSocket"]
 
@@ -103,8 +104,8 @@ class ClientSocket(socket.socket):
 
     # What libraries call
 
+    @override
     def send(self, data: Any, flags: int = 0) -> int:
-        """See `socket.socket`."""
         view = data if type(data) is bytes else memoryview(data).cast("B")
         with self._sending:
             if self._sent.has_closed:
@@ -126,8 +127,8 @@ class ClientSocket(socket.socket):
             self._close_if_possible()
         return count
 
+    @override
     def sendall(self, data: Any, flags: int = 0) -> None:
-        """See `socket.socket`."""
         view = memoryview(data).cast("B")
         while view:
             view = view[self.send(view, flags) :]
@@ -152,15 +153,15 @@ class ClientSocket(socket.socket):
         self.send_close_soon(_TOO_BIG)
         return close_frame(_TOO_BIG, is_masked=True)[:size]
 
+    @override
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
-        """See `socket.socket`."""
         view = memoryview(buffer).cast("B")
         data = self.recv(nbytes or len(view), flags)
         view[: len(data)] = data
         return len(data)
 
+    @override
     def close(self) -> None:
-        """See `socket.socket`."""
         super().close()
         if self.fileno() == -1 and self._on_closed is not None:
             tell, self._on_closed = self._on_closed, None

@@ -21,7 +21,7 @@ from werkzeug.wrappers import Request, Response
 from bridge.core.call import comes_from_disconnect
 from bridge.core.files import FileWrapper
 from bridge.runners.greenlet_link import GreenletLink, LoopIterable
-from bridge.types import ExcInfo, StartResponse, WSGIApplication, WSGIEnvironment
+from bridge.types import ExcInfo, StartResponse, WSGIApplication, WSGIEnvironment, override
 
 __all__ = ["Debugger"]
 
@@ -176,8 +176,8 @@ class _WatchedStream(_Watched, LoopIterable, AsyncIterator[str | bytes]):
 
     _chunks: LoopIterable
 
+    @override
     def begin_on_loop(self, link: GreenletLink) -> AsyncIterator[str | bytes]:
-        """See `LoopIterable`."""
         self._parts = self._chunks.begin_on_loop(link)
         return self
 

@@ -6,6 +6,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from bridge.http.exchange import Exchange, Hook
 from bridge.http.request import Request
+from bridge.types import override
 
 __all__ = ["Forwarded"]
 
@@ -56,8 +57,8 @@ class Forwarded(Hook):
         )
         self._clear = clear
 
+    @override
     def on_request(self, exchange: Exchange) -> None:
-        """See `apply`."""
         self.apply(exchange.request)
 
     def apply(self, request: Request) -> None:

@@ -32,7 +32,7 @@ from bridge.runners import reasons
 from bridge.runners.engine import Engine
 from bridge.runners.host import PART_COST
 from bridge.server.client_socket import ClientSocket
-from bridge.types import StartResponse, WSGIApplication, WSGIEnvironment
+from bridge.types import StartResponse, WSGIApplication, WSGIEnvironment, override
 from bridge.websockets.library import call_app
 from bridge.websockets.states import GOING_AWAY, INTERNAL_ERROR, NORMAL
 
@@ -208,8 +208,8 @@ class LibraryWebSocket(ThreadServing):
         else:
             self._close(self._client, GOING_AWAY)
 
+    @override
     def cut(self, answer: Part) -> None:
-        """See `Serving.cut`."""
         if self._take_back():
             super().cut(answer)
         else:
@@ -217,8 +217,8 @@ class LibraryWebSocket(ThreadServing):
             self.leave(reasons.CANCELLED)
             self.finish()
 
+    @override
     def leave(self, reason: str) -> None:
-        """See `Serving.leave`."""
         self._cancel_timer()
         if self.connection is not None:
             self._server.state.total_requests += 1  # as `Connection.on_response_complete` does otherwise

@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from bridge.asgi.adapter import WSGIToASGI
 from bridge.http.exchange import Exchange, Hook
+from bridge.types import override
 
 __all__ = ["FAMILIES", "Family", "Figures", "Metrics", "lasting", "read", "summed"]
 
@@ -98,16 +99,16 @@ class Metrics(Hook):
         self._handshakes: defaultdict[int, int] = defaultdict(int)  # by status
         self._refused: defaultdict[int, int] = defaultdict(int)  # by status
 
+    @override
     def on_request(self, exchange: Exchange) -> None:
-        """See `Hook`."""
         self._in_flight.add(exchange)
 
+    @override
     def on_stream(self, exchange: Exchange) -> None:
-        """See `Hook`."""
         self._streams += 1
 
+    @override
     def on_end(self, exchange: Exchange) -> None:
-        """See `Hook`."""
         self._in_flight.discard(exchange)  # one that was refused may not have begun
         self._streams -= exchange.is_streaming
         self._received += exchange.received
@@ -128,14 +129,14 @@ class Metrics(Hook):
         durations[bisect_left(_DURATIONS, exchange.seconds)] += 1
         durations[-1] += exchange.seconds
 
+    @override
     def on_websocket(self, status: int) -> None:
-        """See `Hook`."""
         self._handshakes[status] += 1
         if status == _SWITCHING_PROTOCOLS:
             self._websockets += 1
 
+    @override
     def on_websocket_end(self) -> None:
-        """See `Hook`."""
         self._websockets -= 1
 
     def figures(self) -> Figures:

@@ -19,6 +19,7 @@ from bridge.core.link import Head, plain_answer
 from bridge.http.exchange import Hooks
 from bridge.http.http1 import DefaultFields, ResponseEncoder, checked_head
 from bridge.http.websocket_handshake import Handshake
+from bridge.types import override
 
 if TYPE_CHECKING:
     # uvicorn's classes share no base; it is one or the other.
@@ -104,8 +105,8 @@ class WebSocketAnswers(_Base):
                 for on_end in self.hooks.websocket_end:
                     on_end()
 
+    @override
     def send(self, message: Any) -> Coroutine[Any, Any, None]:  # a coroutine sooner
-        """See ASGI."""
         return super().send(message) if self._is_open else self._answer(message)
 
     def send_500_response(self) -> None:

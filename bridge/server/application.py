@@ -12,19 +12,19 @@ from bridge.errors import BridgeError
 from bridge.http.exchange import Hook
 from bridge.http.limits import Limits
 from bridge.interfaces import Interface, is_flask
-from bridge.server.access_log import LogLines, PlainLog
 from bridge.server.debugging import announce_debug_mode, debugged
-from bridge.server.health import Health, ReadinessCheck
+from bridge.server.hooks.access_log import LogLines, PlainLog
+from bridge.server.hooks.health import Health, ReadinessCheck
+from bridge.server.hooks.request_id import RequestIds
+from bridge.server.hooks.request_timeout import RequestTimeout
+from bridge.server.hooks.server_timing import ServerTiming
 from bridge.server.loading import LoadedApp, load_app, load_function
-from bridge.server.request_id import RequestIds
-from bridge.server.request_timeout import RequestTimeout
-from bridge.server.server_timing import ServerTiming
 from bridge.types import ASGI3Application, AsyncViews, WSGIApplication
 
 if TYPE_CHECKING:
     from flask import Flask
 
-    from bridge.server.metrics import Metrics
+    from bridge.server.hooks.metrics import Metrics
 
 __all__ = [
     "AdapterName",
@@ -142,7 +142,7 @@ def _load(settings: ServeSettings) -> LoadedApp:
 
 
 def _metrics(adapter: WSGIToASGI | None) -> "Metrics":
-    from bridge.server.metrics import Metrics  # needs prometheus-client, and not too early
+    from bridge.server.hooks.metrics import Metrics  # needs prometheus-client, and not too early
 
     return Metrics(adapter)
 

@@ -34,8 +34,8 @@ from bridge.server.options import (
     unknown_variables,
     variables_read,
 )
+from bridge.server.processes.sockets import has_inherited
 from bridge.server.serving import STARTUP_FAILURE, ServeConfig, default_log_config, serve
-from bridge.server.sockets import has_inherited
 from bridge.server.variables import FileVariables, is_on
 from bridge.types import AsyncViews
 

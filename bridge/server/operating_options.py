@@ -4,7 +4,7 @@ import re
 
 import click
 
-from bridge.server.access_log import check_format
+from bridge.server.hooks.access_log import check_format
 
 __all__ = ["operating_options"]
 

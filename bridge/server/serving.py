@@ -30,23 +30,23 @@ from bridge.http.exchange import Hooks
 from bridge.http.server import HTTPServer
 from bridge.http.wsgi import WSGIServe
 from bridge.monkey_patching import describe_monkey_patching
-from bridge.server.access_log import PlainLog
 from bridge.server.app_errors import BrokenAppError
 from bridge.server.application import Application, ServeSettings, TLSVersionName, make_application
 from bridge.server.clashes import check_workers_start
 from bridge.server.debugging import check_addresses
-from bridge.server.forwarded import Forwarded
-from bridge.server.metrics import Figures
-from bridge.server.metrics_endpoint import MetricsEndpoint, metrics_endpoint
+from bridge.server.hooks.access_log import PlainLog
+from bridge.server.hooks.forwarded import Forwarded
+from bridge.server.hooks.metrics import Figures
+from bridge.server.hooks.metrics_endpoint import MetricsEndpoint, metrics_endpoint
 from bridge.server.own_loggers import enable_own_loggers
-from bridge.server.preloading import forkable
+from bridge.server.processes.preloading import forkable
+from bridge.server.processes.server import Server
+from bridge.server.processes.sockets import address_of, bind, inherited
+from bridge.server.processes.supervisors import Reloader, Supervisor
+from bridge.server.processes.worker import let_ctrl_c_through
 from bridge.server.request_scope import RequestScope
-from bridge.server.server import Server
-from bridge.server.sockets import address_of, bind, inherited
-from bridge.server.supervisors import Reloader, Supervisor
-from bridge.server.websocket_answers import answering
-from bridge.server.websocket_upgrade import WebSocketUpgrades
-from bridge.server.worker import let_ctrl_c_through
+from bridge.server.websockets.answers import answering
+from bridge.server.websockets.upgrade import WebSocketUpgrades
 
 __all__ = ["STARTUP_FAILURE", "ServeConfig", "default_log_config", "serve"]
 
@@ -272,7 +272,7 @@ def default_log_config(*, request_id: bool = False) -> dict[str, Any]:
     """
     config = copy.deepcopy(LOGGING_CONFIG)
     config["loggers"]["bridge"] = {"handlers": ["default"], "level": "INFO", "propagate": False}
-    config["formatters"]["access"]["()"] = "bridge.server.access_log.PlainFormatter"
+    config["formatters"]["access"]["()"] = "bridge.server.hooks.access_log.PlainFormatter"
     config["formatters"]["plain"] = {"format": "%(message)s"}
     config["handlers"]["requests"] = {
         "class": "logging.StreamHandler",
@@ -281,7 +281,7 @@ def default_log_config(*, request_id: bool = False) -> dict[str, Any]:
     }
     config["loggers"]["bridge.access"] = {"handlers": ["requests"], "level": "INFO", "propagate": False}
     if request_id:
-        config["filters"] = {"request_id": {"()": "bridge.server.request_id.RequestIdFilter"}}
+        config["filters"] = {"request_id": {"()": "bridge.server.hooks.request_id.RequestIdFilter"}}
         config["handlers"]["default"]["filters"] = ["request_id"]
         config["handlers"]["access"]["filters"] = ["request_id"]
         config["formatters"]["default"]["fmt"] = "%(levelprefix)s [%(request_id)s] %(message)s"

@@ -1,4 +1,4 @@
-"""`bridge.server.access_log`: what a line says, when it comes, and what a client cannot put into it."""
+"""`bridge.server.hooks.access_log`: what a line says, when it comes, and what a client cannot put into it."""
 
 import asyncio
 import base64
@@ -23,8 +23,8 @@ from uvicorn.logging import AccessFormatter
 from bridge import WSGIToASGI
 from bridge.core.call_facts import CallFacts
 from bridge.core.link import Head
-from bridge.server.access_log import COMBINED, JSON, LogLines, PlainFormatter, PlainLog, check_format
-from bridge.server.request_id import RequestIds
+from bridge.server.hooks.access_log import COMBINED, JSON, LogLines, PlainFormatter, PlainLog, check_format
+from bridge.server.hooks.request_id import RequestIds
 from bridge.testing import Client
 from tests.server.command import Serving
 from tests.server.exchanges import Driven, HookedApp, make_request

@@ -1,8 +1,8 @@
-"""`bridge.server.fleet`: what each event makes of a worker, and what a fleet lacks or has too many of."""
+"""`processes.fleet`: what each event makes of a worker, and what a fleet lacks or has too many of."""
 
 import pytest
 
-from bridge.server.fleet import Backoff, Event, Fleet, Member, State
+from bridge.server.processes.fleet import Backoff, Event, Fleet, Member, State
 
 # Each event with what it makes of a worker that is starting, serving, spent, stopping, gone; "" for nothing.
 TABLE = {

@@ -9,7 +9,7 @@ import pytest
 from websockets.sync.client import connect
 
 from bridge.http.request import Address, Request
-from bridge.server.forwarded import Forwarded
+from bridge.server.hooks.forwarded import Forwarded
 from tests.server.command import APPS, Serving
 from tests.server.exchanges import Driven, make_request
 

@@ -1,4 +1,4 @@
-"""`bridge.server.health`: what is answered, when, and that nothing else is touched."""
+"""`bridge.server.hooks.health`: what is answered, when, and that nothing else is touched."""
 
 import functools
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bridge.server.health import Health
+from bridge.server.hooks.health import Health
 from tests.server.command import Serving
 from tests.server.exchanges import Driven, make_request, part_of
 

@@ -26,8 +26,8 @@ from wsproto.events import AcceptConnection, CloseConnection, Request
 from bridge import WSGIToASGI
 from bridge.core.link import Head
 from bridge.errors import BridgeError
-from bridge.server.metrics import Metrics
-from bridge.server.metrics_endpoint import MetricsEndpoint, metrics_endpoint
+from bridge.server.hooks.metrics import Metrics
+from bridge.server.hooks.metrics_endpoint import MetricsEndpoint, metrics_endpoint
 from bridge.testing import Client
 from tests.server.apps.measured import app as measured
 from tests.server.command import APPS, Serving, run, wait_until, without

@@ -1,4 +1,4 @@
-"""`bridge.server.request_id`: whose id it is, and who sees it."""
+"""`bridge.server.hooks.request_id`: whose id it is, and who sees it."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ from flask import Flask, request
 
 from bridge import WSGIToASGI
 from bridge.core.link import Head
-from bridge.server.request_id import REQUEST_ID, RequestIdFilter, RequestIds, current_request_id
+from bridge.server.hooks.request_id import REQUEST_ID, RequestIdFilter, RequestIds, current_request_id
 from bridge.testing import Client
 from tests.server.command import Serving
 from tests.server.exchanges import Driven, HookedApp, make_request
@@ -249,7 +249,7 @@ import asyncio
 
 from flask import Flask
 
-from bridge.server.request_id import current_request_id
+from bridge.server.hooks.request_id import current_request_id
 
 app = Flask(__name__)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from bridge.core.link import Head, Part
-from bridge.server.request_id import REQUEST_ID, RequestIdFilter
-from bridge.server.request_timeout import RequestTimeout
+from bridge.server.hooks.request_id import REQUEST_ID, RequestIdFilter
+from bridge.server.hooks.request_timeout import RequestTimeout
 from tests.server.command import Serving
 from tests.server.exchanges import Driven, make_request
 

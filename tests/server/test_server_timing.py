@@ -12,7 +12,7 @@ from flask import Flask
 
 from bridge import WSGIToASGI
 from bridge.core.link import Head
-from bridge.server.server_timing import ServerTiming
+from bridge.server.hooks.server_timing import ServerTiming
 from bridge.testing import Client
 from tests.server.command import Serving
 from tests.server.exchanges import Driven, HookedApp

@@ -1,4 +1,4 @@
-"""`bridge.server.sockets`: where the command listens, and what is said where it cannot."""
+"""`bridge.server.processes.sockets`: where the command listens, and what is said where it cannot."""
 
 import contextlib
 import errno
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from bridge.errors import BridgeError
-from bridge.server.sockets import address_of, bind
+from bridge.server.processes.sockets import address_of, bind
 
 
 @contextlib.contextmanager

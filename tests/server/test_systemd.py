@@ -12,7 +12,7 @@ from signal import Signals as Signal
 
 import pytest
 
-from bridge.server.systemd import Notifier
+from bridge.server.processes.systemd import Notifier
 from tests.server.command import APPS, Command, Serving
 
 PORT = ("--port", "0")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wsproto.frame_protocol import CloseReason, FrameProtocol, Opcode
 
-from bridge.server.websocket_frames import FrameWatch, close_frame
+from bridge.server.websockets.frames import FrameWatch, close_frame
 
 CLOSE = bytes([0x88, 2]) + (1000).to_bytes(2, "big")
 

@@ -13,9 +13,9 @@ from bridge.http.exchange import Hook, Hooks
 from bridge.http.limits import Limits
 from bridge.http.server import HTTPServer
 from bridge.http.wsgi import WSGIServe
-from bridge.server.forwarded import Forwarded
+from bridge.server.hooks.forwarded import Forwarded
 from bridge.server.request_scope import RequestScope
-from bridge.server.websocket_upgrade import WebSocketUpgrades
+from bridge.server.websockets.upgrade import WebSocketUpgrades
 
 __all__ = ["Asked", "Wire", "exchange", "http_server"]
 

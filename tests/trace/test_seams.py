@@ -124,7 +124,7 @@ async def test_a_request_that_is_not_traced_passes_untouched(path: str) -> None:
     "statement",
     [
         "from bridge import WSGIToASGI",
-        "import bridge.server.cli, bridge.server.worker, bridge.server.serving",
+        "import bridge.server.cli, bridge.server.processes.worker, bridge.server.serving",
         "import bridge.flask, bridge.testing, bridge.flask.views",
     ],
 )

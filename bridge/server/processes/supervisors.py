@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import ChangeReload
 
-from bridge.server.ending import forget_after_fork
-from bridge.server.fleet import Event, Fleet, State
-from bridge.server.server import Server
-from bridge.server.systemd import Notifier
-from bridge.server.worker import Worker, ctrl_c_held_back
+from bridge.server.processes.ending import forget_after_fork
+from bridge.server.processes.fleet import Event, Fleet, State
+from bridge.server.processes.server import Server
+from bridge.server.processes.systemd import Notifier
+from bridge.server.processes.worker import Worker, ctrl_c_held_back
 
 if TYPE_CHECKING:
-    from bridge.server.metrics_endpoint import MetricsEndpoint
+    from bridge.server.hooks.metrics_endpoint import MetricsEndpoint
     from bridge.server.serving import ServeConfig
 
 __all__ = ["Reloader", "Supervisor"]

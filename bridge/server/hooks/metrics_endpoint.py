@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from bridge.errors import BridgeError
-from bridge.server.metrics import FAMILIES, Family, Figures, lasting, read, summed
-from bridge.server.sockets import address_of
+from bridge.server.hooks.metrics import FAMILIES, Family, Figures, lasting, read, summed
+from bridge.server.processes.sockets import address_of
 
 if TYPE_CHECKING:
     from prometheus_client import Metric

@@ -3,7 +3,7 @@
 The id is in a context variable. Context variables go with a request wherever it goes, also to a worker
 thread. `RequestIdFilter` makes it an attribute of log records:
 
-    {"filters": {"request_id": {"()": "bridge.server.request_id.RequestIdFilter"}},
+    {"filters": {"request_id": {"()": "bridge.server.hooks.request_id.RequestIdFilter"}},
      "formatters": {"default": {"format": "%(levelname)s [%(request_id)s] %(message)s"}},
      "handlers": {"default": {"class": "logging.StreamHandler", "formatter": "default",
                               "filters": ["request_id"]}}}

@@ -13,7 +13,7 @@ from types import FrameType
 
 from bridge.monkey_patching import describe_monkey_patching
 from bridge.server.app_errors import AppError
-from bridge.server.ending import end_after, flush_output
+from bridge.server.processes.ending import end_after, flush_output
 
 __all__ = ["Fork", "forkable"]
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, NoReturn
 
-from bridge.server.websocket_frames import FrameWatch, close_frame
+from bridge.server.websockets.frames import FrameWatch, close_frame
 from bridge.types import override
 
 __all__ = ["ClientSocket"]

@@ -19,10 +19,10 @@ import uvicorn
 
 from bridge.asgi.environ import MULTIPROCESS
 from bridge.http.server import HTTPServer
-from bridge.server.ending import LEAST, Ending, forget_after_fork
-from bridge.server.fleet import State
 from bridge.server.own_loggers import enable_own_loggers
-from bridge.server.systemd import Notifier
+from bridge.server.processes.ending import LEAST, Ending, forget_after_fork
+from bridge.server.processes.fleet import State
+from bridge.server.processes.systemd import Notifier
 
 if TYPE_CHECKING:
     from bridge.asgi.adapter import WSGIToASGI

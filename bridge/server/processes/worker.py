@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 
 from uvicorn.config import STARTUP_FAILURE
 
-from bridge.server.fleet import Event, Member, State
-from bridge.server.preloading import Fork
-from bridge.server.server import TERMINATED, Server
+from bridge.server.processes.fleet import Event, Member, State
+from bridge.server.processes.preloading import Fork
+from bridge.server.processes.server import TERMINATED, Server
 
 if TYPE_CHECKING:
     from bridge.server.serving import ServeConfig

@@ -31,7 +31,7 @@ from bridge.http.thread_serving import ThreadServing
 from bridge.runners import reasons
 from bridge.runners.engine import Engine
 from bridge.runners.host import PART_COST
-from bridge.server.client_socket import ClientSocket
+from bridge.server.websockets.client_socket import ClientSocket
 from bridge.types import StartResponse, WSGIApplication, WSGIEnvironment, override
 from bridge.websockets.library import call_app
 from bridge.websockets.states import GOING_AWAY, INTERNAL_ERROR, NORMAL

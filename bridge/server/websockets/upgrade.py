@@ -12,10 +12,10 @@ from bridge.http.server import ServerState
 from bridge.http.serving import Serving
 from bridge.http.websocket_handshake import read_handshake
 from bridge.http.wsgi import make_environ
-from bridge.server.forwarded import Forwarded
-from bridge.server.library_websocket import LibraryWebSocket
+from bridge.server.hooks.forwarded import Forwarded
 from bridge.server.request_scope import RequestScope
-from bridge.server.websocket_answers import WebSocketAnswers
+from bridge.server.websockets.answers import WebSocketAnswers
+from bridge.server.websockets.library import LibraryWebSocket
 from bridge.websockets.host import WEBSOCKET
 
 __all__ = ["WebSocketUpgrades"]

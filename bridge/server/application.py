@@ -2,16 +2,15 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
 
 from asgiref.compatibility import double_to_single_callable
 
 from bridge.asgi.adapter import WSGIToASGI
 from bridge.errors import BridgeError
 from bridge.http.exchange import Hook
-from bridge.http.limits import Limits
-from bridge.interfaces import Interface, is_flask
+from bridge.interfaces import is_flask
 from bridge.server.access_log import LogLines, PlainLog
 from bridge.server.debugging import announce_debug_mode, debugged
 from bridge.server.health import Health, ReadinessCheck
@@ -19,7 +18,8 @@ from bridge.server.loading import LoadedApp, load_app, load_function
 from bridge.server.request_id import RequestIds
 from bridge.server.request_timeout import RequestTimeout
 from bridge.server.server_timing import ServerTiming
-from bridge.types import ASGI3Application, AsyncViews, WSGIApplication
+from bridge.server.settings import AdapterName, ServeSettings
+from bridge.types import ASGI3Application, WSGIApplication
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -27,63 +27,12 @@ if TYPE_CHECKING:
     from bridge.server.metrics import Metrics
 
 __all__ = [
-    "AdapterName",
     "Application",
-    "ServeSettings",
-    "TLSVersionName",
     "adapt",
     "as_asgi3",
     "make_adapter",
     "make_application",
 ]
-
-AdapterName: TypeAlias = Literal["bridge", "a2wsgi", "asgiref"]
-TLSVersionName: TypeAlias = Literal["1.2", "1.3"]
-
-
-@dataclass(frozen=True)
-class ServeSettings:
-    """What `bridge serve` adds to uvicorn's settings. Travels to worker processes by pickle."""
-
-    target: str
-    app_dir: str | None = None
-    """The folder to import the app from, before all others; None for none."""
-    factory: bool = False
-    interface: Interface | None = None
-    adapter: AdapterName = "bridge"
-    threads: int = 40
-    streams: int = 1000
-    websockets: int = 1000
-    async_views: AsyncViews = "auto"
-    blocking_threshold: float | None = None
-    graceful_timeout: float | None = 25.0
-    settle_gc: bool = True
-    limits: Limits = field(default_factory=Limits)
-    queue_length: int | None = 1000
-    queue_timeout: float | None = 30.0
-    health_live: str | None = "/-/health/live"
-    health_ready: str | None = "/-/health/ready"
-    readiness: str | None = None
-    drain_delay: float = 0.0
-    uds_mode: int = 0o600
-    binds: tuple[str, ...] = ()
-    access_log_format: str | None = None
-    request_id: bool = False
-    request_timeout: float | None = None
-    supervise: bool | None = None
-    preload: bool = False
-    worker_start_timeout: float = 60.0
-    clear_forwarded: bool = False
-    metrics_host: str = "127.0.0.1"
-    metrics_port: int | None = None
-    server_timing: bool = False
-    debug: bool = False
-    ssl_min_version: TLSVersionName = "1.2"
-
-    @property
-    def async_runner(self) -> AsyncViews:
-        """Where async views run: other adapters than Bridge's have a thread for each request."""
-        return self.async_views if self.adapter == "bridge" else "thread"
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from bridge.http.wsgi import WSGIServe
 from bridge.monkey_patching import describe_monkey_patching
 from bridge.server.access_log import PlainLog
 from bridge.server.app_errors import BrokenAppError
-from bridge.server.application import Application, ServeSettings, TLSVersionName, make_application
+from bridge.server.application import Application, make_application
 from bridge.server.clashes import check_workers_start
 from bridge.server.debugging import check_addresses
 from bridge.server.ending_connections import ends_alone
@@ -44,6 +44,7 @@ from bridge.server.own_loggers import enable_own_loggers
 from bridge.server.preloading import forkable
 from bridge.server.request_scope import RequestScope
 from bridge.server.server import Server
+from bridge.server.settings import ServeSettings, TLSVersionName
 from bridge.server.sockets import address_of, bind, bind_all, inherited
 from bridge.server.supervisors import Reloader, Workers
 from bridge.server.websocket_answers import SansIOProtocol
@@ -302,7 +303,7 @@ def serve(config: ServeConfig) -> int:
     """Serve until a signal ends it; return the exit code.
 
     Raises:
-        BridgeError: an address cannot be listened on, or the options contradict each other, or ask for a
+        BridgeError: an address cannot be listened on, or the options exclude each other, or ask for a
             package that is not installed.
     """
     if config.ssl_keyfile and not config.ssl_certfile:

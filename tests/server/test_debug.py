@@ -194,7 +194,7 @@ def test_it_is_for_one_process(typed: list[str]) -> None:
     code, out, err = run("serve", "failing:app", "--debug", *PORT, *typed, cwd=APPS, env=env)
     assert (code, out) == (3, "")
     assert err == (
-        "bridge: --debug and 2 workers contradict each other: what an error has left is in one of the "
+        "bridge: --debug and 2 workers exclude each other: what an error has left is in one of the "
         "processes, and the debugger's next request may reach another; leave --workers out\n"
     )
 

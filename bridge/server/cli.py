@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import sys
-from typing import Any, cast
+from typing import Any
 
 import click
 import uvicorn
@@ -301,7 +301,8 @@ def _tell_variables(files: list[FileVariables], *, debug: bool) -> None:
 
 def _app_dir(options: dict[str, Any]) -> str:
     """The folder to import the app from, before all others."""
-    return cast(str, options["app_dir"] or os.getcwd())
+    folder: str = options["app_dir"] or os.getcwd()
+    return folder
 
 
 def _find_app(options: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ import difflib
 import json
 import os
 import tomllib
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
@@ -149,7 +149,7 @@ class SettingsCommand(click.Command):
         return rest
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options in their groups; what is in none of them comes last."""
+        """Write the options in their groups; those without a group come last."""
         options = {each.name: each for each in self.get_params(ctx) if isinstance(each, click.Option)}
         grouped = {title: [options.pop(name, None) for name in names] for title, names in GROUPS.items()}
         grouped[_OTHER] = list(options.values())
@@ -172,7 +172,7 @@ class InForce:
 
     @property
     def is_default(self) -> bool:
-        """Whether nobody has said anything about it."""
+        """Whether nothing sets it."""
         return self.source == "default"
 
     @property
@@ -187,14 +187,13 @@ def settings_in_force(context: click.Context) -> list[InForce]:
     Args:
         context: the context of a `SettingsCommand`.
     """
-    parameters = {parameter.name: parameter for parameter in context.command.params}
+    parameters = {parameter.name: parameter for parameter in _settings_of(context.command.params)}
     order = ["app", *(name for names in GROUPS.values() for name in names), *parameters]
-    settings = {parameter.name for parameter in _settings_of(context.command.params)}
     # What uvicorn takes where an option is not given and has no default.
     unset = uvicorn.Config("", log_config=None)
     found = []
     for name in dict.fromkeys(order):
-        if name not in settings or name not in context.params:
+        if name not in parameters or name not in context.params:
             continue
         value = context.params[name]
         if value is None:
@@ -241,22 +240,15 @@ def _uvicorn_options() -> list[click.Parameter]:
             parameter.callback = _read_variables
         if parameter.name == "root_path" and isinstance(parameter, click.Option):
             parameter.help = "The path below which the app is served, whether a proxy takes it off or not."
-            parameter.callback = _check_root_path
+            parameter.callback = _checked(check_root_path)
         if parameter.name == "headers":
-            parameter.callback = _check_headers
+            parameter.callback = _checked(_headers)
         options.append(parameter)
     return options
 
 
 def _option(row: Row) -> click.Option:
     """The option of a row."""
-
-    def check(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
-        try:
-            row.value(value)
-        except ValueError as error:
-            raise click.BadParameter(str(error)) from None
-        return value
 
     # click would show an empty default of an option that is repeated.
     return click.Option(
@@ -267,24 +259,35 @@ def _option(row: Row) -> click.Option:
         multiple=row.multiple,
         # It stands for an option of uvicorn's.
         envvar="UVICORN_INTERFACE" if row.name == "interface" else None,
-        callback=None if row.take is None else check,
+        callback=None if row.take is None else _checked(row.take, is_kept=True),
         help=row.help,
     )
 
 
-def _check_root_path(context: click.Context, parameter: click.Parameter, root_path: str) -> str:
-    try:
-        return check_root_path(root_path)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--root-path") from None
+def _checked(
+    take: Callable[[Any], Any], *, is_kept: bool = False
+) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """A callback of click's that has a function check a value, and says what is wrong with it.
+
+    Args:
+        take: makes the value that is used; raises ValueError for a wrong one.
+        is_kept: whether the parsed command line keeps the value as it was typed.
+    """
+
+    def check(context: click.Context, parameter: click.Parameter, typed: Any) -> Any:
+        try:
+            value = take(typed)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+        return typed if is_kept else value
+
+    return check
 
 
-def _check_headers(
-    context: click.Context, parameter: click.Parameter, headers: Sequence[str]
-) -> Sequence[str]:
+def _headers(headers: Sequence[str]) -> Sequence[str]:
     for header in headers:
         if ":" not in header:
-            raise click.BadParameter(f"{header!r} is not of the form Name:Value", param_hint="--header")
+            raise ValueError(f"{header!r} is not of the form Name:Value")
     return headers
 
 
@@ -312,7 +315,7 @@ def _variable_in_force(parameter: click.Parameter) -> str:
 
 def _settings_of(parameters: Iterable[click.Parameter]) -> list[click.Parameter]:
     """Those that files may set, and `bridge config` shows."""
-    # Without a variable of ours it is not a setting, but a wish: --version, --json.
+    # What has no variable concerns one call of the command alone: --version, --json.
     return [each for each in parameters if each.name and each.expose_value and _names_of_variables(each)]
 
 

@@ -207,7 +207,7 @@ def test_what_to_serve_may_be_in_variables(monkeypatch: pytest.MonkeyPatch) -> N
         (["serve", "--streams", "-1"], "Invalid value for '--streams': -1 is not in the range x>=0."),
         (
             ["serve", "app:app", "--header", "X-A"],
-            "Invalid value for --header: 'X-A' is not of the form Name:Value",
+            "Invalid value for '--header': 'X-A' is not of the form Name:Value",
         ),
         (["nosuch"], "No such command 'nosuch'."),
     ],

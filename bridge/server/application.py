@@ -1,7 +1,7 @@
 """Settings → the ASGI application that is served, in each process that serves it."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,7 +18,7 @@ from bridge.server.loading import LoadedApp, load_app, load_function
 from bridge.server.request_id import RequestIds
 from bridge.server.request_timeout import RequestTimeout
 from bridge.server.server_timing import ServerTiming
-from bridge.server.settings import AdapterName, ServeSettings
+from bridge.server.settings import ServeSettings
 from bridge.types import ASGI3Application, WSGIApplication
 
 if TYPE_CHECKING:
@@ -188,37 +188,23 @@ def adapt(app: WSGIApplication, settings: ServeSettings) -> ASGI3Application:
     Raises:
         BridgeError: it is not installed.
     """
-    return _ADAPTERS[settings.adapter](app, settings)
-
-
-def _with_bridge(app: WSGIApplication, settings: ServeSettings) -> ASGI3Application:
-    return cast(ASGI3Application, make_adapter(app, settings))
-
-
-def _with_a2wsgi(app: WSGIApplication, settings: ServeSettings) -> ASGI3Application:
+    # The three are typed each in its own way, and none as a plain ASGI application.
+    wsgi_app: Any = app
+    adapted: Any
+    if settings.adapter == "bridge":
+        return cast(ASGI3Application, make_adapter(app, settings))
     try:
-        from a2wsgi import WSGIMiddleware
+        if settings.adapter == "a2wsgi":
+            from a2wsgi import WSGIMiddleware
+
+            adapted = WSGIMiddleware(wsgi_app, workers=settings.threads)
+        else:
+            from asgiref.wsgi import WsgiToAsgi
+
+            adapted = WsgiToAsgi(wsgi_app)  # type: ignore[no-untyped-call]  # asgiref's is not annotated
     except ModuleNotFoundError:
-        raise _not_installed("a2wsgi") from None
-    return cast(ASGI3Application, WSGIMiddleware(cast(Any, app), workers=settings.threads))
-
-
-def _with_asgiref(app: WSGIApplication, settings: ServeSettings) -> ASGI3Application:
-    try:
-        from asgiref.wsgi import WsgiToAsgi
-    except ModuleNotFoundError:
-        raise _not_installed("asgiref") from None
-    return cast(ASGI3Application, cast(Any, WsgiToAsgi)(app))
-
-
-_ADAPTERS: dict[AdapterName, Callable[[WSGIApplication, ServeSettings], ASGI3Application]] = {
-    "bridge": _with_bridge,
-    "a2wsgi": _with_a2wsgi,
-    "asgiref": _with_asgiref,
-}
-
-
-def _not_installed(name: str) -> BridgeError:
-    return BridgeError(
-        f"--adapter {name} needs the package {name}, which is not installed: pip install {name}"
-    )
+        name = settings.adapter
+        raise BridgeError(
+            f"--adapter {name} needs the package {name}, which is not installed: pip install {name}"
+        ) from None
+    return cast(ASGI3Application, adapted)

@@ -1,17 +1,16 @@
 """Settings → the ASGI application that is served, in each process that serves it."""
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
 
 from asgiref.compatibility import double_to_single_callable
 
 from bridge.asgi.adapter import WSGIToASGI
 from bridge.errors import BridgeError
 from bridge.http.exchange import Hook
-from bridge.http.limits import Limits
-from bridge.interfaces import Interface, is_flask
+from bridge.interfaces import is_flask
 from bridge.server.debugging import announce_debug_mode, debugged
 from bridge.server.hooks.access_log import LogLines, PlainLog
 from bridge.server.hooks.health import Health, ReadinessCheck
@@ -19,7 +18,8 @@ from bridge.server.hooks.request_id import RequestIds
 from bridge.server.hooks.request_timeout import RequestTimeout
 from bridge.server.hooks.server_timing import ServerTiming
 from bridge.server.loading import LoadedApp, load_app, load_function
-from bridge.types import ASGI3Application, AsyncViews, WSGIApplication
+from bridge.server.settings import ServeSettings
+from bridge.types import ASGI3Application, WSGIApplication
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -27,63 +27,12 @@ if TYPE_CHECKING:
     from bridge.server.hooks.metrics import Metrics
 
 __all__ = [
-    "AdapterName",
     "Application",
-    "ServeSettings",
-    "TLSVersionName",
     "adapt",
     "as_asgi3",
     "make_adapter",
     "make_application",
 ]
-
-AdapterName: TypeAlias = Literal["bridge", "a2wsgi", "asgiref"]
-TLSVersionName: TypeAlias = Literal["1.2", "1.3"]
-
-
-@dataclass(frozen=True)
-class ServeSettings:
-    """What `bridge serve` adds to uvicorn's settings. Travels to worker processes by pickle."""
-
-    target: str
-    app_dir: str | None = None
-    """The folder to import the app from, before all others; None for none."""
-    factory: bool = False
-    interface: Interface | None = None
-    adapter: AdapterName = "bridge"
-    threads: int = 40
-    streams: int = 1000
-    websockets: int = 1000
-    async_views: AsyncViews = "auto"
-    blocking_threshold: float | None = None
-    graceful_timeout: float | None = 25.0
-    settle_gc: bool = True
-    limits: Limits = field(default_factory=Limits)
-    queue_length: int | None = 1000
-    queue_timeout: float | None = 30.0
-    health_live: str | None = "/-/health/live"
-    health_ready: str | None = "/-/health/ready"
-    readiness: str | None = None
-    drain_delay: float = 0.0
-    uds_mode: int = 0o600
-    binds: tuple[str, ...] = ()
-    access_log_format: str | None = None
-    request_id: bool = False
-    request_timeout: float | None = None
-    supervise: bool | None = None
-    preload: bool = False
-    worker_start_timeout: float = 60.0
-    clear_forwarded: bool = False
-    metrics_host: str = "127.0.0.1"
-    metrics_port: int | None = None
-    server_timing: bool = False
-    debug: bool = False
-    ssl_min_version: TLSVersionName = "1.2"
-
-    @property
-    def async_runner(self) -> AsyncViews:
-        """Where async views run: other adapters than Bridge's have a thread for each request."""
-        return self.async_views if self.adapter == "bridge" else "thread"
 
 
 @dataclass(frozen=True)
@@ -239,37 +188,23 @@ def adapt(app: WSGIApplication, settings: ServeSettings) -> ASGI3Application:
     Raises:
         BridgeError: it is not installed.
     """
-    return _ADAPTERS[settings.adapter](app, settings)
-
-
-def _with_bridge(app: WSGIApplication, settings: ServeSettings) -> ASGI3Application:
-    return cast(ASGI3Application, make_adapter(app, settings))
-
-
-def _with_a2wsgi(app: WSGIApplication, settings: ServeSettings) -> ASGI3Application:
+    # The three are typed each in its own way, and none as a plain ASGI application.
+    wsgi_app: Any = app
+    adapted: Any
+    if settings.adapter == "bridge":
+        return cast(ASGI3Application, make_adapter(app, settings))
     try:
-        from a2wsgi import WSGIMiddleware
+        if settings.adapter == "a2wsgi":
+            from a2wsgi import WSGIMiddleware
+
+            adapted = WSGIMiddleware(wsgi_app, workers=settings.threads)
+        else:
+            from asgiref.wsgi import WsgiToAsgi
+
+            adapted = WsgiToAsgi(wsgi_app)  # type: ignore[no-untyped-call]  # asgiref's is not annotated
     except ModuleNotFoundError:
-        raise _not_installed("a2wsgi") from None
-    return cast(ASGI3Application, WSGIMiddleware(cast(Any, app), workers=settings.threads))
-
-
-def _with_asgiref(app: WSGIApplication, settings: ServeSettings) -> ASGI3Application:
-    try:
-        from asgiref.wsgi import WsgiToAsgi
-    except ModuleNotFoundError:
-        raise _not_installed("asgiref") from None
-    return cast(ASGI3Application, cast(Any, WsgiToAsgi)(app))
-
-
-_ADAPTERS: dict[AdapterName, Callable[[WSGIApplication, ServeSettings], ASGI3Application]] = {
-    "bridge": _with_bridge,
-    "a2wsgi": _with_a2wsgi,
-    "asgiref": _with_asgiref,
-}
-
-
-def _not_installed(name: str) -> BridgeError:
-    return BridgeError(
-        f"--adapter {name} needs the package {name}, which is not installed: pip install {name}"
-    )
+        name = settings.adapter
+        raise BridgeError(
+            f"--adapter {name} needs the package {name}, which is not installed: pip install {name}"
+        ) from None
+    return cast(ASGI3Application, adapted)

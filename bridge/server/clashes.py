@@ -1,7 +1,7 @@
 """A project's modules that have the names of modules the server needs.
 
-A process has one module of a name: the app would get the server's in the place of its own, or the server
-the app's.
+A process has one module of each name: the app would import the server's instead of its own, or the server the
+app's.
 """
 
 import multiprocessing
@@ -14,8 +14,8 @@ from bridge.server.app_errors import AppError
 
 __all__ = ["check_names", "check_workers_start"]
 
-# What the server and its adapters import, besides Python's own modules. All of them are packages: a single
-# file of the same name is no copy of one, as a folder may be.
+# The server and its adapters import these, besides Python's own modules. All of them are packages, so a
+# single file of the same name cannot be a copy of one; a folder can.
 _NEEDED = (
     "a2wsgi",
     "anyio",
@@ -37,10 +37,10 @@ _NEEDED = (
 
 
 def check_names(folder: str) -> None:
-    """See to it that the folder of an app has no module with the name of a package that the server needs.
+    """Refuse a folder that has a module with the name of a package that the server needs.
 
     Raises:
-        AppError: it has.
+        AppError: the folder has one.
     """
     here = Path(folder)
     for name in _NEEDED:
@@ -61,9 +61,9 @@ def _clash(path: Path, name: str) -> AppError:
 
 
 def check_workers_start() -> None:
-    """See to it that Python can start other processes from the current folder.
+    """Check that Python can start other processes from the current folder.
 
-    A process that is to be a worker looks for the modules of Python that it begins with in that folder first.
+    A new worker looks in that folder first for the modules of Python that it starts with.
 
     Raises:
         BridgeError: it cannot; its traceback has been printed.
@@ -90,4 +90,4 @@ def check_workers_start() -> None:
 
 
 def _start() -> None:
-    """Do nothing: a process that comes as far has started."""
+    """Do nothing: a process that gets here has started."""

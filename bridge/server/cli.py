@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import sys
-from typing import Any, cast
+from typing import Any
 
 import click
 import uvicorn
@@ -14,30 +14,26 @@ from click.shell_completion import get_completion_class
 
 from bridge import __version__
 from bridge.errors import BridgeError
-from bridge.http.limits import Limits
 from bridge.server.app_errors import AppError, BrokenAppError
-from bridge.server.application import AdapterName, ServeSettings, TLSVersionName, make_adapter
+from bridge.server.application import make_adapter
 from bridge.server.checking import check_app
 from bridge.server.clashes import check_names
-from bridge.server.contradictions import find_contradictions
-from bridge.server.debugging import check_processes
 from bridge.server.inspect_output import print_report, print_routes
 from bridge.server.inspecting import list_routes
 from bridge.server.loading import LoadedApp, load_app
 from bridge.server.naming import find_app
 from bridge.server.options import (
-    INTERFACES,
     InForce,
     SettingsCommand,
     setting_parameters,
     settings_in_force,
+    strengths,
     unknown_variables,
     variables_read,
 )
-from bridge.server.processes.sockets import has_inherited
 from bridge.server.serving import STARTUP_FAILURE, ServeConfig, default_log_config, serve
+from bridge.server.settings import ServeSettings, check_settings
 from bridge.server.variables import FileVariables, is_on
-from bridge.types import AsyncViews
 
 __all__ = ["bridge", "make_config", "make_settings"]
 
@@ -119,13 +115,11 @@ def serve_command(context: click.Context, /, app: str | None, **options: Any) ->
     Without APP: FLASK_APP, wsgi.py or app.py, as Flask's own command does.
     """
     target = app or _find_app(options)
-    found = find_contradictions(settings_in_force(context), has_sockets=has_inherited(os.environ))
+    check_settings(options, strengths(context))
     check_names(_app_dir(options))
     config = make_config(target, options)  # sets logging up
     if options["env_file"] is None:  # else uvicorn says so
         _tell_variables(variables_read(context), debug=options["debug"])
-    for contradiction in found:
-        logger.warning("%s", contradiction)
     sys.exit(serve(config))
 
 
@@ -186,22 +180,18 @@ def routes_command(app: str | None, as_json: bool, **options: Any) -> None:
     show_default=True,
     help="Seconds to wait for each answer.",
 )
-@click.pass_context
-def check_command(
-    context: click.Context, /, app: str | None, as_json: bool, timeout: float, **options: Any
-) -> None:
+def check_command(app: str | None, as_json: bool, timeout: float, **options: Any) -> None:
     """Send requests to a WSGI APP, and say what of PEP 3333 it breaks, and what runs where.
 
     They are GET, HEAD, OPTIONS and POST of /, GET of a path that is not there, and GET of the rules of a
-    Flask app that have no arguments, 50 at most. Settings that contradict each other are said, too. The exit
-    code is 1 if there are any, or violations. APP is what `bridge serve` takes.
+    Flask app that have no arguments, 50 at most. The exit code is 1 if there are violations. APP is
+    what `bridge serve` takes.
     """
     settings = make_settings(app, options)
-    contradictions = find_contradictions(settings_in_force(context))
     loaded = _load(settings, options)
     report = check_app(loaded, adapt=lambda wsgi_app: make_adapter(wsgi_app, settings), timeout=timeout)
-    print_report(report, contradictions, as_json=as_json)
-    sys.exit(_HAS_FINDINGS if report.violations or contradictions else 0)
+    print_report(report, as_json=as_json)
+    sys.exit(_HAS_FINDINGS if report.violations else 0)
 
 
 @bridge.command(
@@ -261,64 +251,13 @@ def make_config(app: str | None, options: dict[str, Any]) -> ServeConfig:
 
     Raises:
         AppError: there is no app to be found.
-        BridgeError: options contradict each other.
     """
-    if options["debug"]:
-        check_processes(options["workers"] or 1)
-    if options["preload"] and (options["reload"] or options["debug"]):
-        raise BridgeError(
-            f"--preload and --{'debug' if options['debug'] else 'reload'} contradict each other: an app that "
-            "is loaded once is not loaded anew; leave one of them out, or say --no-preload"
-        )
     return ServeConfig(make_settings(app, options), **_config_options(options))
 
 
 def make_settings(app: str | None, options: dict[str, Any]) -> ServeSettings:
     """What of it is Bridge's own. Arguments and errors as for `make_config`."""
-    return ServeSettings(
-        target=app or _find_app(options),
-        app_dir=_app_dir(options),
-        factory=options["factory"],
-        interface=INTERFACES[options["interface"]],
-        adapter=cast(AdapterName, options["adapter"]),
-        threads=options["threads"],
-        streams=options["streams"],
-        websockets=options["websockets"],
-        async_views=cast(AsyncViews, options["async_views"]),
-        blocking_threshold=options["blocking_threshold"],
-        graceful_timeout=options["timeout_graceful_shutdown"],
-        settle_gc=options["settle_gc"],
-        queue_length=options["queue_length"],
-        queue_timeout=options["queue_timeout"] or None,
-        binds=tuple(options["bind"]),
-        uds_mode=int(options["uds_mode"], 8),
-        health_live=options["health_live"] if options["health"] else None,
-        health_ready=options["health_ready"] if options["health"] else None,
-        readiness=options["readiness"],
-        drain_delay=options["drain_delay"],
-        access_log_format=options["access_log_format"] if options["access_log"] else None,
-        request_id=options["request_id"],
-        request_timeout=options["timeout_request"] or None,
-        supervise=options["supervise"],
-        preload=options["preload"],
-        worker_start_timeout=options["timeout_worker_start"],
-        clear_forwarded=options["clear_forwarded"],
-        metrics_host=options["metrics_host"],
-        metrics_port=options["metrics_port"],
-        server_timing=options["server_timing"],
-        debug=options["debug"],
-        ssl_min_version=cast(TLSVersionName, options["ssl_min_version"]),
-        limits=Limits(
-            request_line=options["limit_request_line"],
-            header_count=options["limit_request_fields"],
-            header_size=options["limit_request_field_size"],
-            head_size=options["limit_request_head"],
-            body_size=options["limit_request_body"],
-            first_byte=options["timeout_first_byte"],
-            head_time=options["timeout_request_head"],
-            body_pause=options["timeout_request_body"],
-        ),
-    )
+    return ServeSettings.from_options(app or _find_app(options), options)
 
 
 def _config_options(options: dict[str, Any]) -> dict[str, Any]:
@@ -334,7 +273,7 @@ def _config_options(options: dict[str, Any]) -> dict[str, Any]:
         taken["log_config"] = default_log_config(request_id=options["request_id"])
     if options["access_log_format"] is not None:
         taken["access_log"] = False  # uvicorn's own line
-    # What uvicorn would warn of is for `find_contradictions` to say.
+    # uvicorn would warn of what has no effect beside the others.
     if taken["reload"]:
         taken["workers"] = 1
     else:
@@ -362,7 +301,8 @@ def _tell_variables(files: list[FileVariables], *, debug: bool) -> None:
 
 def _app_dir(options: dict[str, Any]) -> str:
     """The folder to import the app from, before all others."""
-    return cast(str, options["app_dir"] or os.getcwd())
+    folder: str = options["app_dir"] or os.getcwd()
+    return folder
 
 
 def _find_app(options: dict[str, Any]) -> str:

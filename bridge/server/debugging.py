@@ -30,7 +30,7 @@ def check_processes(workers: int) -> None:
     """
     if workers > 1:
         raise BridgeError(
-            f"--debug and {workers} workers contradict each other: what an error has left is in one of the "
+            f"--debug and {workers} workers exclude each other: what an error has left is in one of the "
             "processes, and the debugger's next request may reach another; leave --workers out"
         )
 

@@ -27,12 +27,12 @@ def print_routes(routes: Iterable[Route], *, as_json: bool) -> None:
     _print_table(("Rule", "Methods", "Endpoint", "Runner"), rows)
 
 
-def print_report(report: Report, contradictions: Sequence[str], *, as_json: bool) -> None:
-    """Print what was found in an app, and of the settings it would be served with."""
+def print_report(report: Report, *, as_json: bool) -> None:
+    """Print what was found in an app."""
     if as_json:
-        _print_json({**_report_as_json(report), "contradictions": list(contradictions)})
+        _print_json(_report_as_json(report))
     else:
-        click.echo("\n".join(_report_as_lines(report, contradictions)))
+        click.echo("\n".join(_report_as_lines(report)))
 
 
 # Plain text
@@ -72,7 +72,7 @@ def _by_method(route: Route, tell: Callable[[Placement], str]) -> str:
     return ", ".join(f"{method} {what}" for method, what in told.items())
 
 
-def _report_as_lines(report: Report, contradictions: Sequence[str]) -> Iterator[str]:
+def _report_as_lines(report: Report) -> Iterator[str]:
     yield f"{report.name}: {report.kind} app" + (f", {len(report.routes)} routes" if report.routes else "")
     yield from _section("Requests", _answer_lines(report))
     yield from _section("Where views run", _placement_lines(report.routes))
@@ -86,7 +86,6 @@ def _report_as_lines(report: Report, contradictions: Sequence[str]) -> Iterator[
         ),
     )
     yield from _section("Remarks", report.remarks)
-    yield from _section("Settings that contradict each other", contradictions)
     yield from _section(
         "Violations of PEP 3333",
         (

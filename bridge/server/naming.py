@@ -1,4 +1,4 @@
-"""What a command line names: a module or a file, and what is in it."""
+"""A command line's name of an app → its module or file, and the attribute in it."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ _MODULES = ("wsgi", "app")
 
 @dataclass(frozen=True)
 class Target:
-    """What a command line names."""
+    """An app, as a command line names it."""
 
     module: str
     file: Path | None
@@ -26,7 +26,7 @@ class Target:
 
 
 def find_app(folder: str = ".") -> str:
-    """What to serve when the command line does not say: FLASK_APP, or the module Flask's command would take.
+    """Find what to serve when the command line names no app: FLASK_APP, or the module Flask's command takes.
 
     Args:
         folder: where to look for the module.

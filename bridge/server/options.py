@@ -1,116 +1,54 @@
-"""The settings, each declared once: as an option of the command line, which variables and files feed, too.
+"""The rows of `settings.py` and uvicorn's own options → the options of a click command.
 
-uvicorn's options are taken over from its command, not declared again. The command line is stronger than a
-variable, and that than a file.
+Variables and files set them, too. The command line is stronger than a variable, and a variable than a file.
+The file is `bridge.toml`, with the settings at its top level, or else `pyproject.toml`, with `[tool.bridge]`.
 """
 
 import copy
+import difflib
 import json
 import os
-from collections.abc import Container, Iterable, Sequence
+import tomllib
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from pathlib import Path
+from typing import Any, NoReturn, TypeAlias
 
 import click
 import uvicorn
 from click.core import ParameterSource
 from uvicorn.main import main as uvicorn_command
 
-from bridge.http.limits import Limits
-from bridge.interfaces import Interface
-from bridge.server.operating_options import operating_options
+from bridge.errors import BridgeError
 from bridge.server.root_path import check_root_path
-from bridge.server.settings import FileSettings, Kind, Setting, find_settings, nearest, read_settings
+from bridge.server.settings import GRACEFUL_SHUTDOWN, ROWS, UVICORN_GROUPS, Row
 from bridge.server.variables import FileVariables, read_variables
 
 __all__ = [
     "GROUPS",
-    "INTERFACES",
     "InForce",
     "SettingsCommand",
+    "SettingsError",
     "setting_parameters",
     "settings_in_force",
+    "strengths",
     "unknown_variables",
     "variables_read",
 ]
 
-INTERFACES: dict[str, Interface | None] = {
-    "auto": None,
-    "wsgi": "wsgi",
-    "asgi": "asgi",
-    "asgi3": "asgi",
-    "asgi2": "asgi2",
-}
-
-# Where `--help` shows each option. What is named nowhere comes last, under "Other".
 GROUPS: dict[str, tuple[str, ...]] = {
-    "App": ("app_dir", "factory", "interface", "adapter", "async_views", "lifespan", "env_file"),
-    "Workers and threads": (
-        "workers",
-        "threads",
-        "streams",
-        "websockets",
-        "queue_length",
-        "queue_timeout",
-        "blocking_threshold",
-        "settle_gc",
-        "loop",
-        "limit_max_requests",
-        "limit_max_requests_jitter",
-        "supervise",
-        "preload",
-        "timeout_worker_start",
-        "timeout_worker_healthcheck",
-        "reset_contextvars",
-    ),
-    "Addresses": ("bind", "host", "port", "uds", "uds_mode", "fd", "backlog"),
-    "Health": ("health", "health_live", "health_ready", "readiness", "drain_delay"),
-    "Limits and deadlines": (
-        "limit_concurrency",
-        "limit_request_line",
-        "limit_request_fields",
-        "limit_request_field_size",
-        "limit_request_head",
-        "limit_request_body",
-        "h11_max_incomplete_event_size",
-        "timeout_first_byte",
-        "timeout_request_head",
-        "timeout_request_body",
-        "timeout_request",
-        "timeout_keep_alive",
-        "timeout_graceful_shutdown",
-    ),
-    "TLS": (
-        "ssl_keyfile",
-        "ssl_certfile",
-        "ssl_keyfile_password",
-        "ssl_version",
-        "ssl_min_version",
-        "ssl_cert_reqs",
-        "ssl_ca_certs",
-        "ssl_ciphers",
-    ),
-    "Logging": (
-        "log_level",
-        "log_config",
-        "access_log",
-        "access_log_format",
-        "request_id",
-        "use_colors",
-    ),
-    "Metrics": ("metrics_port", "metrics_host", "server_timing"),
-    "Proxies": ("proxy_headers", "forwarded_allow_ips", "clear_forwarded", "root_path"),
-    "Development": ("debug", "reload", "reload_dirs", "reload_includes", "reload_excludes", "reload_delay"),
+    title: (*names, *(row.name for row in ROWS.values() if row.group == title))
+    for title, names in UVICORN_GROUPS.items()
 }
+"""The names of the options that `--help` shows in each group; all others come last, under "Other"."""
+
 _OTHER = "Other"
 
 _SECRETS = frozenset({"ssl_keyfile_password"})
 
 _PREFIX = "BRIDGE_"
 
-# Seconds that requests in flight have to finish after a signal; uvicorn would wait for ever.
-_GRACEFUL_SHUTDOWN = 25
-# The same for who waits for the code that was just changed.
+# Seconds for requests in flight when code has changed and somebody waits for it.
 _GRACEFUL_RELOAD = 1
 
 # Variables without a prefix. uvicorn reads two of them later than its options, and they must be known here to
@@ -121,13 +59,31 @@ _OTHER_VARIABLES = {
     "root_path": "SCRIPT_NAME",
 }
 
-_KINDS: dict[str, Kind] = {
-    "integer": "integer",
-    "integer range": "integer",
-    "float": "number",
-    "float range": "number",
-    "boolean": "boolean",
+# What a file must have for an option, by the name of the option's type: Python's types, and words for one
+# value and for a list.
+_KINDS: dict[str, tuple[tuple[type, ...], str, str]] = {
+    "integer": ((int,), "an integer", "a list of integers"),
+    "integer range": ((int,), "an integer", "a list of integers"),
+    "float": ((int, float), "a number", "a list of numbers"),
+    "float range": ((int, float), "a number", "a list of numbers"),
+    "boolean": ((bool,), "true or false", "a list of true and false"),
 }
+_TEXT: tuple[tuple[type, ...], str, str] = ((str,), "a string", "a list of strings")
+
+# What came, in words. A bool is an int to Python, so it comes first.
+_CALLED: list[tuple[type, str]] = [
+    (bool, "a boolean"),
+    (str, "a string"),
+    (int, "an integer"),
+    (float, "a number"),
+    (list, "a list"),
+    (dict, "a table"),
+]
+
+# An error shows so many characters of a wrong value.
+_SHOWN = 60
+
+_STRENGTHS = {ParameterSource.COMMANDLINE: 3, ParameterSource.ENVIRONMENT: 2, ParameterSource.DEFAULT_MAP: 1}
 
 # Where a context keeps what files say.
 _FILE = "bridge.server.options.file"
@@ -145,9 +101,7 @@ def setting_parameters(shown: Container[str] | None = None) -> list[click.Parame
     parameters = [
         click.Argument(["app"], required=False, envvar="UVICORN_APP"),
         *_uvicorn_options(),
-        *_own_options(),
-        *_limit_options(),
-        *operating_options(),
+        *map(_option, ROWS.values()),
     ]
     for parameter in parameters:
         parameter.envvar = _variables(parameter)
@@ -168,7 +122,7 @@ def setting_parameters(shown: Container[str] | None = None) -> list[click.Parame
 class SettingsCommand(click.Command):
     """A command with the settings as its parameters.
 
-    It shows them in groups, and says of a wrong value which variable, or which line of a file, has it.
+    It shows them in groups, and says which variable or file has a wrong value.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -184,7 +138,7 @@ class SettingsCommand(click.Command):
                 raise
             source = ctx.get_parameter_source(error.param.name)
             if source is ParameterSource.DEFAULT_MAP:
-                raise _file_of(ctx).error(error.param.name, error.message.removesuffix(".")) from None
+                _file_of(ctx).fail(error.param.name, error.message.removesuffix("."))
             if source is ParameterSource.ENVIRONMENT:
                 error.param_hint = f"{_variable_in_force(error.param)} in the environment"
             raise
@@ -195,7 +149,7 @@ class SettingsCommand(click.Command):
         return rest
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options in their groups; what is in none of them comes last."""
+        """Write the options in their groups; those without a group come last."""
         options = {each.name: each for each in self.get_params(ctx) if isinstance(each, click.Option)}
         grouped = {title: [options.pop(name, None) for name in names] for title, names in GROUPS.items()}
         grouped[_OTHER] = list(options.values())
@@ -214,11 +168,11 @@ class InForce:
     key: str
     value: _Json
     source: str
-    """`flag`, the name of a variable, a file and its line, or `default`."""
+    """`flag`, the name of a variable, a file, or `default`."""
 
     @property
     def is_default(self) -> bool:
-        """Whether nobody has said anything about it."""
+        """Whether nothing sets it."""
         return self.source == "default"
 
     @property
@@ -233,14 +187,13 @@ def settings_in_force(context: click.Context) -> list[InForce]:
     Args:
         context: the context of a `SettingsCommand`.
     """
-    parameters = {parameter.name: parameter for parameter in context.command.params}
+    parameters = {parameter.name: parameter for parameter in _settings_of(context.command.params)}
     order = ["app", *(name for names in GROUPS.values() for name in names), *parameters]
-    settings = {setting.name: setting for setting in _settings_of(context.command.params)}
     # What uvicorn takes where an option is not given and has no default.
     unset = uvicorn.Config("", log_config=None)
     found = []
     for name in dict.fromkeys(order):
-        if name not in settings or name not in context.params:
+        if name not in parameters or name not in context.params:
             continue
         value = context.params[name]
         if value is None:
@@ -249,8 +202,14 @@ def settings_in_force(context: click.Context) -> list[InForce]:
             value = "***"
         elif isinstance(value, tuple):
             value = list(value)
-        found.append(InForce(settings[name].key, value, _source(context, parameters[name])))
+        found.append(InForce(_keys(parameters[name])[0], value, _source(context, parameters[name])))
     return found
+
+
+def strengths(context: click.Context) -> dict[str, int]:
+    """How strong the source of each setting is in a parsed command line; see `settings.check_settings`."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name: _STRENGTHS[source] for name, source in sources.items() if source in _STRENGTHS}
 
 
 def unknown_variables() -> dict[str, str]:
@@ -258,7 +217,7 @@ def unknown_variables() -> dict[str, str]:
     variables = {each for parameter in setting_parameters() for each in _names_of_variables(parameter)}
     known = sorted(name.removeprefix(_PREFIX) for name in variables if name.startswith(_PREFIX))
     given = sorted(name.removeprefix(_PREFIX) for name in os.environ if name.startswith(_PREFIX))
-    found = {name: nearest(name, known) for name in given if name not in known}
+    found = {name: _nearest(name, known) for name in given if name not in known}
     return {_PREFIX + name: _PREFIX + near for name, near in found.items() if near is not None}
 
 
@@ -272,8 +231,8 @@ def _uvicorn_options() -> list[click.Parameter]:
         if parameter.envvar is None and parameter.name is not None:
             parameter.envvar = f"UVICORN_{parameter.name.upper()}"
         if parameter.name == "timeout_graceful_shutdown" and isinstance(parameter, click.Option):
-            parameter.default = _GRACEFUL_SHUTDOWN
-            parameter.show_default = f"{_GRACEFUL_SHUTDOWN}; {_GRACEFUL_RELOAD} with --reload or --debug"
+            parameter.default = int(GRACEFUL_SHUTDOWN)
+            parameter.show_default = f"{parameter.default}; {_GRACEFUL_RELOAD} with --reload or --debug"
         if parameter.name == "env_file" and isinstance(parameter, click.Option):
             parameter.help = "A file of variables, which may be settings, too.  [default: .env and .flaskenv]"
             parameter.show_default = False
@@ -281,139 +240,54 @@ def _uvicorn_options() -> list[click.Parameter]:
             parameter.callback = _read_variables
         if parameter.name == "root_path" and isinstance(parameter, click.Option):
             parameter.help = "The path below which the app is served, whether a proxy takes it off or not."
-            parameter.callback = _check_root_path
+            parameter.callback = _checked(check_root_path)
         if parameter.name == "headers":
-            parameter.callback = _check_headers
+            parameter.callback = _checked(_headers)
         options.append(parameter)
     return options
 
 
-def _own_options() -> list[click.Parameter]:
-    """What Bridge adds."""
-    return [
-        click.Option(
-            ["--interface"],
-            type=click.Choice(list(INTERFACES)),
-            envvar="UVICORN_INTERFACE",
-            default="auto",
-            show_default=True,
-            help="What the app speaks, if it cannot be told.",
-        ),
-        click.Option(
-            ["--adapter"],
-            type=click.Choice(["bridge", "a2wsgi", "asgiref"]),
-            default="bridge",
-            show_default=True,
-            help="What runs a WSGI app; the other two are there to compare.",
-        ),
-        click.Option(
-            ["--threads"],
-            type=click.IntRange(min=1),
-            default=40,
-            show_default=True,
-            help="How many calls of a WSGI app may run at once.",
-        ),
-        click.Option(
-            ["--streams"],
-            type=click.IntRange(min=0),
-            default=1000,
-            show_default=True,
-            help="How many responses more may be streaming for over a second.",
-        ),
-        click.Option(
-            ["--websockets"],
-            type=click.IntRange(min=0),
-            default=1000,
-            show_default=True,
-            help="How many websockets a library such as Flask-Sock may serve at once, each in a thread more.",
-        ),
-        click.Option(
-            ["--async-views"],
-            type=click.Choice(["auto", "loop", "thread"]),
-            default="auto",
-            show_default=True,
-            help="Where async Flask views run: on the event loop, or in a thread, as Flask has it. "
-            "auto: on the loop if every hook is async or known to be safe in any thread; "
-            "`bridge routes` says where, and why.",
-        ),
-        click.Option(
-            ["--blocking-threshold"],
-            type=click.FloatRange(min=0),
-            default=None,
-            help="Warn of code that holds the event loop for so many seconds; 0 for never.  "
-            "[default: 0.1 for a Flask app with async views on the loop, or in debug mode]",
-        ),
-        click.Option(
-            ["--debug/--no-debug"],
-            default=False,
-            show_default=True,
-            help="Reload, show errors in Werkzeug's debugger, and warn of code that holds the event loop; "
-            "on this machine alone.",
-        ),
-        click.Option(
-            ["--ssl-min-version"],
-            type=click.Choice(["1.2", "1.3"]),
-            default="1.2",
-            show_default=True,
-            help="The oldest version of TLS that is spoken.",
-        ),
-        click.Option(
-            ["--settle-gc/--no-settle-gc"],
-            default=True,
-            show_default=True,
-            help="Have the garbage collector leave the loaded app alone, and come less often.",
-        ),
-    ]
+def _option(row: Row) -> click.Option:
+    """The option of a row."""
 
-
-def _limit_options() -> list[click.Parameter]:
-    """What is accepted of one request."""
-    return [
-        _limit("--limit-request-line", "request_line", "Bytes of a request's first line; more is a 414."),
-        _limit("--limit-request-fields", "header_count", "Header fields of a request; more is a 431."),
-        _limit("--limit-request-field-size", "header_size", "Bytes of one header field; more is a 431."),
-        _limit("--limit-request-head", "head_size", "Bytes of all header fields; more is a 431."),
-        click.Option(
-            ["--limit-request-body"],
-            type=click.IntRange(min=0),
-            default=None,
-            help="Bytes of a request's body; more is a 413.  [default: any number]",
-        ),
-        _deadline("--timeout-first-byte", "first_byte", "Seconds until a connection's first byte."),
-        _deadline("--timeout-request-head", "head_time", "Seconds from there to the end of a head."),
-        _deadline("--timeout-request-body", "body_pause", "Seconds without a byte of an unfinished body."),
-    ]
-
-
-def _limit(name: str, field: str, meaning: str) -> click.Option:
+    # click would show an empty default of an option that is repeated.
     return click.Option(
-        [name], type=click.IntRange(min=1), default=getattr(Limits(), field), show_default=True, help=meaning
+        [row.option],
+        type=row.type,
+        default=None if row.multiple else row.default,
+        show_default=row.default is not None and not row.multiple,
+        multiple=row.multiple,
+        # It stands for an option of uvicorn's.
+        envvar="UVICORN_INTERFACE" if row.name == "interface" else None,
+        callback=None if row.take is None else _checked(row.take, is_kept=True),
+        help=row.help,
     )
 
 
-def _deadline(name: str, field: str, meaning: str) -> click.Option:
-    return click.Option(
-        [name],
-        type=click.FloatRange(min=0, min_open=True),
-        default=getattr(Limits(), field),
-        show_default=True,
-        help=f"{meaning}  Then it is a 408.",
-    )
+def _checked(
+    take: Callable[[Any], Any], *, is_kept: bool = False
+) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """A callback of click's that has a function check a value, and says what is wrong with it.
+
+    Args:
+        take: makes the value that is used; raises ValueError for a wrong one.
+        is_kept: whether the parsed command line keeps the value as it was typed.
+    """
+
+    def check(context: click.Context, parameter: click.Parameter, typed: Any) -> Any:
+        try:
+            value = take(typed)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+        return typed if is_kept else value
+
+    return check
 
 
-def _check_root_path(context: click.Context, parameter: click.Parameter, root_path: str) -> str:
-    try:
-        return check_root_path(root_path)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--root-path") from None
-
-
-def _check_headers(
-    context: click.Context, parameter: click.Parameter, headers: Sequence[str]
-) -> Sequence[str]:
+def _headers(headers: Sequence[str]) -> Sequence[str]:
     for header in headers:
         if ":" not in header:
-            raise click.BadParameter(f"{header!r} is not of the form Name:Value", param_hint="--header")
+            raise ValueError(f"{header!r} is not of the form Name:Value")
     return headers
 
 
@@ -439,20 +313,125 @@ def _variable_in_force(parameter: click.Parameter) -> str:
     return next(name for name in _names_of_variables(parameter) if os.environ.get(name))
 
 
-def _settings_of(parameters: Iterable[click.Parameter]) -> list[Setting]:
-    """What files may say, as the parameters declare it."""
-    return [
-        Setting(
-            name=parameter.name,
-            keys=_keys(parameter),
-            kind=_KINDS.get(parameter.type.name, "text"),
-            repeated=isinstance(parameter, click.Option) and parameter.multiple,
-            secret=parameter.name in _SECRETS,
-        )
-        for parameter in parameters
-        # Without a variable of ours it is not a setting, but a wish: --version, --json.
-        if parameter.name is not None and parameter.expose_value and _names_of_variables(parameter)
-    ]
+def _settings_of(parameters: Iterable[click.Parameter]) -> list[click.Parameter]:
+    """Those that files may set, and `bridge config` shows."""
+    # What has no variable concerns one call of the command alone: --version, --json.
+    return [each for each in parameters if each.name and each.expose_value and _names_of_variables(each)]
+
+
+# Files
+
+
+class SettingsError(BridgeError):
+    """A file of settings is wrong; the message is one line that names the file, and the table and key."""
+
+
+@dataclass(frozen=True)
+class _File:
+    """What a file says of the settings."""
+
+    name: str
+    table: str
+    """Where in it they are, for messages; empty for the top level."""
+    values: Mapping[str, Any]
+    """The values, by the names of the parameters."""
+    keys: Mapping[str, str]
+    """How each is spelled in the file."""
+
+    def fail(self, parameter: str, message: str) -> NoReturn:
+        """Say that a value is wrong, though it is of the right kind."""
+        raise SettingsError(f"{self.name}: {self.table}'{self.keys[parameter]}': {message}") from None
+
+
+def _find_file(known: Iterable[click.Parameter]) -> _File | None:
+    """Read `bridge.toml` in the current folder, or else `pyproject.toml` if it has a table [tool.bridge].
+
+    Raises:
+        SettingsError: as for `_load_file`.
+    """
+    if os.path.isfile("bridge.toml"):
+        return _load_file("bridge.toml", known)
+    if os.path.isfile("pyproject.toml"):
+        tool = _parse("pyproject.toml").get("tool")
+        if isinstance(tool, dict) and "bridge" in tool:
+            return _load_file("pyproject.toml", known)
+    return None
+
+
+def _load_file(name: str, known: Iterable[click.Parameter]) -> _File:
+    """Read the settings in a file: in [tool.bridge] of a `pyproject.toml`, at the top level of any other.
+
+    Raises:
+        SettingsError: the file cannot be read, or it is not TOML, or a key is unknown, or given twice, or its
+            value is of the wrong kind.
+    """
+    found: Any = _parse(name)
+    table = ""
+    if Path(name).name == "pyproject.toml":
+        table = "[tool.bridge] "
+        tool = found.get("tool")
+        if not isinstance(tool, dict) or "bridge" not in tool:
+            raise SettingsError(f"{name} has no settings; they belong in a table [tool.bridge]")
+        found = tool["bridge"]
+        if not isinstance(found, dict):
+            raise SettingsError(f"{name}: 'bridge' must be a table, [tool.bridge]; it is {_call(found)}")
+    by_key = {key: parameter for parameter in known for key in _keys(parameter)}
+    values: dict[str, Any] = {}
+    keys: dict[str, str] = {}
+    for key, value in found.items():
+        place = f"{name}: {table}"
+        parameter = by_key.get(key.replace("_", "-"))
+        if parameter is None or parameter.name is None:
+            near = _nearest(key.replace("_", "-"), by_key)
+            advice = f"did you mean '{near}'?" if near else "bridge serve --help has them all"
+            raise SettingsError(f"{place}there is no setting '{key}'; {advice}")
+        types, one, several = _KINDS.get(parameter.type.name, _TEXT)
+        repeated = isinstance(parameter, click.Option) and parameter.multiple
+        if not (
+            isinstance(value, list) and all(_is_of(each, types) for each in value)
+            if repeated
+            else _is_of(value, types)
+        ):
+            came = _call(value, secret=parameter.name in _SECRETS)
+            raise SettingsError(f"{place}'{key}' must be {several if repeated else one}; it is {came}")
+        if parameter.name in keys:
+            raise SettingsError(
+                f"{place}'{key}' and '{keys[parameter.name]}' are the same setting; keep one of them"
+            )
+        keys[parameter.name] = key
+        values[parameter.name] = value
+    return _File(name, table, values, keys)
+
+
+def _parse(name: str) -> dict[str, Any]:
+    try:
+        with open(name, "rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise SettingsError(f"cannot read the settings in {name}: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{name}: byte {error.start} is not UTF-8, which TOML must be") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{name} is not TOML: {error}") from None
+
+
+def _is_of(value: object, types: tuple[type, ...]) -> bool:
+    # A bool is an int to Python, and not to TOML.
+    return isinstance(value, types) and (bool in types or not isinstance(value, bool))
+
+
+def _call(value: object, *, secret: bool = False) -> str:
+    """What came, in words."""
+    called = next((name for kind, name in _CALLED if isinstance(value, kind)), "a date or a time")
+    if secret or isinstance(value, dict):
+        return called
+    shown = str(value).lower() if isinstance(value, bool) else repr(value)
+    return f"{called}: {shown if len(shown) <= _SHOWN else shown[: _SHOWN - 1] + '…'}"
+
+
+def _nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like another, if any is."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
 
 
 def _read_file(context: click.Context, parameter: click.Parameter, path: str | None) -> str | None:
@@ -460,7 +439,7 @@ def _read_file(context: click.Context, parameter: click.Parameter, path: str | N
     if context.resilient_parsing:
         return path  # completion: a wrong file is not its business
     known = _settings_of(context.command.params)
-    found = find_settings(known) if path is None else read_settings(path, known)
+    found = _find_file(known) if path is None else _load_file(path, known)
     if found is not None:
         context.meta[_FILE] = found
         context.default_map = dict(found.values)
@@ -483,8 +462,8 @@ def variables_read(context: click.Context) -> list[FileVariables]:
     return found
 
 
-def _file_of(context: click.Context) -> FileSettings:
-    found: FileSettings = context.meta[_FILE]
+def _file_of(context: click.Context) -> _File:
+    found: _File = context.meta[_FILE]
     return found
 
 
@@ -496,5 +475,5 @@ def _source(context: click.Context, parameter: click.Parameter) -> str:
     if source is ParameterSource.ENVIRONMENT:
         return _variable_in_force(parameter)
     if source is ParameterSource.DEFAULT_MAP:
-        return _file_of(context).place(name)
+        return _file_of(context).name
     return "default"

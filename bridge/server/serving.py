@@ -31,7 +31,7 @@ from bridge.http.server import HTTPServer
 from bridge.http.wsgi import WSGIServe
 from bridge.monkey_patching import describe_monkey_patching
 from bridge.server.app_errors import BrokenAppError
-from bridge.server.application import Application, ServeSettings, TLSVersionName, make_application
+from bridge.server.application import Application, make_application
 from bridge.server.clashes import check_workers_start
 from bridge.server.debugging import check_addresses
 from bridge.server.hooks.access_log import PlainLog
@@ -45,6 +45,7 @@ from bridge.server.processes.sockets import address_of, bind, inherited
 from bridge.server.processes.supervisors import Reloader, Supervisor
 from bridge.server.processes.worker import let_ctrl_c_through
 from bridge.server.request_scope import RequestScope
+from bridge.server.settings import ServeSettings, TLSVersionName
 from bridge.server.websockets.answers import answering
 from bridge.server.websockets.upgrade import WebSocketUpgrades
 
@@ -292,7 +293,7 @@ def serve(config: ServeConfig) -> int:
     """Serve until a signal ends it; return the exit code.
 
     Raises:
-        BridgeError: an address cannot be listened on, or the options contradict each other, or ask for a
+        BridgeError: an address cannot be listened on, or the options exclude each other, or ask for a
             package that is not installed.
     """
     if config.ssl_keyfile and not config.ssl_certfile:

@@ -1,278 +1,539 @@
-"""A file of settings → their values, and where each of them stands. Pure, but for reading the file.
+"""The settings of `bridge serve`: one row each.
 
-`bridge.toml` has them at its top level, `pyproject.toml` in the table `[tool.bridge]`.
+A row is a field of `ServeSettings`, and declares all of a setting. `options.py` makes the options, the groups
+of `--help`, the variables and the keys of files from the rows. uvicorn's settings come from uvicorn's own
+command; only their groups stand here.
 """
 
-import difflib
+import dataclasses
+import inspect
+import os
 import re
-import tomllib
-from collections.abc import Iterable, Mapping
+import ssl
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar, get_args, overload
 
+import click
+
+from bridge.asgi.adapter import WSGIToASGI
 from bridge.errors import BridgeError
+from bridge.http.limits import Limits
+from bridge.interfaces import Interface
+from bridge.server.debugging import check_processes
+from bridge.server.hooks.access_log import check_format
+from bridge.types import AsyncViews
 
-__all__ = ["FileSettings", "Kind", "Setting", "SettingsError", "find_settings", "nearest", "read_settings"]
-
-Kind: TypeAlias = Literal["text", "integer", "number", "boolean"]
-
-_TABLE = ("tool", "bridge")
-
-_EXPECTED: dict[Kind, tuple[str, str]] = {
-    "text": ("a string", "a list of strings"),
-    "integer": ("an integer", "a list of integers"),
-    "number": ("a number", "a list of numbers"),
-    "boolean": ("true or false", "a list of true and false"),
-}
-
-# What a value in a file may be called; a bool is an int to Python, so it comes first.
-_CALLED: list[tuple[type, str]] = [
-    (bool, "a boolean"),
-    (str, "a string"),
-    (int, "an integer"),
-    (float, "a number"),
-    (list, "a list"),
-    (dict, "a table"),
+__all__ = [
+    "GRACEFUL_SHUTDOWN",
+    "ROWS",
+    "UVICORN_GROUPS",
+    "AdapterName",
+    "Row",
+    "ServeSettings",
+    "TLSVersionName",
+    "check_settings",
 ]
 
-# More of a value than this says nothing in an error.
-_SHOWN = 60
+AdapterName: TypeAlias = Literal["bridge", "a2wsgi", "asgiref"]
+TLSVersionName: TypeAlias = Literal["1.2", "1.3"]
 
+_INTERFACES: dict[str, Interface | None] = {
+    "auto": None,
+    "wsgi": "wsgi",
+    "asgi": "asgi",
+    "asgi3": "asgi",
+    "asgi2": "asgi2",
+}
 
-class SettingsError(BridgeError):
-    """A file of settings is wrong; the message is one line that names the file, and where it can the line."""
+# The groups of `--help`, in their order, and uvicorn's settings in each. The rest of uvicorn's come last.
+UVICORN_GROUPS: dict[str, tuple[str, ...]] = {
+    "App": ("app_dir", "factory", "lifespan", "env_file"),
+    "Workers and threads": (
+        "workers",
+        "loop",
+        "limit_max_requests",
+        "limit_max_requests_jitter",
+        "timeout_worker_healthcheck",
+        "reset_contextvars",
+    ),
+    "Addresses": ("host", "port", "uds", "fd", "backlog"),
+    "Health": (),
+    "Limits and deadlines": (
+        "limit_concurrency",
+        "h11_max_incomplete_event_size",
+        "timeout_keep_alive",
+        "timeout_graceful_shutdown",
+    ),
+    "TLS": (
+        "ssl_keyfile",
+        "ssl_certfile",
+        "ssl_keyfile_password",
+        "ssl_version",
+        "ssl_cert_reqs",
+        "ssl_ca_certs",
+        "ssl_ciphers",
+    ),
+    "Logging": ("log_level", "log_config", "access_log", "use_colors"),
+    "Metrics": (),
+    "Proxies": ("proxy_headers", "forwarded_allow_ips", "root_path"),
+    "Development": ("reload", "reload_dirs", "reload_includes", "reload_excludes", "reload_delay"),
+}
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What a file may say of one setting.
+class Row:
+    """One setting.
 
     Args:
-        name: what the program calls it.
-        keys: how it may be spelled in a file, with dashes; the first is the one to be shown.
-        kind: what its value must be.
-        repeated: whether it has a list of such values.
-        secret: whether its value must not be shown.
+        option: how it is typed: `--threads`, or `--preload/--no-preload`.
+        default: its value as it would be typed; None for none.
+        group: the group of `--help` that shows it.
+        help: what it does, in a line or two.
+        type: the values that it takes; None for any text.
+        multiple: whether it may be typed several times.
+        take: makes the server's value of the typed one; raises ValueError for a wrong one.
     """
 
-    name: str
-    keys: tuple[str, ...]
-    kind: Kind
-    repeated: bool = False
-    secret: bool = False
+    option: str
+    default: Any
+    group: str
+    help: str
+    type: click.ParamType[Any] | None
+    multiple: bool
+    take: Callable[[Any], Any] | None
 
     @property
-    def key(self) -> str:
-        """How it is spelled."""
-        return self.keys[0]
+    def name(self) -> str:
+        """The name that the parsed command line knows it by."""
+        return self.option.partition("/")[0].lstrip("-").replace("-", "_")
 
-    @property
-    def expected(self) -> str:
-        """What its value must be, in words."""
-        return _EXPECTED[self.kind][self.repeated]
-
-    def takes(self, value: object) -> bool:
-        """Whether a value from a file is of its kind."""
-        if not self.repeated:
-            return _is_of_kind(value, self.kind)
-        return isinstance(value, list) and all(_is_of_kind(each, self.kind) for each in value)
+    def value(self, typed: Any) -> Any:
+        """The server's value of what was typed."""
+        return typed if self.take is None else self.take(typed)
 
 
-class FileSettings:
-    """What a file says of the settings.
+@overload
+def _setting(
+    default: T,
+    group: str,
+    help: str,
+    *,
+    option: str | None = None,
+    type: click.ParamType[Any] | None = None,
+) -> T: ...
+@overload
+def _setting(
+    default: Any,
+    group: str,
+    help: str,
+    *,
+    option: str | None = None,
+    type: click.ParamType[Any] | None = None,
+    multiple: bool = False,
+    take: Callable[[Any], T],
+) -> T: ...
+def _setting(
+    default: Any,
+    group: str,
+    help: str,
+    *,
+    option: str | None = None,
+    type: click.ParamType[Any] | None = None,
+    multiple: bool = False,
+    take: Callable[[Any], Any] | None = None,
+) -> Any:
+    """A field of `ServeSettings` with its row; see `Row`. The option has the field's name by default."""
 
-    Args:
-        file: the name of the file, as it is shown.
-        text: its contents.
-        table: where in the file the settings are.
-        values: the values, by the names of the settings.
-        keys: how each of them is spelled there.
+    def row(field: str) -> Row:
+        typed = "--" + field.replace("_", "-")
+        if isinstance(default, bool):
+            typed += f"/--no-{typed[2:]}"
+        return Row(option or typed, default, group, help, type, multiple, take)
+
+    return dataclasses.field(default=default if take is None else take(default), metadata={"row": row})
+
+
+def _of_adapter(name: str) -> Any:
+    """The adapter's own default of an argument."""
+    return inspect.signature(WSGIToASGI).parameters[name].default
+
+
+def _positive_or_none(seconds: float) -> float | None:
+    """0 stands for no limit."""
+    return seconds or None
+
+
+def _permissions(mode: str) -> int:
+    if not re.fullmatch("0?[0-7]{3}", mode):
+        raise ValueError(f"{mode!r} is not octal permissions, such as 660")
+    return int(mode, 8)
+
+
+def _health_path(path: str) -> str | None:
+    if path and not path.startswith("/"):
+        raise ValueError(f"{path!r} is not a path: it must begin with a slash, or be empty for none")
+    return path or None
+
+
+def _log_format(format: str | None) -> str | None:
+    if format is not None:
+        check_format(format)
+    return format
+
+
+_LIMITS = Limits()
+
+_COUNT = click.IntRange(min=0)
+_POSITIVE_COUNT = click.IntRange(min=1)
+_SECONDS = click.FloatRange(min=0)
+_POSITIVE_SECONDS = click.FloatRange(min=0, min_open=True)
+
+# Seconds that requests in flight have to finish after a signal; uvicorn would wait for ever.
+GRACEFUL_SHUTDOWN: float = _of_adapter("graceful_timeout")
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """What `bridge serve` adds to uvicorn's settings. Travels to worker processes by pickle.
+
+    The first four are of uvicorn's command, and have no row.
     """
 
-    def __init__(
-        self,
-        file: str,
-        text: str,
-        table: tuple[str, ...],
-        values: Mapping[str, Any],
-        keys: Mapping[str, str],
-    ) -> None:
-        self.file = file
-        self.values = values
-        self._keys = keys
-        self._text = _Text(text, table)
+    target: str
+    app_dir: str | None = None
+    """The folder to import the app from, before all others; None for none."""
+    factory: bool = False
+    graceful_timeout: float | None = GRACEFUL_SHUTDOWN
 
-    def place(self, name: str) -> str:
-        """Where a setting stands, as in `bridge.toml:3`."""
-        line = self._text.line_of(self._keys[name])
-        return self.file if line is None else f"{self.file}:{line}"
+    interface: Interface | None = _setting(
+        "auto",
+        "App",
+        "What the app speaks, if it cannot be told.",
+        type=click.Choice(list(_INTERFACES)),
+        take=_INTERFACES.__getitem__,
+    )
+    adapter: AdapterName = _setting(
+        "bridge",
+        "App",
+        "What runs a WSGI app; the other two are there to compare.",
+        type=click.Choice(get_args(AdapterName)),
+    )
+    async_views: AsyncViews = _setting(
+        _of_adapter("async_views"),
+        "App",
+        "Where async Flask views run: on the event loop, or in a thread, as Flask has it. "
+        "auto: on the loop if every hook is async or known to be safe in any thread; "
+        "`bridge routes` says where, and why.",
+        type=click.Choice(["auto", "loop", "thread"]),
+    )
 
-    def error(self, name: str, message: str) -> SettingsError:
-        """The error to raise for a setting whose value is of the right kind, and wrong all the same."""
-        line = self._text.line_of(self._keys[name])
-        return SettingsError(f"{_place(self.file, line)}: '{self._keys[name]}': {message}")
+    threads: int = _setting(
+        _of_adapter("threads"),
+        "Workers and threads",
+        "How many calls of a WSGI app may run at once.",
+        type=_POSITIVE_COUNT,
+    )
+    streams: int = _setting(
+        _of_adapter("streams"),
+        "Workers and threads",
+        "How many responses more may be streaming for over a second.",
+        type=_COUNT,
+    )
+    websockets: int = _setting(
+        _of_adapter("websockets"),
+        "Workers and threads",
+        "How many websockets a library such as Flask-Sock may serve at once, each in a thread more.",
+        type=_COUNT,
+    )
+    queue_length: int | None = _setting(
+        1000, "Workers and threads", "How many requests may wait for a thread; more are a 503.", type=_COUNT
+    )
+    queue_timeout: float | None = _setting(
+        30.0,
+        "Workers and threads",
+        "Seconds that each may wait for one, before it is a 503; 0 for ever.",
+        type=_SECONDS,
+        take=_positive_or_none,
+    )
+    blocking_threshold: float | None = _setting(
+        None,
+        "Workers and threads",
+        "Warn of code that holds the event loop for so many seconds; 0 for never.  "
+        "[default: 0.1 for a Flask app with async views on the loop, or in debug mode]",
+        type=_SECONDS,
+    )
+    settle_gc: bool = _setting(
+        True,
+        "Workers and threads",
+        "Have the garbage collector leave the loaded app alone, and come less often.",
+    )
+    supervise: bool | None = _setting(
+        None,
+        "Workers and threads",
+        "Have a process watch over the workers and replace them without a gap, also over one.  "
+        "[default: with several workers, or with --limit-max-requests]",
+        option="--supervise/--no-supervise",
+    )
+    preload: bool = _setting(
+        False,
+        "Workers and threads",
+        "Load the app once, in the supervisor, and fork the workers, which share its memory then. "
+        "While it is loaded it may start no thread or event loop. SIGHUP does not load new code.",
+    )
+    worker_start_timeout: float = _setting(
+        60.0,
+        "Workers and threads",
+        "Seconds that a worker may take to serve; then it is killed, and another started.",
+        option="--timeout-worker-start",
+        type=_POSITIVE_SECONDS,
+    )
 
+    binds: tuple[str, ...] = _setting(
+        (),
+        "Addresses",
+        "Listen on host:port, [IPv6 address]:port, unix:PATH or fd:NUMBER, in place of the "
+        "other options for addresses; may be given several times.",
+        option="--bind",
+        multiple=True,
+        take=tuple[str, ...],
+    )
+    uds_mode: int = _setting(
+        "600", "Addresses", "Who may connect to a unix socket, as octal permissions.", take=_permissions
+    )
 
-def find_settings(known: Iterable[Setting], folder: str = ".") -> FileSettings | None:
-    """Read `bridge.toml` in a folder, or else `pyproject.toml` there if it has a table [tool.bridge].
+    health: bool = _setting(True, "Health", "Answer for the server's health, without a thread.")
+    health_live: str | None = _setting(
+        "/-/health/live", "Health", "The path that says whether the server is alive.", take=_health_path
+    )
+    health_ready: str | None = _setting(
+        "/-/health/ready", "Health", "The path that says whether it should get requests.", take=_health_path
+    )
+    readiness: str | None = _setting(
+        None,
+        "Health",
+        "module:function, async or not, that says whether the app can serve.  "
+        "[default: that of bridge.flask.Bridge]",
+    )
+    drain_delay: float = _setting(
+        0.0,
+        "Health",
+        "Seconds to go on serving after a signal, not ready, for load balancers to notice.",
+        type=_SECONDS,
+    )
 
-    Args:
-        known: the settings there are.
-        folder: where to look.
+    limit_request_line: int = _setting(
+        _LIMITS.request_line,
+        "Limits and deadlines",
+        "Bytes of a request's first line; more is a 414.",
+        type=_POSITIVE_COUNT,
+    )
+    limit_request_fields: int = _setting(
+        _LIMITS.header_count,
+        "Limits and deadlines",
+        "Header fields of a request; more is a 431.",
+        type=_POSITIVE_COUNT,
+    )
+    limit_request_field_size: int = _setting(
+        _LIMITS.header_size,
+        "Limits and deadlines",
+        "Bytes of one header field; more is a 431.",
+        type=_POSITIVE_COUNT,
+    )
+    limit_request_head: int = _setting(
+        _LIMITS.head_size,
+        "Limits and deadlines",
+        "Bytes of all header fields; more is a 431.",
+        type=_POSITIVE_COUNT,
+    )
+    limit_request_body: int | None = _setting(
+        _LIMITS.body_size,
+        "Limits and deadlines",
+        "Bytes of a request's body; more is a 413.  [default: any number]",
+        type=_COUNT,
+    )
+    timeout_first_byte: float = _setting(
+        _LIMITS.first_byte,
+        "Limits and deadlines",
+        "Seconds until a connection's first byte.  Then it is a 408.",
+        type=_POSITIVE_SECONDS,
+    )
+    timeout_request_head: float = _setting(
+        _LIMITS.head_time,
+        "Limits and deadlines",
+        "Seconds from there to the end of a head.  Then it is a 408.",
+        type=_POSITIVE_SECONDS,
+    )
+    timeout_request_body: float = _setting(
+        _LIMITS.body_pause,
+        "Limits and deadlines",
+        "Seconds without a byte of an unfinished body.  Then it is a 408.",
+        type=_POSITIVE_SECONDS,
+    )
+    request_timeout: float | None = _setting(
+        0.0,
+        "Limits and deadlines",
+        "Seconds that a request may take, with its response, before it is a 504; 0 for ever.",
+        option="--timeout-request",
+        type=_SECONDS,
+        take=_positive_or_none,
+    )
 
-    Returns:
-        what the file says, or None if there is neither.
+    ssl_min_version: TLSVersionName = _setting(
+        "1.2", "TLS", "The oldest version of TLS that is spoken.", type=click.Choice(get_args(TLSVersionName))
+    )
 
-    Raises:
-        SettingsError: the file cannot be read, or what it says makes no sense.
-    """
-    if Path(folder, "bridge.toml").is_file():
-        return read_settings(Path(folder, "bridge.toml"), known)
-    pyproject = Path(folder, "pyproject.toml")
-    if pyproject.is_file() and _table_of(_parse(str(pyproject), _read(pyproject)), _TABLE) is not None:
-        return read_settings(pyproject, known)
-    return None
+    access_log_format: str | None = _setting(
+        None,
+        "Logging",
+        "A line for each request: gunicorn's %(h)s and so on, or json.  [default: uvicorn's line]",
+        take=_log_format,
+    )
+    request_id: bool = _setting(
+        False, "Logging", "Take each request's id from X-Request-ID, or make one, and answer with it."
+    )
 
+    metrics_port: int | None = _setting(
+        None,
+        "Metrics",
+        "Serve figures for Prometheus on this port; 0 for any free one.  [default: no figures]",
+        type=click.IntRange(0, 65535),
+    )
+    metrics_host: str = _setting("127.0.0.1", "Metrics", "The address for them.")
+    server_timing: bool = _setting(
+        False,
+        "Metrics",
+        "Tell clients how long a request waited for a thread, and was in the app: Server-Timing.",
+    )
 
-def read_settings(path: str | Path, known: Iterable[Setting]) -> FileSettings:
-    """Read the settings in a file: in [tool.bridge] of a `pyproject.toml`, at the top level of any other.
+    clear_forwarded: bool = _setting(
+        False,
+        "Proxies",
+        "Keep Forwarded, X-Forwarded-For and the like from the app, unless the client is one of "
+        "--forwarded-allow-ips. An app that reads them itself, as with Werkzeug's ProxyFix, goes without "
+        "then if its proxy is not among those.",
+        option="--clear-forwarded/--keep-forwarded",
+    )
 
-    Args:
-        path: the file.
-        known: the settings there are.
+    debug: bool = _setting(
+        False,
+        "Development",
+        "Reload, show errors in Werkzeug's debugger, and warn of code that holds the event loop; "
+        "on this machine alone.",
+    )
 
-    Raises:
-        SettingsError: the file cannot be read, or it is not TOML, or a key is unknown, or given twice, or its
-            value is of the wrong kind.
-    """
-    path = Path(path)
-    file, text = str(path), _read(path)
-    table: tuple[str, ...] = _TABLE if path.name == "pyproject.toml" else ()
-    found = _table_of(_parse(file, text), table)
-    if found is None:
-        raise SettingsError(f"{file} has no settings; they are to be in a table [tool.bridge]")
-    if not isinstance(found, dict):
-        line = _Text(text, table[:-1]).line_of(table[-1])
-        raise SettingsError(f"{_place(file, line)}: 'bridge' must be a table, [tool.bridge]")
-    keys = _match_keys(file, _Text(text, table), found, list(known))
-    values = {setting.name: found[key] for setting, key in keys.items()}
-    return FileSettings(file, text, table, values, {setting.name: key for setting, key in keys.items()})
+    @classmethod
+    def from_options(cls, target: str, options: Mapping[str, Any]) -> "ServeSettings":
+        """The settings that a parsed command line has, with what variables and files say.
 
-
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The one of the known names that is most like a name that is not known, if any is."""
-    return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
-
-
-def _match_keys(file: str, text: "_Text", found: dict[str, Any], known: list[Setting]) -> dict[Setting, str]:
-    by_key = {key: setting for setting in known for key in setting.keys}
-    matched: dict[Setting, str] = {}
-    for key, value in found.items():
-        setting = by_key.get(key.replace("_", "-"))
-        place = _place(file, text.line_of(key)) if setting is None or not setting.takes(value) else ""
-        if setting is None:
-            near = nearest(key.replace("_", "-"), by_key)
-            advice = f"did you mean '{near}'?" if near else "bridge serve --help has them all"
-            raise SettingsError(f"{place}: there is no setting '{key}'; {advice}")
-        if not setting.takes(value):
-            raise SettingsError(f"{place}: '{key}' must be {setting.expected}; it is {_call(value, setting)}")
-        if setting in matched:
-            raise SettingsError(
-                f"{_place(file, text.line_of(key))}: '{key}' is the same setting as '{matched[setting]}' in "
-                f"line {text.line_of(matched[setting])}; keep one of them"
-            )
-        matched[setting] = key
-    return matched
-
-
-def _is_of_kind(value: object, kind: Kind) -> bool:
-    if isinstance(value, bool):
-        return kind == "boolean"
-    if kind == "text":
-        return isinstance(value, str)
-    if kind == "number":
-        return isinstance(value, int | float)
-    return kind == "integer" and isinstance(value, int)
-
-
-def _call(value: object, setting: Setting) -> str:
-    """What came, in words."""
-    called = next((name for kind, name in _CALLED if isinstance(value, kind)), "a date or a time")
-    if setting.secret or isinstance(value, dict):
-        return called
-    shown = str(value).lower() if isinstance(value, bool) else repr(value)
-    return f"{called}: {shown if len(shown) <= _SHOWN else shown[: _SHOWN - 1] + '…'}"
-
-
-def _place(file: str, line: int | None) -> str:
-    return file if line is None else f"{file}, line {line}"
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except OSError as error:
-        raise SettingsError(f"cannot read the settings in {path}: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise SettingsError(f"{_place(str(path), line)}: this is not UTF-8, which TOML must be") from None
-
-
-def _parse(file: str, text: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        # The message is all there is before Python 3.14.
-        what, _, where = str(error).removesuffix(")").partition(" (at ")
-        at = re.match(r"line (\d+)", where)
-        line = int(at[1]) if at else text.rstrip("\n").count("\n") + 1
-        raise SettingsError(f"{_place(file, line)}: this is not TOML: {what}") from None
-
-
-def _table_of(data: dict[str, Any], table: tuple[str, ...]) -> Any:
-    """What is at a path in parsed TOML, or None if there is nothing."""
-    found: Any = data
-    for name in table:
-        if not isinstance(found, dict) or name not in found:
-            return None
-        found = found[name]
-    return found
-
-
-class _Text:
-    """The text of a file that is TOML, to find lines in: tomllib does not say where it found what.
-
-    Args:
-        text: the text.
-        table: the path of the table whose keys are looked for.
-    """
-
-    def __init__(self, text: str, table: tuple[str, ...]) -> None:
-        self._text = text
-        self._table = table
-
-    @cached_property
-    def _lines(self) -> list[str]:
-        return self._text.split("\n")
-
-    def line_of(self, key: str) -> int | None:
-        """The number of the line that gives a key its value.
-
-        A line that has the key's name may be in another table, a comment or a string. It is the one if the
-        file up to there is TOML that has the key.
+        Args:
+            target: the app to serve.
+            options: the values, by the names of the command's parameters.
         """
-        for number, line in enumerate(self._lines):
-            if key not in line:
-                continue
-            # The value may go on for lines, so any other takes its place.
-            for ending in (line, line.partition("=")[0] + "= 0"):
-                try:
-                    data = tomllib.loads("\n".join([*self._lines[:number], ending]))
-                except tomllib.TOMLDecodeError:
-                    continue
-                table = _table_of(data, self._table)
-                if isinstance(table, dict) and key in table:
-                    return number + 1
-        return None
+        values = {field: row.value(options[row.name]) for field, row in ROWS.items()}
+        if not options["health"]:
+            values |= {"health_live": None, "health_ready": None}
+        if not options["access_log"]:
+            values["access_log_format"] = None
+        return cls(
+            target=target,
+            app_dir=options["app_dir"] or os.getcwd(),
+            factory=options["factory"],
+            graceful_timeout=options["timeout_graceful_shutdown"],
+            **values,
+        )
+
+    @property
+    def limits(self) -> Limits:
+        """What is accepted of one request."""
+        return Limits(
+            request_line=self.limit_request_line,
+            header_count=self.limit_request_fields,
+            header_size=self.limit_request_field_size,
+            head_size=self.limit_request_head,
+            body_size=self.limit_request_body,
+            first_byte=self.timeout_first_byte,
+            head_time=self.timeout_request_head,
+            body_pause=self.timeout_request_body,
+        )
+
+    @property
+    def async_runner(self) -> AsyncViews:
+        """Where async views run: other adapters than Bridge's have a thread for each request."""
+        return self.async_views if self.adapter == "bridge" else "thread"
+
+
+ROWS: dict[str, Row] = {
+    field.name: field.metadata["row"](field.name)
+    for field in dataclasses.fields(ServeSettings)
+    if "row" in field.metadata
+}
+"""The settings, by the names of their fields."""
+
+# Each of these says where to listen, and the server would listen on the first alone.
+_ADDRESSES = (
+    ("bind", ("host", "port", "uds", "fd")),
+    ("fd", ("host", "port", "uds")),
+    ("uds", ("host", "port")),
+)
+
+
+def check_settings(options: Mapping[str, Any], strengths: Mapping[str, int]) -> None:
+    """Refuse settings that exclude each other, and limits that can never be met.
+
+    A setting from a stronger source overrules another on purpose: a typed `--bind` where a file has a port.
+
+    Args:
+        options: the values, by the names of the command's parameters.
+        strengths: how strong the source of each is that has one: 3 for the command line, 2 for a variable, 1
+            for a file.
+
+    Raises:
+        BridgeError: the settings cannot be served as they are.
+    """
+    if options["debug"]:
+        check_processes(options["workers"] or 1)
+    if options["preload"] and (options["reload"] or options["debug"]):
+        raise BridgeError(
+            f"--preload and --{'debug' if options['debug'] else 'reload'} exclude each other: an app that "
+            "is loaded once is not loaded again; leave one of them out, or say --no-preload"
+        )
+    for address, others in _ADDRESSES:
+        for other in others:
+            if address in strengths and strengths[address] == strengths.get(other):
+                raise BridgeError(
+                    f"--{address} and --{other} exclude each other: both say where to listen; "
+                    "leave one of them out"
+                )
+    if options["health"] and options["health_live"] and options["health_live"] == options["health_ready"]:
+        raise BridgeError(
+            f"--health-live and --health-ready are both {options['health_live']}: one path cannot say both; "
+            "give them two, or leave one of them empty"
+        )
+    if (
+        options["ssl_certfile"]
+        and options["ssl_cert_reqs"] == ssl.CERT_REQUIRED
+        and not options["ssl_ca_certs"]
+    ):
+        raise BridgeError(
+            "--ssl-cert-reqs 2 turns every client away: the server can verify no certificate without "
+            "--ssl-ca-certs; name the authorities there, or leave --ssl-cert-reqs out"
+        )
+
+    def means(limit: str, other: str) -> bool:
+        return strengths.get(limit, 0) >= max(1, strengths.get(other, 0))
+
+    size, head = options["limit_request_field_size"], options["limit_request_head"]
+    if size > head and means("limit_request_field_size", "limit_request_head"):
+        raise BridgeError(
+            f"--limit-request-field-size {size} can never be met: all fields together may have {head} bytes "
+            "(--limit-request-head); lower the first, or raise the second"
+        )
+    wait, whole = options["queue_timeout"], options["timeout_request"]
+    if wait >= whole > 0 and means("queue_timeout", "timeout_request"):
+        raise BridgeError(
+            f"--queue-timeout {wait:g} can never be met: a request ends after {whole:g} seconds "
+            "(--timeout-request); lower the first, or raise the second"
+        )

@@ -16,8 +16,9 @@ from typing import Any
 import click
 
 from bridge.interfaces import Interface
-from bridge.server.application import ServeSettings, adapt, as_asgi3
+from bridge.server.application import adapt, as_asgi3
 from bridge.server.loading import LoadedApp
+from bridge.server.settings import ServeSettings
 from bridge.trace import Layer, StepRecord, TracedApp, TracedRequest, TraceRecord
 
 __all__ = ["AskedRequest", "parse_request", "print_trace", "trace"]

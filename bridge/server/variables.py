@@ -28,18 +28,18 @@ class FileVariables:
 def read_variables(env_file: str | None) -> tuple[list[FileVariables], list[str]]:
     """Put into the environment what files say, less the variables that are there already.
 
-    Without a file that is named, `.env` and `.flaskenv` are read in the current folder or the nearest one
-    above that has them. What the first says is stronger. `FLASK_SKIP_DOTENV=1` leaves them out.
+    By default these are `.env` and `.flaskenv`, in the current folder or the nearest one above that has them;
+    `.env` is stronger. `FLASK_SKIP_DOTENV=1` leaves them out.
 
     Args:
-        env_file: the file to read in their place.
+        env_file: the file to read instead.
 
     Returns:
-        what was read, and why what was found was not: python-dotenv is not installed, or the file may not be
-        read. It may be somebody else's, in a folder above.
+        the files that were read, and for each that was not, why: python-dotenv is not installed, or the
+        process may not read the file, which may be somebody else's, in a folder above.
 
     Raises:
-        BridgeError: the same of the file that was named; or a file makes no sense.
+        BridgeError: `env_file` cannot be read, or a file is not UTF-8, or sets what no variable can have.
     """
     if env_file is None and is_on("FLASK_SKIP_DOTENV"):
         return [], []

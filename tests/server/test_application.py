@@ -10,7 +10,8 @@ from asgiref.wsgi import WsgiToAsgi
 
 from bridge import WSGIToASGI
 from bridge.interfaces import Interface
-from bridge.server.application import AdapterName, ServeSettings, make_application
+from bridge.server.application import make_application
+from bridge.server.settings import AdapterName, ServeSettings
 from bridge.testing import Client
 
 KINDS = "tests.server.apps.kinds"

@@ -86,6 +86,8 @@ def _given(option: click.Option, file: Path) -> list[str]:
         return [option.opts[0], values[-1] if values[-1] != option.default else values[0]]
     if isinstance(option.type, click.Path):
         return [option.opts[0], str(file.parent if option.name == "reload_dirs" else file)]
+    if option.name in ("health_live", "health_ready"):
+        return [option.opts[0], "/some"]
     if option.name == "uds_mode":
         return [option.opts[0], "660"]
     if option.name == "root_path":
@@ -205,7 +207,7 @@ def test_what_to_serve_may_be_in_variables(monkeypatch: pytest.MonkeyPatch) -> N
         (["serve", "--streams", "-1"], "Invalid value for '--streams': -1 is not in the range x>=0."),
         (
             ["serve", "app:app", "--header", "X-A"],
-            "Invalid value for --header: 'X-A' is not of the form Name:Value",
+            "Invalid value for '--header': 'X-A' is not of the form Name:Value",
         ),
         (["nosuch"], "No such command 'nosuch'."),
     ],
@@ -317,16 +319,16 @@ PROJECT = {"pyproject.toml": "[tool.bridge]\nthreads = 6\n"}
     ("typed", "variables", "files", "threads", "source"),
     [
         ([], {}, {}, 40, "default"),
-        ([], {}, PROJECT, 6, "pyproject.toml:2"),
-        ([], {}, FILE | PROJECT, 5, "bridge.toml:2"),
+        ([], {}, PROJECT, 6, "pyproject.toml"),
+        ([], {}, FILE | PROJECT, 5, "bridge.toml"),
         ([], {"BRIDGE_THREADS": "4"}, FILE | PROJECT, 4, "BRIDGE_THREADS"),
-        ([], {"BRIDGE_THREADS": ""}, FILE, 5, "bridge.toml:2"),
+        ([], {"BRIDGE_THREADS": ""}, FILE, 5, "bridge.toml"),
         (["--threads", "3"], {"BRIDGE_THREADS": "4"}, FILE | PROJECT, 3, "flag"),
         (["--threads", "40"], {}, FILE, 40, "flag"),
-        (["--config", "other.toml"], {}, FILE | {"other.toml": "threads = 7"}, 7, "other.toml:1"),
-        (["--config", "pyproject.toml"], {}, FILE | PROJECT, 6, "pyproject.toml:2"),
+        (["--config", "other.toml"], {}, FILE | {"other.toml": "threads = 7"}, 7, "other.toml"),
+        (["--config", "pyproject.toml"], {}, FILE | PROJECT, 6, "pyproject.toml"),
         (["--config", "other.toml"], {}, FILE | {"other.toml": ""}, 40, "default"),
-        ([], {"BRIDGE_CONFIG": "other.toml"}, FILE | {"other.toml": "threads = 7"}, 7, "other.toml:1"),
+        ([], {"BRIDGE_CONFIG": "other.toml"}, FILE | {"other.toml": "threads = 7"}, 7, "other.toml"),
     ],
 )
 def test_the_strongest_word_holds(
@@ -411,17 +413,17 @@ def test_every_setting_may_come_from_anywhere(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("\n\nthread = 3", "bridge.toml, line 3: there is no setting 'thread'; did you mean 'threads'?"),
-        ("threads = 'many'", "bridge.toml, line 1: 'threads' must be an integer; it is a string: 'many'"),
-        ("threads = 0", "bridge.toml, line 1: 'threads': 0 is not in the range x>=1"),
-        ("log-config = 'nosuch'", "bridge.toml, line 1: 'log-config': Path 'nosuch' does not exist"),
-        ("header = ['X']", "bridge.toml, line 1: 'header': 'X' is not of the form Name:Value"),
+        ("\n\nthread = 3", "bridge.toml: there is no setting 'thread'; did you mean 'threads'?"),
+        ("threads = 'many'", "bridge.toml: 'threads' must be an integer; it is a string: 'many'"),
+        ("threads = 0", "bridge.toml: 'threads': 0 is not in the range x>=1"),
+        ("log-config = 'nosuch'", "bridge.toml: 'log-config': Path 'nosuch' does not exist"),
+        ("header = ['X']", "bridge.toml: 'header': 'X' is not of the form Name:Value"),
         (
             "config = 'a'",
-            "bridge.toml, line 1: there is no setting 'config'; did you mean 'log-config'?",
+            "bridge.toml: there is no setting 'config'; did you mean 'log-config'?",
         ),
-        ("version = true", "bridge.toml, line 1: there is no setting 'version'; did you mean 'ssl-version'?"),
-        ("threads =", "bridge.toml, line 1: this is not TOML: Invalid value"),
+        ("version = true", "bridge.toml: there is no setting 'version'; did you mean 'ssl-version'?"),
+        ("threads =", "bridge.toml is not TOML: Invalid value (at end of document)"),
     ],
 )
 def test_what_a_file_has_wrong_is_named(folder: Path, command: str, text: str, message: str) -> None:
@@ -470,11 +472,11 @@ def test_config_shows_what_was_said_before_what_was_not(folder: Path) -> None:
     assert (result.exit_code, result.stderr) == (0, "")
     lines = [re.split("  +", line) for line in result.stdout.splitlines()]
     assert lines[:6] == [
-        ["app", '"shop:app"', "bridge.toml:1"],
-        ["uds", '"ä sock"', "bridge.toml:2"],
-        ["ssl-keyfile-password", '"***"', "bridge.toml:6"],
+        ["app", '"shop:app"', "bridge.toml"],
+        ["uds", '"ä sock"', "bridge.toml"],
+        ["ssl-keyfile-password", '"***"', "bridge.toml"],
         ["access-log", "false", "flag"],
-        ["header", '["A: 1"]', "bridge.toml:3"],
+        ["header", '["A: 1"]', "bridge.toml"],
         ["app-dir", '""', "default"],
     ]
     assert {source for _, _, source in lines[5:]} == {"default"}
@@ -495,7 +497,7 @@ def test_config_knows_the_defaults_that_uvicorn_has_elsewhere(folder: Path, key:
         ({}, None, ["a:b"], ("a:b", "flag")),
         ({"app.py": ""}, None, [], ("app.py", "found")),
         ({"app.py": ""}, "shop", [], ("shop", "FLASK_APP")),
-        ({"app.py": "", "bridge.toml": "app = 'a:c'"}, "shop", [], ("a:c", "bridge.toml:1")),
+        ({"app.py": "", "bridge.toml": "app = 'a:c'"}, "shop", [], ("a:c", "bridge.toml")),
         ({"sub/wsgi.py": ""}, None, ["--app-dir", "sub"], ("sub/wsgi.py", "found")),
     ],
 )

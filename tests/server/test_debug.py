@@ -163,7 +163,7 @@ def test_hosts_of_this_machine_get_one(browser: Browser, host: str) -> None:
 
 
 ELSEWHERE = {
-    "all interfaces": (["--host", "0.0.0.0"], "0.0.0.0"),
+    "all interfaces": (["--host", "0.0.0.0", *PORT], "0.0.0.0"),
     "all of IPv6": (["--bind", "[::]:0"], "::"),
     "one of several": (["--bind", f"{LOOPBACK}:0", "--bind", "0.0.0.0:0"], "0.0.0.0"),
     "a unix socket": (["--uds", "s"], "a unix socket (s)"),
@@ -172,7 +172,7 @@ ELSEWHERE = {
 
 @pytest.mark.parametrize(("typed", "named"), ELSEWHERE.values(), ids=ELSEWHERE)
 def test_it_is_for_this_machine_alone(tmp_path: Path, typed: list[str], named: str) -> None:
-    code, _, err = run("serve", "app:app", "--debug", *PORT, *typed, cwd=tmp_path)
+    code, _, err = run("serve", "app:app", "--debug", *typed, cwd=tmp_path)
     assert code == 3
     assert err.splitlines()[-1] == (
         f"bridge: --debug does not listen on {named}: the debugger is a Python shell for whoever knows its "
@@ -194,7 +194,7 @@ def test_it_is_for_one_process(typed: list[str]) -> None:
     code, out, err = run("serve", "failing:app", "--debug", *PORT, *typed, cwd=APPS, env=env)
     assert (code, out) == (3, "")
     assert err == (
-        "bridge: --debug and 2 workers contradict each other: what an error has left is in one of the "
+        "bridge: --debug and 2 workers exclude each other: what an error has left is in one of the "
         "processes, and the debugger's next request may reach another; leave --workers out\n"
     )
 

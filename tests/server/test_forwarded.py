@@ -154,7 +154,8 @@ SERVERS = {
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Serving, str | None]]:
     options, client = SERVERS[request.param]
     options = [each.replace("PATH", str(tmp_path / "s")) for each in options]
-    with Serving("told:app", "--port=0", *options, cwd=APPS) as server:
+    address = [] if any(each.startswith("--uds") for each in options) else ["--port=0"]
+    with Serving("told:app", *address, *options, cwd=APPS) as server:
         yield server, client
 
 

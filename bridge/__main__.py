@@ -8,7 +8,7 @@ __all__ = ["main"]
 def main() -> None:
     """Run the command line; say what to install if a part of it is missing."""
     try:
-        from bridge.server.cli import bridge
+        from bridge.command import bridge
     except ModuleNotFoundError as error:
         if error.name not in ("click", "uvicorn"):
             raise

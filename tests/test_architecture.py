@@ -71,8 +71,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__init__": INNER | {"asgi"},
     "testing": INNER | {"asgi"},
     "trace": INNER | {"asgi"},
-    "server": INNER | {"asgi", "http", "trace", "__init__"},
-    "__main__": {"server"},
+    "server": INNER | {"asgi", "http", "__init__"},
+    "check": INNER | {"asgi", "server", "testing", "trace"},
+    "command": {"check", "server"},
+    "__main__": {"command"},
 }
 
 

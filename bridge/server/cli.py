@@ -1,11 +1,13 @@
-"""The command line: `bridge serve` and the commands that look before. `options.py` has the settings."""
+"""The command line: `bridge serve`, `config` and `completion`; `options.py` has the settings."""
 
+import importlib
 import importlib.metadata
 import inspect
 import json
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -15,12 +17,7 @@ from click.shell_completion import get_completion_class
 from bridge import __version__
 from bridge.errors import BridgeError
 from bridge.server.app_errors import AppError, BrokenAppError
-from bridge.server.application import make_adapter
-from bridge.server.checking import check_app
 from bridge.server.clashes import check_names
-from bridge.server.inspect_output import print_report, print_routes
-from bridge.server.inspecting import list_routes
-from bridge.server.loading import LoadedApp, load_app
 from bridge.server.naming import find_app
 from bridge.server.options import (
     InForce,
@@ -34,8 +31,9 @@ from bridge.server.options import (
 from bridge.server.serving import STARTUP_FAILURE, ServeConfig, default_log_config, serve
 from bridge.server.settings import ServeSettings, check_settings
 from bridge.server.variables import FileVariables, is_on
+from bridge.types import override
 
-__all__ = ["bridge", "make_config", "make_settings"]
+__all__ = ["app_dir_of", "bridge", "make_config", "make_settings"]
 
 logger = logging.getLogger("bridge")
 
@@ -56,16 +54,6 @@ and from a file in the current folder: app or log-level at the top level of brid
 [tool.bridge] of pyproject.toml. What is typed is stronger than the environment, and that than the file. Paths
 in a file are relative to the current folder. `bridge config` shows what is in force, and why.
 """
-
-_AS_SERVED = """
-The app is looked at as `bridge serve` would serve it: its other options are taken here, too, and so are its
-variables and its file.
-"""
-
-# What decides which app it is, and how it runs.
-_OF_AN_APP = ("app_dir", "factory", "interface", "adapter", "async_views", "env_file")
-
-_HAS_FINDINGS = 1
 
 
 def _version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
@@ -88,8 +76,24 @@ _version_option = click.option(
 
 
 class _Commands(click.Group):
-    """The commands, all of which end with one line where Bridge cannot do what is asked."""
+    """The commands; each ends with one line if Bridge cannot do what is asked.
 
+    Those in `later` are imported when they are asked for: their names, and the module that adds them.
+    """
+
+    later: Mapping[str, str] = {}
+
+    @override
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*self.commands, *self.later})
+
+    @override
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.commands and cmd_name in self.later:
+            importlib.import_module(self.later[cmd_name])
+        return self.commands.get(cmd_name)
+
+    @override
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -116,7 +120,7 @@ def serve_command(context: click.Context, /, app: str | None, **options: Any) ->
     """
     target = app or _find_app(options)
     check_settings(options, strengths(context))
-    check_names(_app_dir(options))
+    check_names(app_dir_of(options))
     config = make_config(target, options)  # sets logging up
     if options["env_file"] is None:  # else uvicorn says so
         _tell_variables(variables_read(context), debug=options["debug"])
@@ -160,88 +164,6 @@ def completion_command(shell: str) -> None:
     click.echo(script(bridge, {}, "bridge", "_BRIDGE_COMPLETE").source())
 
 
-@bridge.command("routes", cls=SettingsCommand, params=setting_parameters(_OF_AN_APP), epilog=_AS_SERVED)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def routes_command(app: str | None, as_json: bool, **options: Any) -> None:
-    """List the routes of a Flask APP, and where each runs: on the event loop or in a thread.
-
-    APP is what `bridge serve` takes.
-    """
-    settings = make_settings(app, options)
-    print_routes(list_routes(_load(settings, options), async_views=settings.async_runner), as_json=as_json)
-
-
-@bridge.command("check", cls=SettingsCommand, params=setting_parameters(_OF_AN_APP), epilog=_AS_SERVED)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    default=10.0,
-    show_default=True,
-    help="Seconds to wait for each answer.",
-)
-def check_command(app: str | None, as_json: bool, timeout: float, **options: Any) -> None:
-    """Send requests to a WSGI APP, and say what of PEP 3333 it breaks, and what runs where.
-
-    They are GET, HEAD, OPTIONS and POST of /, GET of a path that is not there, and GET of the rules of a
-    Flask app that have no arguments, 50 at most. The exit code is 1 if there are violations. APP is
-    what `bridge serve` takes.
-    """
-    settings = make_settings(app, options)
-    loaded = _load(settings, options)
-    report = check_app(loaded, adapt=lambda wsgi_app: make_adapter(wsgi_app, settings), timeout=timeout)
-    print_report(report, as_json=as_json)
-    sys.exit(_HAS_FINDINGS if report.violations else 0)
-
-
-@bridge.command(
-    "trace",
-    cls=SettingsCommand,
-    params=setting_parameters(_OF_AN_APP),
-    short_help="Make a request, and show its way through the app.",
-    epilog=_AS_SERVED,
-)
-@click.argument("request", nargs=-1, metavar="[METHOD] PATH")
-@click.option("-H", "request_headers", multiple=True, metavar="'NAME: VALUE'", help="A header field.")
-@click.option("-d", "data", multiple=True, metavar="TEXT|@FILE", help="The body; METHOD is POST, then.")
-@click.option("--body", "with_body", is_flag=True, help="Print the body of the response, too.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    default=10.0,
-    show_default=True,
-    help="Seconds to wait for the end of the response.",
-)
-def trace_command(
-    app: str | None,
-    request: tuple[str, ...],
-    request_headers: tuple[str, ...],
-    data: tuple[str, ...],
-    *,
-    with_body: bool,
-    as_json: bool,
-    timeout: float,
-    **options: Any,
-) -> None:
-    """Make one request to APP in memory, and show its way, step by step.
-
-    APP is what `bridge serve` takes; the rest is as for curl. Times are in milliseconds: since the request
-    began, and how long a step took. The exit code is 1 if there was no answer. Of headers and keys that may
-    hold secrets only the length is shown; the body that --body prints is as it came.
-    """
-    # Not before: no other command needs it.
-    from bridge.server.tracing import parse_request, print_trace, trace
-
-    asked = parse_request(app, request, request_headers, data)
-    settings = make_settings(app, options)
-    traced = trace(
-        _load(settings, options), settings, asked, root_path=options["root_path"], deadline=timeout
-    )
-    print_trace(traced, as_json=as_json, with_body=with_body, use_colors=options["use_colors"])
-    sys.exit(0 if traced.status is not None else _HAS_FINDINGS)
-
-
 def make_config(app: str | None, options: dict[str, Any]) -> ServeConfig:
     """The configuration that a command line asks for.
 
@@ -281,13 +203,6 @@ def _config_options(options: dict[str, Any]) -> dict[str, Any]:
     return taken
 
 
-def _load(settings: ServeSettings, options: dict[str, Any]) -> LoadedApp:
-    """Load the app in this process, with the path that it would be served with."""
-    check_names(_app_dir(options))
-    sys.path.insert(0, _app_dir(options))
-    return load_app(settings.target, factory=settings.factory, interface=settings.interface)
-
-
 def _tell_variables(files: list[FileVariables], *, debug: bool) -> None:
     """Say which files of variables were read: they may be left over from development."""
     for each in files:
@@ -299,7 +214,7 @@ def _tell_variables(files: list[FileVariables], *, debug: bool) -> None:
             )
 
 
-def _app_dir(options: dict[str, Any]) -> str:
+def app_dir_of(options: dict[str, Any]) -> str:
     """The folder to import the app from, before all others."""
     folder: str = options["app_dir"] or os.getcwd()
     return folder

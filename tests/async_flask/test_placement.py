@@ -35,8 +35,8 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import BaseConverter
 
 from bridge import WSGIToASGI, run_on_loop
+from bridge.check.routes import list_routes
 from bridge.flask import Bridge, any_thread
-from bridge.server.inspecting import list_routes
 from bridge.testing import Client
 from bridge.types import AsyncViews
 from tests.async_flask.places import place

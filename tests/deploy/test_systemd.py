@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.server.cli import bridge as command_line
+from bridge.command import bridge as command_line
 from tests.deploy.examples import (
     APPS,
     DEPLOY,

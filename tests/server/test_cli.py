@@ -16,7 +16,8 @@ from click.testing import CliRunner
 from uvicorn.main import main as uvicorn_command
 
 from bridge import __version__
-from bridge.server.cli import bridge, make_config
+from bridge.command import bridge
+from bridge.server.cli import make_config
 from bridge.server.options import GROUPS, SettingsCommand, setting_parameters
 from bridge.server.serving import ServeConfig
 from tests.server.command import run, without

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from bridge import WSGIToASGI
+from bridge.command import bridge
 from bridge.errors import BridgeError
-from bridge.server.cli import bridge
 from bridge.server.options import strengths
 from bridge.server.settings import ROWS, ServeSettings, check_settings
 

@@ -129,6 +129,8 @@ async def test_a_request_that_is_not_traced_passes_untouched(path: str) -> None:
     ],
 )
 def test_nothing_of_it_is_loaded_where_nobody_traces(statement: str) -> None:
-    code = f"import sys; {statement}; print([name for name in sys.modules if 'trac' in name])"
+    code = (
+        f"import sys; {statement}; print([name for name in sys.modules if 'trac' in name or 'check' in name])"
+    )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not [name for name in eval(result.stdout) if name.startswith("bridge.")]

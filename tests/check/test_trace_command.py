@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from bridge.server.cli import bridge
+from bridge.command import bridge
 from tests.server.command import run
 
 HERE = Path(__file__).parent

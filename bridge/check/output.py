@@ -1,13 +1,12 @@
-"""What `bridge routes` and `bridge check` print: routes and reports, as text or as JSON."""
+"""What `bridge routes` and `bridge check` print."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
-from bridge.server.checking import Report
-from bridge.server.inspecting import Placement, Route
+from bridge.check.checking import Report
+from bridge.check.routes import Placement, Route
 
 if TYPE_CHECKING:
     from bridge.flask.placement import Hook
@@ -18,28 +17,15 @@ __all__ = ["print_report", "print_routes"]
 _MAX_NAMED = 3
 
 
-def print_routes(routes: Iterable[Route], *, as_json: bool) -> None:
+def print_routes(routes: Iterable[Route]) -> None:
     """Print a line for each route: what it is, and where it runs."""
-    if as_json:
-        _print_json([_route_as_json(route) for route in routes])
-        return
     rows = [(route.rule, _methods(route), route.endpoint, _runner_and_why(route)) for route in routes]
-    _print_table(("Rule", "Methods", "Endpoint", "Runner"), rows)
+    click.echo("\n".join(_table([("Rule", "Methods", "Endpoint", "Runner"), *rows])))
 
 
-def print_report(report: Report, *, as_json: bool) -> None:
+def print_report(report: Report) -> None:
     """Print what was found in an app."""
-    if as_json:
-        _print_json(_report_as_json(report))
-    else:
-        click.echo("\n".join(_report_as_lines(report)))
-
-
-# Plain text
-
-
-def _print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    click.echo("\n".join(_table([head, *rows])))
+    click.echo("\n".join(_report_as_lines(report)))
 
 
 def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -148,56 +134,3 @@ def _finding_lines(message: str, requests: Sequence[str], how: str) -> Iterator[
     named = ", ".join(requests[:_MAX_NAMED])
     more = len(requests) - _MAX_NAMED
     yield f"  {how} {named}" + (f" and {more} more" if more > 0 else "")
-
-
-# JSON
-
-
-def _print_json(value: object) -> None:
-    click.echo(json.dumps(value, indent=2))
-
-
-def _route_as_json(route: Route) -> dict[str, object]:
-    return {
-        "rule": route.rule,
-        "methods": list(route.methods),
-        "endpoint": route.endpoint,
-        "runner": {each.method: each.runner for each in route.placements},
-        "why": {each.method: each.why for each in route.placements},
-    }
-
-
-def _report_as_json(report: Report) -> dict[str, object]:
-    return {
-        "app": report.name,
-        "kind": report.kind,
-        "requests": [
-            {"request": str(each.request), "status": each.status, "remark": each.remark}
-            for each in report.answers
-        ],
-        "not_requested": [{"rule": each.rule, "why": each.why} for each in report.skipped],
-        "violations": [
-            {"message": each.message, "requests": list(each.requests)} for each in report.violations
-        ],
-        "exceptions": [
-            {"message": each.message, "requests": list(each.requests)} for each in report.failures
-        ],
-        "remarks": list(report.remarks),
-        "routes": [
-            {
-                **_route_as_json(route),
-                "hops": [_hook_as_json(hook) for hook in _hops(route, route.hooks)],
-                "hops_on_error": [_hook_as_json(hook) for hook in _hops(route, route.error_hooks)],
-            }
-            for route in report.routes
-        ],
-    }
-
-
-def _hops(route: Route, hooks: tuple["Hook", ...]) -> tuple["Hook", ...]:
-    """The hooks, if requests of the route run on the loop at all."""
-    return hooks if route.runs_on_loop else ()
-
-
-def _hook_as_json(hook: "Hook") -> dict[str, object]:
-    return {"hook": hook.kind, "name": hook.name, "blueprint": hook.blueprint}

@@ -14,11 +14,11 @@ from urllib.parse import quote
 
 from bridge.asgi.adapter import WSGIToASGI
 from bridge.asgi.lifespan import running
+from bridge.check.routes import Route, list_routes, with_article
+from bridge.check.validating import Recorder, validated, validated_flask
 from bridge.errors import ApplicationError, BridgeError
 from bridge.interfaces import is_flask
-from bridge.server.inspecting import Route, list_routes, with_article
 from bridge.server.loading import LoadedApp
-from bridge.server.validating import Recorder, validated, validated_flask
 from bridge.types import ASGIReceiveEvent, ASGISendEvent, HTTPScope, WSGIApplication
 
 if TYPE_CHECKING:

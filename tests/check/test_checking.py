@@ -1,6 +1,6 @@
 """`bridge routes` and `bridge check`: what they tell of an app, what they find wrong, and what not."""
 
-import json
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -13,12 +13,12 @@ from click.testing import CliRunner, Result
 from flask import Flask, request_started
 from flask.sessions import SecureCookieSessionInterface
 
+from bridge.check.checking import Report, check_app
+from bridge.check.routes import list_routes
+from bridge.command import bridge
 from bridge.errors import BridgeError
 from bridge.flask import any_thread
 from bridge.interfaces import Interface
-from bridge.server.checking import Report, check_app
-from bridge.server.cli import bridge
-from bridge.server.inspecting import list_routes
 from bridge.server.loading import LoadedApp
 from bridge.types import AsyncViews
 from tests.server.apps import inspected, kinds
@@ -86,29 +86,13 @@ def test_routes_are_a_table() -> None:
     ]
 
 
-def test_routes_as_json() -> None:
-    result = invoke("routes", f"{INSPECTED}:app", "--json")
-    routes = {route["rule"]: route for route in json.loads(result.stdout)}
-    assert routes["/both"] == {
-        "rule": "/both",
-        "methods": ["GET", "HEAD", "OPTIONS", "POST"],
-        "endpoint": "both",
-        "runner": {"GET": "thread", "HEAD": "thread", "OPTIONS": "thread", "POST": "loop"},
-        "why": {
-            "GET": "the view's GET is not async",
-            "HEAD": "the view's HEAD is not async",
-            "OPTIONS": "the view's OPTIONS is not async",
-            "POST": "the view's POST is async",
-        },
-    }
-
-
 @pytest.mark.parametrize(
     "arguments", [[f"{INSPECTED}:adapted"], [f"{INSPECTED}:app", "--async-views=thread"]]
 )
 def test_no_route_is_on_the_loop_if_async_views_are_to_be_in_threads(arguments: list[str]) -> None:
-    routes = json.loads(invoke("routes", *arguments, "--json").stdout)
-    assert {runner for route in routes for runner in route["runner"].values()} == {"thread"}
+    _, *routes = invoke("routes", *arguments).stdout.splitlines()
+    assert routes != []
+    assert [route for route in routes if " loop" in route or "thread: " not in route] == []
 
 
 @pytest.mark.parametrize(
@@ -202,10 +186,10 @@ def test_settings_come_from_where_serve_has_them(
     (folder / "bridge.toml").write_text(file)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    (route,) = json.loads(invoke("routes", *typed, "--json").stdout)
-    assert route["runner"]["GET"] == runner
-    (route,) = json.loads(invoke("check", *typed, "--json").stdout)["routes"]
-    assert route["runner"]["GET"] == runner
+    _, route = invoke("routes", *typed).stdout.splitlines()
+    assert re.split(" {2,}", route)[3].startswith(runner)
+    _, _, placement = invoke("check", *typed).stdout.partition("Where views run\n")
+    assert re.split(" {2,}", placement.strip())[2] == runner
 
 
 def test_check_has_the_adapter_that_serve_would_have(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,16 +197,15 @@ def test_check_has_the_adapter_that_serve_would_have(folder: Path, monkeypatch: 
     monkeypatch.delenv("SLEEP")
     (folder / "variables").write_text("SLEEP=0.05\n")
     (folder / "bridge.toml").write_text("env-file = 'variables'\n")
-    assert json.loads(invoke("check", "some:app", "--json").stdout)["remarks"] == []
-    report = json.loads(invoke("check", "some:app", "--blocking-threshold=0.01", "--json").stdout)
-    assert "the view 'index' (some) has blocked the event loop" in report["remarks"][0]
+    assert "Remarks" not in invoke("check", "some:app").stdout
+    _, _, remarks = invoke("check", "some:app", "--blocking-threshold=0.01").stdout.partition("Remarks\n")
+    assert "the view 'index' (some) has blocked the event loop" in remarks.splitlines()[0]
 
 
 @pytest.mark.parametrize("command", ["routes", "check"])
 def test_help_is_short_and_the_other_settings_are_taken(command: str) -> None:
     shown = invoke(command, "--help").stdout
     assert "--async-views" in shown
-    assert "--json" in shown
     assert "--backlog" not in shown
     assert invoke(command, f"{INSPECTED}:app", "--backlog=5").exit_code == 0
     assert invoke(command, f"{INSPECTED}:app", "--nosuch").exit_code == 2
@@ -381,23 +364,19 @@ def test_check_counts_what_goes_to_a_thread_alone() -> None:
     assert [hook.kind for hook in route.hooks] == ["before_request"]
 
 
-def test_check_as_json() -> None:
-    result = invoke("check", f"{INSPECTED}:swallows", "--json")
+def test_check_ends_with_the_violations() -> None:
+    result = invoke("check", f"{INSPECTED}:swallows")
     assert result.exit_code == 1
-    report = json.loads(result.stdout)
-    assert (report["app"], report["kind"], report["routes"]) == (f"{INSPECTED}:swallows", "WSGI", [])
-    assert report["requests"][0] == {"request": "GET /", "status": 500, "remark": ""}
-    assert [violation["requests"] for violation in report["violations"]] == [
-        ["GET /", "GET /no-such-path-for-bridge-check", "HEAD /", "OPTIONS /", "POST /"]
-    ] * len(report["violations"])
+    assert result.stdout.startswith(f"{INSPECTED}:swallows: WSGI app\n\nRequests\n  GET /  ")
+    _, _, violations = result.stdout.partition("Violations of PEP 3333\n")
+    assert "shown by GET /, GET /no-such-path-for-bridge-check, HEAD / and 2 more" in violations
 
 
 def test_check_runs_an_adapter_as_it_is_set() -> None:
-    report = json.loads(invoke("check", f"{INSPECTED}:adapted", "--json").stdout)
-    index = next(route for route in report["routes"] if route["rule"] == "/")
-    assert index["why"]["GET"] == "async_views is thread"
-    assert index["hops"] == []
-    assert report["requests"][0]["status"] == 200
+    shown = invoke("check", f"{INSPECTED}:adapted").stdout
+    assert re.search(r"(?m)^  / .* async_views is thread$", shown)
+    assert re.search(r"(?m)^  GET / +200", shown)
+    assert "Hops to a thread" not in shown
 
 
 def test_check_leaves_the_app_as_it_was() -> None:

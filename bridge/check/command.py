@@ -1,0 +1,113 @@
+"""The commands `bridge routes`, `bridge check` and `bridge trace`."""
+
+import sys
+from typing import Any
+
+import click
+
+from bridge.check.checking import check_app
+from bridge.check.output import print_report, print_routes
+from bridge.check.routes import list_routes
+from bridge.check.tracing import parse_request, print_trace, trace
+from bridge.server.application import make_adapter
+from bridge.server.clashes import check_names
+from bridge.server.cli import app_dir_of, bridge, make_settings
+from bridge.server.loading import LoadedApp, load_app
+from bridge.server.options import SettingsCommand, setting_parameters
+from bridge.server.settings import ServeSettings
+
+__all__ = ["check_command", "routes_command", "trace_command"]
+
+_AS_SERVED = """
+The app is looked at as `bridge serve` would serve it: its other options are taken here, too, and so are its
+variables and its file.
+"""
+
+# What decides which app it is, and how it runs.
+_OF_AN_APP = ("app_dir", "factory", "interface", "adapter", "async_views", "env_file")
+
+_HAS_FINDINGS = 1
+
+
+@bridge.command("routes", cls=SettingsCommand, params=setting_parameters(_OF_AN_APP), epilog=_AS_SERVED)
+def routes_command(app: str | None, **options: Any) -> None:
+    """List the routes of a Flask APP, and where each runs: on the event loop or in a thread.
+
+    APP is what `bridge serve` takes.
+    """
+    settings = make_settings(app, options)
+    print_routes(list_routes(_load(settings, options), async_views=settings.async_runner))
+
+
+@bridge.command("check", cls=SettingsCommand, params=setting_parameters(_OF_AN_APP), epilog=_AS_SERVED)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=10.0,
+    show_default=True,
+    help="Seconds to wait for each answer.",
+)
+def check_command(app: str | None, timeout: float, **options: Any) -> None:
+    """Send requests to a WSGI APP, and say what of PEP 3333 it breaks, and what runs where.
+
+    They are GET, HEAD, OPTIONS and POST of /, GET of a path that is not there, and GET of the rules of a
+    Flask app that have no arguments, 50 at most. The exit code is 1 if there are violations. APP is
+    what `bridge serve` takes.
+    """
+    settings = make_settings(app, options)
+    loaded = _load(settings, options)
+    report = check_app(loaded, adapt=lambda wsgi_app: make_adapter(wsgi_app, settings), timeout=timeout)
+    print_report(report)
+    sys.exit(_HAS_FINDINGS if report.violations else 0)
+
+
+@bridge.command(
+    "trace",
+    cls=SettingsCommand,
+    params=setting_parameters(_OF_AN_APP),
+    short_help="Make a request, and show its way through the app.",
+    epilog=_AS_SERVED,
+)
+@click.argument("request", nargs=-1, metavar="[METHOD] PATH")
+@click.option("-H", "request_headers", multiple=True, metavar="'NAME: VALUE'", help="A header field.")
+@click.option("-d", "data", multiple=True, metavar="TEXT|@FILE", help="The body; METHOD is POST, then.")
+@click.option("--body", "with_body", is_flag=True, help="Print the body of the response, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=10.0,
+    show_default=True,
+    help="Seconds to wait for the end of the response.",
+)
+def trace_command(
+    app: str | None,
+    request: tuple[str, ...],
+    request_headers: tuple[str, ...],
+    data: tuple[str, ...],
+    *,
+    with_body: bool,
+    as_json: bool,
+    timeout: float,
+    **options: Any,
+) -> None:
+    """Make one request to APP in memory, and show its way, step by step.
+
+    APP is what `bridge serve` takes; the rest is as for curl. Times are in milliseconds: since the request
+    began, and how long a step took. The exit code is 1 if there was no answer. Of headers and keys that may
+    hold secrets only the length is shown; the body that --body prints is as it came.
+    """
+    asked = parse_request(app, request, request_headers, data)
+    settings = make_settings(app, options)
+    traced = trace(
+        _load(settings, options), settings, asked, root_path=options["root_path"], deadline=timeout
+    )
+    print_trace(traced, as_json=as_json, with_body=with_body, use_colors=options["use_colors"])
+    sys.exit(0 if traced.status is not None else _HAS_FINDINGS)
+
+
+def _load(settings: ServeSettings, options: dict[str, Any]) -> LoadedApp:
+    """Load the app in this process, with the path that it would be served with."""
+    check_names(app_dir_of(options))
+    sys.path.insert(0, app_dir_of(options))
+    return load_app(settings.target, factory=settings.factory, interface=settings.interface)

@@ -14,6 +14,7 @@ from bridge.interfaces import is_flask
 from bridge.server.debugging import announce_debug_mode, debugged
 from bridge.server.hooks.access_log import LogLines, PlainLog
 from bridge.server.hooks.health import Health, ReadinessCheck
+from bridge.server.hooks.metrics import Metrics
 from bridge.server.hooks.request_id import RequestIds
 from bridge.server.hooks.request_timeout import RequestTimeout
 from bridge.server.hooks.server_timing import ServerTiming
@@ -23,8 +24,6 @@ from bridge.types import ASGI3Application, WSGIApplication
 
 if TYPE_CHECKING:
     from flask import Flask
-
-    from bridge.server.hooks.metrics import Metrics
 
 __all__ = [
     "Application",
@@ -37,18 +36,18 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Application:
-    """An ASGI application made of a loaded app, and a line that says what it is."""
+    """An ASGI application made of a loaded app, and a line that describes it."""
 
     asgi: ASGI3Application
     description: str
     health: Health
-    """Tells that it is ready, or not; one of the hooks."""
+    """Answers whether the server is ready; one of the hooks."""
 
     hooks: tuple[Hook, ...] = ()
-    """What the server sees to for each request, besides serving it."""
+    """Called for each request, in this order."""
 
-    metrics: "Metrics | None" = None
-    """What counts, one of the hooks; the server is to let it report."""
+    metrics: Metrics | None = None
+    """Counts requests, as one of the hooks; the server has it report."""
 
     adapter: WSGIToASGI | None = None
     """Bridge's own, if that serves a WSGI app."""
@@ -69,7 +68,7 @@ def make_application(settings: ServeSettings) -> Application:
         adapted = as_asgi3(loaded)
         details = "served as it is, no adapter"
     bridged = adapted if isinstance(adapted, WSGIToASGI) else None
-    metrics = _metrics(bridged) if settings.metrics_port is not None else None
+    metrics = Metrics(bridged) if settings.metrics_port is not None else None
     health = Health(
         live=settings.health_live, ready=settings.health_ready, check=_readiness(loaded, settings)
     )
@@ -90,14 +89,8 @@ def _load(settings: ServeSettings) -> LoadedApp:
     return debugged(loaded) if settings.debug else loaded
 
 
-def _metrics(adapter: WSGIToASGI | None) -> "Metrics":
-    from bridge.server.hooks.metrics import Metrics  # needs prometheus-client, and not too early
-
-    return Metrics(adapter)
-
-
 def _hooks(
-    settings: ServeSettings, health: Health, metrics: "Metrics | None", adapter: WSGIToASGI | None
+    settings: ServeSettings, health: Health, metrics: Metrics | None, adapter: WSGIToASGI | None
 ) -> Iterator[Hook]:
     """The hooks in their order. One that answers comes first: those behind it are told nothing."""
     if settings.health_live is not None or settings.health_ready is not None:

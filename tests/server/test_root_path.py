@@ -237,7 +237,7 @@ def test_what_is_no_root_path(root_path: str, why: str) -> None:
 def test_a_root_path_that_cannot_be(folder: Path, root_path: str, why: str) -> None:
     code, _, err = run("serve", "app:app", *PORT, "--root-path", root_path, cwd=folder)
     assert code == 2
-    assert f"Invalid value for --root-path: {root_path!r} {why}" in err
+    assert f"Invalid value for '--root-path': {root_path!r} {why}" in err
     code, _, err = run("serve", "app:app", *PORT, cwd=folder, env={"SCRIPT_NAME": root_path})
     assert code == 2
     assert f"Invalid value for SCRIPT_NAME in the environment: {root_path!r} {why}" in err

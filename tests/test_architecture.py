@@ -105,6 +105,7 @@ PURE = [
     "http/request_target.py",
     "interfaces.py",
     "lifespans.py",
+    "server/processes/fleet.py",
     "trace/facts.py",
     "trace/headers.py",
     "types.py",

@@ -219,3 +219,8 @@ def test_the_environ_s_scope_is_the_host_s() -> None:
     assert scope["new"] == 1
     assert environ["asgi.scope"]["headers"] is scope["headers"]
     assert environ["asgi.scope"].scope is scope
+
+
+def test_it_has_no_more_than_a_dict() -> None:
+    with pytest.raises(AttributeError, match="'ScopeView' object has no attribute 'nosuch'"):
+        ScopeView(small_scope()).nosuch  # noqa: B018  # to look it up is the test

@@ -221,6 +221,7 @@ def test_the_environ_s_scope_is_the_host_s() -> None:
     assert environ["asgi.scope"].scope is scope
 
 
-def test_it_has_no_more_than_a_dict() -> None:
+def test_it_shows_the_methods_of_a_dict_and_no_more() -> None:
+    assert {"get", "items", "keys", "scope", "update"} <= set(dir(ScopeView(small_scope())))
     with pytest.raises(AttributeError, match="'ScopeView' object has no attribute 'nosuch'"):
         ScopeView(small_scope()).nosuch  # noqa: B018  # to look it up is the test

@@ -16,7 +16,7 @@ from http import HTTPStatus
 from typing import Any
 
 from bridge.core.link import Head
-from bridge.http.limits import TOKEN
+from bridge.http.limits import FieldNames
 
 __all__ = ["CONTINUE", "DefaultFields", "IllFormedResponse", "ResponseEncoder", "checked_head"]
 
@@ -24,13 +24,9 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _STATUS_LINES = {each.value: b"HTTP/1.1 %d %b\r\n" % (each, each.phrase.encode()) for each in HTTPStatus}
 
-_NAME = re.compile(TOKEN)
 _has_control = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search  # RFC 9110, 5.5
 
-# The names that have passed once, in lower case: apps say the same few again. Bounded, as some don't.
-_NAMES: dict[bytes, bytes] = {}
-_MAX_REMEMBERED = 1024
-
+_NAMES = FieldNames()  # of apps
 
 # What of the app's Connection is said anew, if the connection ends.
 _OF_THE_SERVER = (b"close", b"keep-alive")
@@ -202,17 +198,13 @@ def checked_head(status: int, fields: Iterable[Sequence[Any]]) -> Head:
         )
     checked = []
     for given_name, value in fields:
-        name = _NAMES.get(given_name) or _parse_name(given_name)
+        try:
+            name = _NAMES[given_name]
+        except ValueError:
+            raise IllFormedResponse(
+                "the app sent a header whose name is not a token (RFC 9110, 5.1)"
+            ) from None
         if _has_control(value):
             raise IllFormedResponse("the app sent a header with a control character (RFC 9110, 5.5)")
         checked.append((name, value))
     return Head(status, b"", checked)
-
-
-def _parse_name(name: bytes) -> bytes:
-    if not _NAME.fullmatch(name):
-        raise IllFormedResponse("the app sent a header whose name is not a token (RFC 9110, 5.1)")
-    lower = name.lower()
-    if len(_NAMES) < _MAX_REMEMBERED:
-        _NAMES[name] = lower
-    return lower

@@ -12,6 +12,7 @@ __all__ = [
     "BAD_REQUEST",
     "HOST",
     "TOKEN",
+    "FieldNames",
     "Limits",
     "Refusal",
     "check_head",
@@ -32,10 +33,31 @@ TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 """The pattern of a token, as methods and names of fields are (RFC 9110, 5.6.2)."""
 
 _is_token = re.compile(TOKEN).match
+_is_name = re.compile(TOKEN).fullmatch
+
+# Names that are remembered, and bytes of the longest. Bounded, as clients and some apps make up new ones.
+_MAX_NAMES = 1024
+_LONGEST_NAME = 64
 
 # Bytes of a request line and of a header field besides the target, the name and the value.
 _REQUEST_LINE_OVERHEAD = len(b"  HTTP/1.1\r\n")
 _FIELD_OVERHEAD = len(b": \r\n")
+
+
+class FieldNames(dict[bytes, bytes]):
+    """Names of fields as they came, and in lower case: `names[b"Host"]`. The same few come again.
+
+    Raises:
+        ValueError: by the lookup of a name that is no token (RFC 9110, 5.1).
+    """
+
+    def __missing__(self, name: bytes) -> bytes:
+        if not _is_name(name):
+            raise ValueError("the name of a field is no token")
+        lower = name.lower()
+        if len(self) < _MAX_NAMES and len(name) <= _LONGEST_NAME:
+            self[name] = lower
+        return lower
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ A head is taken apart once it is whole. A body is handed on as it came, without 
 import re
 from typing import Protocol
 
-from bridge.http.limits import BAD_REQUEST, TOKEN, Refusal
+from bridge.http.limits import BAD_REQUEST, TOKEN, FieldNames, Refusal
 from bridge.http.request_line import RequestLine, read_request_line
 
 __all__ = ["Refused", "RequestReader", "Sink"]
@@ -22,15 +22,10 @@ _Header = tuple[bytes, bytes]
 
 _EMPTY_LINE = b"\r\n\r\n"
 
-_is_token = re.compile(TOKEN).fullmatch
-
 # What no value has in it (RFC 9110, 5.5), besides CR and LF.
 _CONTROLS = bytes([*range(9), 11, 12, *range(14, 32), 127])
 
-# Names as they came, and in lower case: clients send the same few again. Bounded, as they choose them.
-_NAMES: dict[bytes, bytes] = {}
-_MAX_NAMES = 1024
-_LONGEST_NAME = 64
+_NAMES = FieldNames()  # of clients
 
 # The fields that say where a message ends, and whether the connection does.
 _OF_FRAMING = frozenset((b"connection", b"content-length", b"transfer-encoding", b"upgrade"))
@@ -309,23 +304,12 @@ def _headers_of(fields: bytes) -> list[_Header]:
         raise Refused
     lines.pop()  # what is behind the last end: nothing
     headers = []
-    for line in lines:
-        name, colon, value = line.partition(b":")
-        if not colon:
-            raise Refused
-        headers.append((_NAMES.get(name) or _lower(name), value.strip(b" \t")))
+    try:
+        for line in lines:
+            name, colon, value = line.partition(b":")
+            if not colon:
+                raise Refused
+            headers.append((_NAMES[name], value.strip(b" \t")))
+    except ValueError:
+        raise Refused from None
     return headers
-
-
-def _lower(name: bytes) -> bytes:
-    """A name of a field in lower case.
-
-    Raises:
-        Refused: it is no token (RFC 9110, 5.1).
-    """
-    if not _is_token(name):
-        raise Refused
-    lower = name.lower()
-    if len(_NAMES) < _MAX_NAMES and len(name) <= _LONGEST_NAME:
-        _NAMES[name] = lower
-    return lower

@@ -11,10 +11,10 @@ from bridge.check.routes import list_routes
 from bridge.check.tracing import parse_request, print_trace, trace
 from bridge.server.application import make_adapter
 from bridge.server.clashes import check_names
-from bridge.server.cli import app_dir_of, bridge, make_settings
+from bridge.server.cli import bridge, make_settings
 from bridge.server.loading import LoadedApp, load_app
 from bridge.server.options import SettingsCommand, setting_parameters
-from bridge.server.settings import ServeSettings
+from bridge.server.settings import ServeSettings, app_dir_of
 
 __all__ = ["check_command", "routes_command", "trace_command"]
 
@@ -108,6 +108,7 @@ def trace_command(
 
 def _load(settings: ServeSettings, options: dict[str, Any]) -> LoadedApp:
     """Load the app in this process, with the path that it would be served with."""
-    check_names(app_dir_of(options))
-    sys.path.insert(0, app_dir_of(options))
+    folder = app_dir_of(options)
+    check_names(folder)
+    sys.path.insert(0, folder)
     return load_app(settings.target, factory=settings.factory, interface=settings.interface)

@@ -29,11 +29,11 @@ from bridge.server.options import (
     variables_read,
 )
 from bridge.server.serving import STARTUP_FAILURE, ServeConfig, default_log_config, serve
-from bridge.server.settings import ServeSettings, check_settings
+from bridge.server.settings import ServeSettings, app_dir_of, check_settings
 from bridge.server.variables import FileVariables, is_on
 from bridge.types import override
 
-__all__ = ["app_dir_of", "bridge", "make_config", "make_settings"]
+__all__ = ["bridge", "make_config", "make_settings"]
 
 logger = logging.getLogger("bridge")
 
@@ -212,12 +212,6 @@ def _tell_variables(files: list[FileVariables], *, debug: bool) -> None:
                 "FLASK_DEBUG in %s has a Flask app in debug mode, in which its own error pages are not shown",
                 each.file,
             )
-
-
-def app_dir_of(options: dict[str, Any]) -> str:
-    """The folder to import the app from, before all others."""
-    folder: str = options["app_dir"] or os.getcwd()
-    return folder
 
 
 def _find_app(options: dict[str, Any]) -> str:

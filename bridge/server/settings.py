@@ -32,6 +32,7 @@ __all__ = [
     "Row",
     "ServeSettings",
     "TLSVersionName",
+    "app_dir_of",
     "check_settings",
 ]
 
@@ -439,7 +440,7 @@ class ServeSettings:
             values["access_log_format"] = None
         return cls(
             target=target,
-            app_dir=options["app_dir"] or os.getcwd(),
+            app_dir=app_dir_of(options),
             factory=options["factory"],
             graceful_timeout=options["timeout_graceful_shutdown"],
             **values,
@@ -471,6 +472,13 @@ ROWS: dict[str, Row] = {
     if "row" in field.metadata
 }
 """The settings, by the names of their fields."""
+
+
+def app_dir_of(options: Mapping[str, Any]) -> str:
+    """The folder to import the app from, before all others; `options` are as for `from_options`."""
+    folder: str = options["app_dir"] or os.getcwd()
+    return folder
+
 
 # Each of these says where to listen, and the server would listen on the first alone.
 _ADDRESSES = (

@@ -46,11 +46,6 @@ class Route:
     """Those that it goes to a thread for when it fails."""
 
     @property
-    def methods(self) -> tuple[str, ...]:
-        """All its methods."""
-        return tuple(placement.method for placement in self.placements)
-
-    @property
     def runs_on_loop(self) -> bool:
         """Whether requests with one of the methods at least run on the loop."""
         return any(each.runner == "loop" for each in self.placements)

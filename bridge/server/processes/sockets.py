@@ -11,7 +11,7 @@ from typing import Any
 
 from bridge.errors import BridgeError
 
-__all__ = ["address_of", "bind", "has_inherited", "inherited"]
+__all__ = ["address_of", "bind", "inherited"]
 
 # The first descriptor that systemd hands over (sd_listen_fds(3)).
 _FIRST_INHERITED = 3
@@ -43,15 +43,10 @@ def inherited(environ: Mapping[str, str]) -> list[socket.socket]:
     Raises:
         BridgeError: one of them cannot listen.
     """
-    if not has_inherited(environ):
+    if environ.get("LISTEN_PID") != str(os.getpid()):
         return []
     numbers = range(_FIRST_INHERITED, _FIRST_INHERITED + int(environ.get("LISTEN_FDS", "0")))
     return bind(f"fd:{number}" for number in numbers)
-
-
-def has_inherited(environ: Mapping[str, str]) -> bool:
-    """Whether systemd has opened sockets for this very process."""
-    return environ.get("LISTEN_PID") == str(os.getpid())
 
 
 def address_of(bound: socket.socket, *, tls: bool) -> str:

@@ -1,7 +1,8 @@
 """The commands `bridge routes`, `bridge check` and `bridge trace`."""
 
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
@@ -18,6 +19,8 @@ from bridge.server.settings import ServeSettings, app_dir_of
 
 __all__ = ["check_command", "routes_command", "trace_command"]
 
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
 _AS_SERVED = """
 The app is looked at as `bridge serve` would serve it: its other options are taken here, too, and so are its
 variables and its file.
@@ -27,6 +30,16 @@ variables and its file.
 _OF_AN_APP = ("app_dir", "factory", "interface", "adapter", "async_views", "env_file")
 
 _HAS_FINDINGS = 1
+
+
+def _timeout(event: str) -> Callable[[_Command], _Command]:
+    return click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        default=10.0,
+        show_default=True,
+        help=f"Seconds to wait for {event}.",
+    )
 
 
 @bridge.command("routes", cls=SettingsCommand, params=setting_parameters(_OF_AN_APP), epilog=_AS_SERVED)
@@ -40,13 +53,7 @@ def routes_command(app: str | None, **options: Any) -> None:
 
 
 @bridge.command("check", cls=SettingsCommand, params=setting_parameters(_OF_AN_APP), epilog=_AS_SERVED)
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    default=10.0,
-    show_default=True,
-    help="Seconds to wait for each answer.",
-)
+@_timeout("each answer")
 def check_command(app: str | None, timeout: float, **options: Any) -> None:
     """Send requests to a WSGI APP, and say what of PEP 3333 it breaks, and what runs where.
 
@@ -73,13 +80,7 @@ def check_command(app: str | None, timeout: float, **options: Any) -> None:
 @click.option("-d", "data", multiple=True, metavar="TEXT|@FILE", help="The body; METHOD is POST, then.")
 @click.option("--body", "with_body", is_flag=True, help="Print the body of the response, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    default=10.0,
-    show_default=True,
-    help="Seconds to wait for the end of the response.",
-)
+@_timeout("the end of the response")
 def trace_command(
     app: str | None,
     request: tuple[str, ...],

@@ -173,6 +173,16 @@ class Hooks:
         self.wants_call_facts = wants_call_facts
         """Whether a hook needs to know of the WSGI call: see `Exchange.call`."""
 
+    def websocket_answered(self, status: int) -> None:
+        """Tell that the app has answered the handshake of a websocket."""
+        for on_websocket in self.websocket:
+            on_websocket(status)
+
+    def websocket_ended(self) -> None:
+        """Tell that a websocket is over that was answered by 101."""
+        for on_websocket_end in self.websocket_end:
+            on_websocket_end()
+
     def end(self, exchange: Exchange) -> None:
         """Tell that an exchange is over, in its context; a hook that fails does not stop the others."""
         if not self._end:

@@ -102,8 +102,7 @@ class WebSocketAnswers(_Base):
             if self._told is None:
                 self._tell(500)  # which an app without an answer gets, if the client is still there
             elif self._told == HTTPStatus.SWITCHING_PROTOCOLS and self.hooks is not None:
-                for on_end in self.hooks.websocket_end:
-                    on_end()
+                self.hooks.websocket_ended()
 
     @override
     def send(self, message: Any) -> Coroutine[Any, Any, None]:  # a coroutine sooner
@@ -201,8 +200,7 @@ class WebSocketAnswers(_Base):
         if self._told is None:
             self._told = status
             if self.hooks is not None:
-                for on_websocket in self.hooks.websocket:
-                    on_websocket(status)
+                self.hooks.websocket_answered(status)
 
     def _take_early(self) -> None:
         """Take what came before the websocket was open."""

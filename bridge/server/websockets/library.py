@@ -250,16 +250,14 @@ class LibraryWebSocket(ThreadServing):
             client = "{}:{}".format(*request.client) if request.client else ""
             what = "[accepted]" if status == HTTPStatus.SWITCHING_PROTOCOLS else status
             logger.info('%s - "WebSocket %s" %s', client, request.target, what)
-            for on_websocket in self._server.hooks.websocket:
-                on_websocket(status)
+            self._server.hooks.websocket_answered(status)
 
     def _tell_end(self) -> None:
         self._server.tasks.discard(self)
         self._engine.streams.links.discard(self)
         self._tell(HTTPStatus.INTERNAL_SERVER_ERROR)  # unless there was an answer before the client left
         if self._told == HTTPStatus.SWITCHING_PROTOCOLS:
-            for on_end in self._server.hooks.websocket_end:
-                on_end()
+            self._server.hooks.websocket_ended()
 
     def _call_soon(self, do: Any, argument: Any) -> None:
         """Call a function on the loop, from any thread."""

@@ -58,6 +58,7 @@ __all__ = [
     "AsyncViews",
     "ExcInfo",
     "HTTPReceive",
+    "HTTPRequestEvent",
     "HTTPRequestSideEvent",
     "HTTPResponseBodyEvent",
     "HTTPResponseEvent",

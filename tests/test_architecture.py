@@ -70,7 +70,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "asgi": INNER,
     "__init__": INNER | {"asgi"},
     "testing": INNER | {"asgi"},
-    "trace": INNER | {"asgi"},
+    "trace": INNER | {"asgi", "testing"},
     "server": INNER | {"asgi", "http", "__init__"},
     "check": INNER | {"asgi", "server", "testing", "trace"},
     "command": {"check", "server"},

@@ -1,14 +1,30 @@
-"""Clients for tests, which talk to an app in memory, without a socket: HTTP by httpx, and websockets."""
+"""Clients for tests, which talk to an app in memory, without a socket: HTTP by httpx, and websockets.
 
-try:
-    import httpx  # noqa: F401  # whether it is there, before anything else asks for it
-except ModuleNotFoundError as error:  # pragma: no cover  # the tests need httpx themselves
-    raise ModuleNotFoundError(
-        "bridge.testing needs httpx: pip install 'bridge[testing]'", name="httpx"
-    ) from error
+`memory` is the host below them, for who has no httpx.
+"""
 
-from bridge.testing.client import Client
-from bridge.testing.transport import ASGITransport
-from bridge.testing.websocket import ClientWebSocket, WebSocketRefused
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bridge.testing.client import Client
+    from bridge.testing.transport import ASGITransport
+    from bridge.testing.websocket import ClientWebSocket, WebSocketRefused
 
 __all__ = ["ASGITransport", "Client", "ClientWebSocket", "WebSocketRefused"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs httpx when it is asked for."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        import httpx  # noqa: F401  # whether it is there, before anything else asks for it
+    except ModuleNotFoundError as error:  # pragma: no cover  # the tests need httpx themselves
+        raise ModuleNotFoundError(
+            f"bridge.testing.{name} needs httpx: pip install 'bridge[testing]'", name="httpx"
+        ) from error
+    from bridge.testing.client import Client
+    from bridge.testing.transport import ASGITransport
+    from bridge.testing.websocket import ClientWebSocket, WebSocketRefused
+
+    return {each.__name__: each for each in (ASGITransport, Client, ClientWebSocket, WebSocketRefused)}[name]

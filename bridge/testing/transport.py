@@ -6,25 +6,17 @@ the app waits until the client has taken a chunk of the response. Closing a resp
 a disconnect to the app.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import unquote
 
 import httpx
 
 from bridge.asgi.lifespan import running
+from bridge.testing.memory import Exchange, http_scope
 from bridge.testing.websocket import ClientWebSocket
-from bridge.types import (
-    ASGI3Application,
-    ASGIReceiveEvent,
-    ASGISendEvent,
-    HTTPRequestSideEvent,
-    HTTPScope,
-    WebSocketScope,
-)
+from bridge.types import ASGI3Application, HTTPScope, WebSocketScope
 
 __all__ = ["ASGITransport"]
 
@@ -45,7 +37,7 @@ class ASGITransport(httpx.AsyncBaseTransport):
         self._root_path = root_path
         self._raise_app_exceptions = raise_app_exceptions
         self._state: dict[str, Any] = {}
-        self._exchanges: set[_Exchange] = set()
+        self._exchanges: set[Exchange] = set()
         self._lifespan = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -65,21 +57,25 @@ class ASGITransport(httpx.AsyncBaseTransport):
         """Disconnect from every request that is still running, and wait for the app to end it."""
         while self._exchanges:
             exchange = self._exchanges.pop()
-            await exchange.aclose()
+            exchange.leave()
             await exchange.join()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Begin the exchange; return when the app has sent its headers."""
-        exchange = _Exchange(request, raise_app_exceptions=self._raise_app_exceptions)
+        assert isinstance(request.stream, httpx.AsyncByteStream)
+        exchange = Exchange(self._app, self._scope(request), request.stream)
         self._exchanges.add(exchange)
-        scope = _http_scope(request, self._root_path, self._state)
-        exchange.start(self._app(scope, exchange.receive, exchange.send), self._exchanges.discard)
+        exchange.start().add_done_callback(lambda _: self._exchanges.discard(exchange))
         try:
-            status, headers = await exchange.head()
+            await exchange.head()
         except BaseException:
-            await exchange.aclose()
+            exchange.leave()
             raise
-        return httpx.Response(status, headers=list(headers), stream=exchange, request=request)
+        if exchange.status is None:
+            _raise_failure(exchange, self._raise_app_exceptions)
+            return httpx.Response(500, request=request)
+        body = _Body(exchange, raise_app_exceptions=self._raise_app_exceptions)
+        return httpx.Response(exchange.status, headers=exchange.headers, stream=body, request=request)
 
     def websocket(
         self, request: httpx.Request, subprotocols: tuple[str, ...], cookies: httpx.Cookies, *, timeout: float
@@ -94,187 +90,55 @@ class ASGITransport(httpx.AsyncBaseTransport):
         """
         return ClientWebSocket(
             self._app,
-            _websocket_scope(_http_scope(request, self._root_path, self._state), subprotocols),
+            _websocket_scope(self._scope(request), subprotocols),
             request,
             cookies,
             timeout=timeout,
             raise_app_exceptions=self._raise_app_exceptions,
         )
 
+    def _scope(self, request: httpx.Request) -> HTTPScope:
+        url = request.url
+        return http_scope(
+            request.method,
+            url.raw_path,
+            request.headers.raw,
+            root_path=self._root_path,
+            scheme=url.scheme,
+            server=(url.host, url.port or (443 if url.scheme in ("https", "wss") else 80)),
+            state=self._state,
+        )
 
-class _Exchange(httpx.AsyncByteStream):
-    """One request and its response; for httpx it is the response's body.
 
-    Both sides wait for each other on one condition: the app until its chunk has been taken, the client until
-    there is a chunk.
-    """
+class _Body(httpx.AsyncByteStream):
+    """The body of a response, as httpx reads it."""
 
-    def __init__(self, request: httpx.Request, *, raise_app_exceptions: bool) -> None:
-        assert isinstance(request.stream, httpx.AsyncByteStream)
-        self._raise_app_exceptions = raise_app_exceptions
-        self._request_body = aiter(request.stream)
-        self._request_complete = False
-        self._request_failure: Exception | None = None
-        self._reading: asyncio.Task[HTTPRequestSideEvent] | None = None
-        self._call: asyncio.Task[None] | None = None
-        self._call_ended = False
-        self._call_failure: Exception | None = None
-        self._changed = asyncio.Condition()
-        self._head: tuple[int, Iterable[tuple[bytes, bytes]]] | None = None
-        self._chunk: bytes | None = None
-        self._complete = False
-        self._left = asyncio.Event()  # the client has gone, or has all it wanted
-
-    # The transport's side
-
-    def start(self, call: Awaitable[None], on_end: Callable[["_Exchange"], None]) -> None:
-        """Run the app's call as a task; say when it has ended."""
-        self._call = asyncio.create_task(self._run(call))
-        self._call.add_done_callback(lambda _: on_end(self))
-
-    async def head(self) -> tuple[int, Iterable[tuple[bytes, bytes]]]:
-        """Wait for the status and the headers; a 500 if there are none to come."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._head is not None or self._call_ended)
-        if self._head is not None:
-            return self._head
-        self._raise_failure()
-        self._complete = True
-        return 500, [(b"content-length", b"0")]
-
-    async def join(self) -> None:
-        """Wait for the app's call to end."""
-        if self._call is not None:
-            await asyncio.wait([self._call])
-
-    # The client's side: the response body
+    def __init__(self, exchange: Exchange, *, raise_app_exceptions: bool) -> None:
+        self._exchange = exchange
+        self._raises = raise_app_exceptions
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while True:
-            async with self._changed:
-                await self._changed.wait_for(
-                    lambda: self._chunk is not None or self._complete or self._call_ended
-                )
-                chunk, self._chunk = self._chunk, None
-                self._changed.notify_all()
-            if chunk is None:
-                break
+        exchange = self._exchange
+        async for chunk in exchange.chunks():
             yield chunk
         # The app may have something left to close: a test wants to see it closed, and what it raises then.
-        self._left.set()
-        await self.join()
-        self._raise_failure()
-        if not self._complete:
+        exchange.leave()
+        await exchange.join()
+        _raise_failure(exchange, self._raises)
+        if not exchange.is_complete:
             raise httpx.RemoteProtocolError("the app ended in the middle of its response")
 
     async def aclose(self) -> None:
         """Leave: the app sees a disconnect, if it was not at its end."""
-        self._left.set()
-        async with self._changed:
-            self._changed.notify_all()
-
-    # The app's side
-
-    async def receive(self) -> ASGIReceiveEvent:
-        """Give the app the next piece of the request, or the disconnect, when there is one."""
-        leaving = asyncio.create_task(self._left.wait())
-        try:
-            if self._request_complete:
-                await leaving
-                return {"type": "http.disconnect"}
-            # It outlives a cancelled receive(), so that nothing of the body is lost with one.
-            if self._reading is None:
-                self._reading = asyncio.create_task(self._next_of_request())
-            await asyncio.wait((leaving, self._reading), return_when=asyncio.FIRST_COMPLETED)
-            if not self._reading.done():
-                self._reading.cancel()
-                return {"type": "http.disconnect"}
-            event, self._reading = self._reading.result(), None
-            return event
-        finally:
-            leaving.cancel()
-
-    async def send(self, event: ASGISendEvent) -> None:
-        """Take an event from the app. After a disconnect it does nothing, as in every host."""
-        if self._left.is_set():
-            return
-        if event["type"] == "http.response.start" and self._head is None:
-            await self._change(head=(event["status"], event.get("headers", ())))
-        elif event["type"] == "http.response.body" and self._head is not None and not self._complete:
-            if event.get("body"):
-                await self._send_chunk(event["body"])
-            if not event.get("more_body", False):
-                await self._change(complete=True)
-        else:
-            raise RuntimeError(f"the app sent {event['type']!r} out of turn (ASGI spec, HTTP)")
-
-    async def _run(self, call: Awaitable[None]) -> None:
-        try:
-            await call
-        except Exception as error:  # noqa: BLE001  # raised in the test, where it waits for the response
-            self._call_failure = error
-        finally:
-            if self._reading is not None:
-                self._reading.cancel()
-            self._call_ended = True
-            async with self._changed:
-                self._changed.notify_all()
-
-    async def _change(
-        self, *, head: tuple[int, Iterable[tuple[bytes, bytes]]] | None = None, complete: bool = False
-    ) -> None:
-        async with self._changed:
-            self._head = head or self._head
-            self._complete = complete
-            self._changed.notify_all()
-
-    async def _send_chunk(self, chunk: bytes) -> None:
-        """Offer a chunk to the client, and wait until it has taken it or left."""
-        async with self._changed:
-            self._chunk = chunk
-            self._changed.notify_all()
-            await self._changed.wait_for(lambda: self._chunk is None or self._left.is_set())
-
-    async def _next_of_request(self) -> HTTPRequestSideEvent:
-        try:
-            chunk = await anext(self._request_body)
-        except StopAsyncIteration:
-            self._request_complete = True
-            return {"type": "http.request", "body": b"", "more_body": False}
-        except Exception as error:  # noqa: BLE001  # the client's own iterator; raised where it waits
-            self._request_failure = error
-            self._request_complete = True
-            self._left.set()
-            return {"type": "http.disconnect"}
-        return {"type": "http.request", "body": chunk, "more_body": True}
-
-    def _raise_failure(self) -> None:
-        """Raise what broke the exchange, as far as the test wants to know."""
-        if self._request_failure is not None:
-            raise self._request_failure
-        if self._call_failure is not None and self._raise_app_exceptions:
-            raise self._call_failure
+        self._exchange.leave()
 
 
-def _http_scope(request: httpx.Request, root_path: str, state: dict[str, Any]) -> HTTPScope:
-    raw_path, _, query = request.url.raw_path.partition(b"?")
-    port = request.url.port or (443 if request.url.scheme in ("https", "wss") else 80)
-    return {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.4"},
-        "http_version": "1.1",
-        "method": request.method,
-        "scheme": request.url.scheme,
-        "path": root_path + unquote(raw_path.decode("ascii")),
-        "raw_path": root_path.encode() + raw_path,
-        "query_string": query,
-        "root_path": root_path,
-        "headers": [(name.lower(), value) for name, value in request.headers.raw],
-        "client": ("127.0.0.1", 50000),
-        "server": (request.url.host, port),
-        "state": state.copy(),
-        "extensions": {},
-    }
+def _raise_failure(exchange: Exchange, raise_app_exceptions: bool) -> None:
+    """Raise what broke the exchange, as far as the test wants to know."""
+    if exchange.body_failure is not None:
+        raise exchange.body_failure
+    if exchange.failure is not None and raise_app_exceptions:
+        raise exchange.failure
 
 
 def _websocket_scope(http: HTTPScope, subprotocols: tuple[str, ...]) -> WebSocketScope:

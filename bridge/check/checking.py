@@ -19,7 +19,8 @@ from bridge.check.validating import Recorder, validated, validated_flask
 from bridge.errors import ApplicationError, BridgeError
 from bridge.interfaces import is_flask
 from bridge.server.loading import LoadedApp
-from bridge.types import ASGIReceiveEvent, ASGISendEvent, HTTPScope, WSGIApplication
+from bridge.testing.memory import Exchange, http_scope
+from bridge.types import ASGI3Application, WSGIApplication
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -199,93 +200,45 @@ async def _ask_all(
     async with running(adapter):
         for request in requests:
             recorder.begin(str(request))
-            answers.append(await _Exchange(request, host).run(adapter, patience))
+            answers.append(await _ask(adapter, request, host, patience))
     return answers
 
 
-class _Exchange:
-    """One request and its answer: the ASGI host of both.
-
-    Not `bridge.testing`: the command is not to need httpx, and this client gives up apps that never end.
-    """
-
-    def __init__(self, request: Request, host: str) -> None:
-        self._request = request
-        self._host = host
-        self._asked = False
-        self._status: int | None = None
-        self._size = 0
-        self._has_head = asyncio.Event()
-        self._has_enough = asyncio.Event()
-        self._left = asyncio.Event()
-
-    async def run(self, adapter: WSGIToASGI, patience: float) -> Answer:
-        """Ask, wait, leave."""
-        call = asyncio.create_task(adapter(self._scope(), self._receive, self._send))
-        remark = ""
-        if not await _comes(call, self._has_head, patience):
-            remark = f"no answer in {patience:g} s"
-        elif not await _comes(call, self._has_enough, _BODY_TIME):
-            remark = f"it had not ended after {_BODY_TIME:g} s"
-        elif self._size > _BODY_SIZE:
-            remark = f"left after {self._size} bytes"
-        self._left.set()
-        await asyncio.wait((call,), timeout=patience)
-        if not call.done():
-            call.cancel()
-            await asyncio.wait((call,), timeout=patience)
-            remark = f"{remark}; it went on when the client had left".removeprefix("; ")
-        elif call.exception() is not None:
-            remark = "cut short"
-            if not isinstance(call.exception(), ApplicationError):
-                call.result()  # not the app's failure, but one of this package's
-        return Answer(self._request, self._status, remark)
-
-    def _scope(self) -> HTTPScope:
-        headers = [(b"host", self._host.encode()), (b"user-agent", b"bridge-check"), (b"accept", b"*/*")]
-        if self._request.body:
-            headers += [
-                (b"content-type", b"application/x-www-form-urlencoded"),
-                (b"content-length", b"%d" % len(self._request.body)),
-            ]
-        return {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.4"},
-            "http_version": "1.1",
-            "method": self._request.method,
-            "scheme": "http",
-            "path": self._request.path,
-            "raw_path": quote(self._request.path).encode(),
-            "query_string": b"",
-            "root_path": "",
-            "headers": headers,
-            "client": ("127.0.0.1", 50000),
-            "server": ("127.0.0.1", 80),
-            "extensions": {},
-        }
-
-    async def _receive(self) -> ASGIReceiveEvent:
-        if not self._asked:
-            self._asked = True
-            return {"type": "http.request", "body": self._request.body, "more_body": False}
-        await self._left.wait()
-        return {"type": "http.disconnect"}
-
-    async def _send(self, event: ASGISendEvent) -> None:
-        if self._left.is_set():
-            raise ConnectionResetError("the client has left")
-        if event["type"] == "http.response.start":
-            self._status = event["status"]
-            self._has_head.set()
-        elif event["type"] == "http.response.body":
-            self._size += len(event.get("body", b""))
-            if self._size > _BODY_SIZE or not event.get("more_body", False):
-                self._has_enough.set()
+async def _ask(adapter: WSGIToASGI, request: Request, host: str, patience: float) -> Answer:
+    headers = [(b"host", host.encode()), (b"user-agent", b"bridge-check"), (b"accept", b"*/*")]
+    if request.body:
+        headers += [
+            (b"content-type", b"application/x-www-form-urlencoded"),
+            (b"content-length", b"%d" % len(request.body)),
+        ]
+    scope = http_scope(request.method, quote(request.path).encode(), headers)
+    exchange = Exchange(cast(ASGI3Application, adapter), scope, request.body)
+    exchange.start()
+    remark = await _read(exchange, patience)
+    exchange.leave()
+    if not await exchange.join(patience):
+        remark = f"{remark}; it went on when the client had left".removeprefix("; ")
+    elif exchange.failure is not None:
+        remark = "cut short"
+        if not isinstance(exchange.failure, ApplicationError):
+            raise exchange.failure  # not the app's, but one of this package's
+    return Answer(request, exchange.status, remark)
 
 
-async def _comes(call: "asyncio.Task[None]", event: asyncio.Event, seconds: float) -> bool:
-    """Wait for an event, or for the end of the call, after which it is not to be waited for."""
-    waiting = asyncio.create_task(event.wait())
-    done, _ = await asyncio.wait((call, waiting), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
-    return bool(done)
+async def _read(exchange: Exchange, patience: float) -> str:
+    """Read a response, as far as it is worth it; say what there is to be said of it."""
+    try:
+        async with asyncio.timeout(patience):
+            await exchange.head()
+    except TimeoutError:
+        return f"no answer in {patience:g} s"
+    size = 0
+    try:
+        async with asyncio.timeout(_BODY_TIME):
+            async for chunk in exchange.chunks():
+                size += len(chunk)
+                if size > _BODY_SIZE:
+                    return f"left after {size} bytes"
+    except TimeoutError:
+        return f"it had not ended after {_BODY_TIME:g} s"
+    return ""

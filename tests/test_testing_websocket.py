@@ -217,13 +217,13 @@ async def test_a_flask_app_that_has_no_websocket_there(path: str, status: int, s
 # An app that is wrong
 
 WRONG = {
-    "unknown": ([{"type": "websocket.hello"}], RuntimeError, "websocket.hello when .* connecting; expected"),
-    "http": ([{"type": "http.response.start"}], RuntimeError, "http.response.start when .* connecting"),
-    "message first": ([text("a")], RuntimeError, "websocket.accept or websocket.http.response.start or"),
-    "body first": ([BODY], RuntimeError, "response.body when its websocket was connecting"),
+    "unknown": ([{"type": "websocket.hello"}], RuntimeError, "websocket.hello when .* handshake; expected"),
+    "http": ([{"type": "http.response.start"}], RuntimeError, "http.response.start when .* handshake"),
+    "message first": ([text("a")], RuntimeError, "websocket.accept or websocket.close or"),
+    "body first": ([BODY], RuntimeError, "response.body when its websocket was handshake"),
     "accept twice": ([ACCEPT, ACCEPT], RuntimeError, "accept when .* open; expected was websocket.send or"),
     "response when open": ([ACCEPT, RESPONSE], RuntimeError, "response.start when its websocket was open"),
-    "accept after start": ([RESPONSE, ACCEPT], RuntimeError, "accept when its websocket was refusing"),
+    "accept after start": ([RESPONSE, ACCEPT], RuntimeError, "accept when its websocket was answered"),
     "message after close": ([ACCEPT, CLOSE, text("a")], RuntimeError, "closed; expected was nothing more"),
     "close twice": ([ACCEPT, CLOSE, CLOSE], RuntimeError, "websocket.close when its websocket was closed"),
     "text of bytes": ([ACCEPT, text(b"a")], TypeError, "text=b'a'; expected was str or None"),
@@ -282,8 +282,8 @@ async def failing(scope: Any, receive: Any, send: Any) -> None:
     ("path", "error", "says"),
     [
         ("/handshake", ZeroDivisionError, None),
-        ("/returns", RuntimeError, "returned when its websocket was connecting"),
-        ("/half", RuntimeError, "returned when its websocket was refusing"),
+        ("/returns", RuntimeError, "returned when its websocket was handshake"),
+        ("/half", RuntimeError, "returned when its websocket was answered"),
         ("/end", ZeroDivisionError, None),
         ("/again", RuntimeError, r"called receive\(\) after websocket.disconnect"),
     ],

@@ -1,65 +1,43 @@
-"""What an app may send on a websocket, and when (ASGI spec, "WebSocket"); it is what hosts rely on.
-
-| state | may be sent | leads to |
-| --- | --- | --- |
-| connecting: the handshake is not answered | `websocket.accept` | open |
-| | `websocket.http.response.start` | refusing |
-| | `websocket.close` | closed |
-| refusing: the answer is a response | `websocket.http.response.body` | refusing; closed by the last |
-| open | `websocket.send` | open |
-| | `websocket.close` | closed |
-| closed | nothing | |
-"""
+"""Whether an app's websocket events are those that hosts rely on: their order, and what is in them. Pure."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import NoneType
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
-__all__ = ["AppState", "Field", "after", "check"]
+from bridge.websockets.states import FROM_APP, WebSocketState
 
-AppState: TypeAlias = Literal["connecting", "refusing", "open", "closed"]
-
-_NEXT: dict[AppState, dict[str, AppState]] = {
-    "connecting": {
-        "websocket.accept": "open",
-        "websocket.http.response.start": "refusing",
-        "websocket.close": "closed",
-    },
-    "refusing": {"websocket.http.response.body": "refusing"},
-    "open": {"websocket.send": "open", "websocket.close": "closed"},
-    "closed": {},
-}
+__all__ = ["after", "check"]
 
 
 @dataclass(frozen=True)
-class Field:
+class _Field:
     """What is expected in a key of an event."""
 
     types: tuple[type, ...]
     is_required: bool = False
 
 
-_OPTIONAL_TEXT = Field((str, NoneType))
+_OPTIONAL_TEXT = _Field((str, NoneType))
 
-_FIELDS: dict[str, dict[str, Field]] = {
+_FIELDS: dict[str, dict[str, _Field]] = {
     "websocket.accept": {"subprotocol": _OPTIONAL_TEXT},
-    "websocket.send": {"bytes": Field((bytes, NoneType)), "text": _OPTIONAL_TEXT},
-    "websocket.close": {"code": Field((int,)), "reason": _OPTIONAL_TEXT},
-    "websocket.http.response.start": {"status": Field((int,), is_required=True)},
-    "websocket.http.response.body": {"body": Field((bytes,)), "more_body": Field((bool,))},
+    "websocket.send": {"bytes": _Field((bytes, NoneType)), "text": _OPTIONAL_TEXT},
+    "websocket.close": {"code": _Field((int,)), "reason": _OPTIONAL_TEXT},
+    "websocket.http.response.start": {"status": _Field((int,), is_required=True)},
+    "websocket.http.response.body": {"body": _Field((bytes,)), "more_body": _Field((bool,))},
 }
 
 
-def after(state: AppState, event: Mapping[str, Any]) -> AppState:
+def after(state: WebSocketState, event: Mapping[str, Any]) -> WebSocketState:
     """The state that an event leads to.
 
     Raises:
         RuntimeError: it may not be sent in this state.
     """
-    following = _NEXT[state].get(event["type"])
+    following = FROM_APP.get((state, event["type"]))
     if following is None:
-        expected = " or ".join(_NEXT[state]) or "nothing more"
+        expected = " or ".join(name for before, name in FROM_APP if before == state) or "nothing more"
         raise RuntimeError(
             f"the app sent {event['type']} when its websocket was {state}; expected was {expected} "
             "(ASGI spec, WebSocket)"

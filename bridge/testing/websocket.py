@@ -10,14 +10,11 @@ from typing import Any, Self, cast
 import httpx
 
 from bridge.errors import BridgeError, ClientDisconnected, WebSocketDisconnect
-from bridge.testing.app_events import AppState, after, check
+from bridge.testing.app_events import after, check
 from bridge.types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, WebSocketScope
+from bridge.websockets.states import ABNORMAL, NORMAL, WebSocketState
 
 __all__ = ["ClientWebSocket", "WebSocketRefused"]
-
-# RFC 6455, 7.4.1
-NORMAL = 1000
-ABNORMAL = 1006  # no close frame came
 
 # What an app can have sent without the client having read it; asyncio's transports have it at 64 KiB, too.
 _UNREAD_BYTES = 65536
@@ -269,7 +266,7 @@ class _Host:
         self.failure: Exception | None = None
         self.is_receiving = False
         self._offered = offered
-        self._state: AppState = "connecting"
+        self._state: WebSocketState = "handshake"
         self._response: Mapping[str, Any] = {}
         self._unread = 0
         self._client_left = False
@@ -281,7 +278,7 @@ class _Host:
         self._events.put_nowait({"type": "websocket.connect"})
         try:
             await app(scope, cast(ASGIReceiveCallable, self.receive), cast(ASGISendCallable, self.send))
-            if self._state in ("connecting", "refusing") and not self._client_left:
+            if self._state in ("handshake", "answered") and not self._client_left:
                 raise RuntimeError(
                     f"the app returned when its websocket was {self._state}; expected was a whole answer to "
                     "the handshake"

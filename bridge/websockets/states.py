@@ -15,6 +15,7 @@ from bridge.errors import BridgeError
 
 __all__ = [
     "ABNORMAL",
+    "FROM_APP",
     "GOING_AWAY",
     "INTERNAL_ERROR",
     "NORMAL",
@@ -42,7 +43,7 @@ _FROM_HOST: Final[dict[tuple[WebSocketState, str], WebSocketState]] = {
     ("closed", "websocket.disconnect"): "closed",  # the host acknowledges the app's close
 }
 
-_FROM_APP: Final[dict[tuple[WebSocketState, str], WebSocketState]] = {
+FROM_APP: Final[dict[tuple[WebSocketState, str], WebSocketState]] = {
     ("handshake", "websocket.accept"): "open",
     ("handshake", "websocket.close"): "closed",
     ("handshake", "websocket.http.response.start"): "answered",
@@ -50,8 +51,9 @@ _FROM_APP: Final[dict[tuple[WebSocketState, str], WebSocketState]] = {
     ("open", "websocket.send"): "open",
     ("open", "websocket.close"): "closed",
 }
+"""The states to which the app's events lead."""
 
-_STATES: Final = _FROM_HOST | _FROM_APP
+_STATES: Final = _FROM_HOST | FROM_APP
 
 # What the app calls for each of its events.
 _CALLS: Final = {
@@ -75,7 +77,7 @@ def state_after(state: WebSocketState, event: str) -> WebSocketState:
         return following
     if event in _CALLS:
         what = f"{_CALLS[event]} is out of order"
-        expected = [_CALLS[name] for before, name in _FROM_APP if before == state]
+        expected = [_CALLS[name] for before, name in FROM_APP if before == state]
     else:
         what = f"the host sent {event} out of order"
         expected = [name for before, name in _FROM_HOST if before == state]

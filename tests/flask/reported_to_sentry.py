@@ -11,7 +11,7 @@ from sentry_sdk.transport import Transport
 
 from bridge import WSGIToASGI
 from bridge.testing import Client
-from tests.async_flask.places import place
+from tests.flask.places import place
 
 REPORTED: list[tuple[str, Any]] = []
 

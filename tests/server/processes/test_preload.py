@@ -11,9 +11,9 @@ from signal import Signals as Signal
 import pytest
 
 from tests.server.command import Command, Serving, run, wait_until
+from tests.server.hooks.test_metrics import requests, scrape
+from tests.server.processes.test_supervisor import assert_ended, pids_of
 from tests.server.steady import SteadyClients
-from tests.server.test_metrics import requests, scrape
-from tests.server.test_supervisor import assert_ended, pids_of
 
 PORT = ("--port", "0", "--no-access-log")
 ONE = ("--supervise", "--preload")

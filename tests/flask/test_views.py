@@ -19,7 +19,7 @@ from bridge import WSGIToASGI, run_on_loop
 from bridge.flask import any_thread
 from bridge.runners.greenlet_link import current_greenlet_link
 from bridge.testing import Client
-from tests.async_flask.places import Place, place
+from tests.flask.places import Place, place
 
 
 def make_app() -> Flask:

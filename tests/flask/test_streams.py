@@ -14,7 +14,7 @@ from bridge.flask import EventSource, ServerSentEvent, stream
 from bridge.flask.events import encode_event
 from bridge.testing import Client
 from tests.asgi_host import ScriptedHost, body_event, http_scope
-from tests.async_flask.places import place
+from tests.flask.places import place
 
 MODES = ["async view", "plain view", "thread mode"]
 

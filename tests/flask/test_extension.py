@@ -17,7 +17,7 @@ from bridge.flask import Bridge, State
 from bridge.lifespans import AppLifespan
 from bridge.testing import Client
 from bridge.types import AsyncViews
-from tests.async_flask.places import place, running_loop
+from tests.flask.places import place, running_loop
 
 
 def decorated(function: Callable[..., Any]) -> Callable[..., Any]:

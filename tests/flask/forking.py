@@ -1,6 +1,6 @@
 """A process that serves an async view, forks, and serves one that blocks the event loop in the child.
 
-Run by a test, as `python -m tests.async_flask.forking`; its line of output is what the test reads.
+Run by a test, as `python -m tests.flask.forking`; its line of output is what the test reads.
 """
 
 import asyncio

@@ -254,7 +254,7 @@ async def test_a_view_that_blocks_hurts_once(caplog: pytest.LogCaptureFixture) -
 def test_a_view_that_blocks_is_noticed_after_a_fork() -> None:
     """The thread that watched in the parent is not in the child, on whose loop nobody looked."""
     ended = subprocess.run(
-        [sys.executable, "-W", "ignore::DeprecationWarning", "-m", "tests.async_flask.forking"],
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-m", "tests.flask.forking"],
         capture_output=True,
         text=True,
         timeout=30,

@@ -16,7 +16,7 @@ from flask import Flask, flash, g, get_flashed_messages, request, session
 from bridge import BridgeError, WSGIToASGI, run_on_loop
 from bridge.testing import Client
 from tests.asgi_host import DISCONNECT, ScriptedHost, body_event, http_scope
-from tests.async_flask.places import place, running_loop
+from tests.flask.places import place, running_loop
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 

@@ -39,7 +39,7 @@ from bridge.check.routes import list_routes
 from bridge.flask import Bridge, any_thread
 from bridge.testing import Client
 from bridge.types import AsyncViews
-from tests.async_flask.places import place
+from tests.flask.places import place
 
 Change = Callable[[Flask], object]
 
@@ -667,7 +667,7 @@ async def test_flask_cors() -> None:
 
 def test_sentry() -> None:
     """In a process of its own, as it changes Flask for good: what it reports of forty requests at once."""
-    module = "tests.async_flask.reported_to_sentry"
+    module = "tests.flask.reported_to_sentry"
     done = subprocess.run([sys.executable, "-m", module], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "places loop, 40 messages, 8 exceptions, 40 transactions, 0 mixed"

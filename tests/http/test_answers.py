@@ -19,8 +19,8 @@ from bridge.http.exchange import Exchange, Hook
 from bridge.http.limits import Limits
 from bridge.types import StartResponse, WSGIApplication, WSGIEnvironment
 from tests.hosts import Host, RunningHost
+from tests.http.test_protocol import HOST, read_to_the_end, request, statuses
 from tests.server.command import Serving
-from tests.server.test_protocol import HOST, read_to_the_end, request, statuses
 from tests.server.wire import http_server
 
 

@@ -318,7 +318,7 @@ class TestBrowser:
     def test_each_kind_of_request(self, xray: XRay, link: str, status: str, layers: list[str]) -> None:
         xray.open()
         xray.page.get_by_role("link", name=link, exact=True).click()
-        xray.has_ended(rf"^answered {status} after [\d.]+ m?s, \d+ steps$")
+        xray.has_ended(rf"^answered {status} after [\d.]+ (?:µs|m?s), \d+ steps$")
         assert xray.touched() == layers
 
     def test_steps_come_while_it_runs(self, xray: XRay) -> None:

@@ -12,11 +12,14 @@ import types
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard
 
+from bridge.types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
+
 if TYPE_CHECKING:
     from flask import Flask
 
 __all__ = [
     "Interface",
+    "asgi3_of_asgi2",
     "detect_interface",
     "is_async_callable",
     "is_flask",
@@ -99,6 +102,15 @@ def signature_of_call(app: object) -> inspect.Signature | None:
         return inspect.signature(_undecorated(_called(app)), follow_wrapped=False)
     except (AttributeError, TypeError, ValueError, RecursionError):
         return None  # written in C, or an object whose `__call__` is missing, or itself
+
+
+def asgi3_of_asgi2(app: Callable[..., Any]) -> ASGI3Application:
+    """Return an app of the old ASGI, which is called twice, as one of today's."""
+
+    async def call(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        await app(scope)(receive, send)
+
+    return call
 
 
 def needs_no_arguments(function: object) -> bool:

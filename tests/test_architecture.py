@@ -59,7 +59,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "types": set(),
     "version": set(),
     "blocking": set(),
-    "interfaces": set(),
+    "interfaces": {"types"},
     "monkey_patching": set(),
     "lifespans": BASE,
     "core": BASE,

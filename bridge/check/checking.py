@@ -9,7 +9,7 @@ import copy
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from bridge.asgi.adapter import WSGIToASGI
@@ -20,7 +20,7 @@ from bridge.errors import ApplicationError, BridgeError
 from bridge.interfaces import is_flask
 from bridge.server.loading import LoadedApp
 from bridge.testing.memory import Exchange, http_scope
-from bridge.types import ASGI3Application, WSGIApplication
+from bridge.types import WSGIApplication
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -124,7 +124,7 @@ def check_app(
     if isinstance(app, WSGIToASGI):
         adapter = copy.copy(app)  # the settings of the other, and nothing of what it has begun
     elif loaded.interface == "wsgi":
-        adapter = adapt(cast(WSGIApplication, loaded.app))
+        adapter = adapt(loaded.app)
     else:
         raise BridgeError(f"{loaded.name} is {with_article(loaded.kind)} app; PEP 3333 is for WSGI apps")
     adapter.graceful_timeout = min(adapter.graceful_timeout, timeout)
@@ -212,7 +212,7 @@ async def _ask(adapter: WSGIToASGI, request: Request, host: str, patience: float
             (b"content-length", b"%d" % len(request.body)),
         ]
     scope = http_scope(request.method, quote(request.path).encode(), headers)
-    exchange = Exchange(cast(ASGI3Application, adapter), scope, request.body)
+    exchange = Exchange(adapter, scope, request.body)
     exchange.start()
     remark = await _read(exchange, patience)
     exchange.leave()

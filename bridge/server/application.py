@@ -3,14 +3,12 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
-
-from asgiref.compatibility import double_to_single_callable
+from typing import TYPE_CHECKING, Any
 
 from bridge.asgi.adapter import WSGIToASGI
 from bridge.errors import BridgeError
 from bridge.http.exchange import Hook
-from bridge.interfaces import is_flask
+from bridge.interfaces import asgi3_of_asgi2, is_flask
 from bridge.server.debugging import announce_debug_mode, debugged
 from bridge.server.hooks.access_log import LogLines, PlainLog
 from bridge.server.hooks.health import Health, ReadinessCheck
@@ -113,18 +111,15 @@ def _hooks(
 def _readiness(loaded: LoadedApp, settings: ServeSettings) -> ReadinessCheck | None:
     """The app's own check: the one that is named, else that of its Flask extension."""
     if settings.readiness is not None:
-        return cast(ReadinessCheck, load_function(settings.readiness))
+        return load_function(settings.readiness)
     extension = loaded.app.extensions.get("bridge") if is_flask(loaded.app) else None
-    return cast("ReadinessCheck | None", getattr(extension, "readiness_check", None))
+    check: ReadinessCheck | None = getattr(extension, "readiness_check", None)
+    return check
 
 
 def as_asgi3(loaded: LoadedApp) -> ASGI3Application:
     """An ASGI app in the form of today, also if it is of the old one."""
-    # asgiref could tell the two forms apart as well, but takes a plain function that returns a coroutine,
-    # such as a decorated app, for the old one.
-    if loaded.interface == "asgi2":
-        return cast(ASGI3Application, cast(Any, double_to_single_callable)(loaded.app))
-    return cast(ASGI3Application, loaded.app)
+    return asgi3_of_asgi2(loaded.app) if loaded.interface == "asgi2" else loaded.app
 
 
 def _describe_app(loaded: LoadedApp, settings: ServeSettings) -> str:
@@ -181,16 +176,16 @@ def adapt(app: WSGIApplication, settings: ServeSettings) -> ASGI3Application:
     Raises:
         BridgeError: it is not installed.
     """
-    # The three are typed each in its own way, and none as a plain ASGI application.
     wsgi_app: Any = app
-    adapted: Any
+    adapted: ASGI3Application
     if settings.adapter == "bridge":
-        return cast(ASGI3Application, make_adapter(app, settings))
+        return make_adapter(app, settings)
     try:
         if settings.adapter == "a2wsgi":
             from a2wsgi import WSGIMiddleware
 
-            adapted = WSGIMiddleware(wsgi_app, workers=settings.threads)
+            middleware: Any = WSGIMiddleware(wsgi_app, workers=settings.threads)  # its types are narrower
+            adapted = middleware
         else:
             from asgiref.wsgi import WsgiToAsgi
 
@@ -200,4 +195,4 @@ def adapt(app: WSGIApplication, settings: ServeSettings) -> ASGI3Application:
         raise BridgeError(
             f"--adapter {name} needs the package {name}, which is not installed: pip install {name}"
         ) from None
-    return cast(ASGI3Application, adapted)
+    return adapted

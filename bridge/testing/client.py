@@ -1,13 +1,12 @@
 """The client: httpx's AsyncClient over `ASGITransport`, and websockets beside it."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import httpx
-from asgiref.compatibility import double_to_single_callable
 
 from bridge.asgi.adapter import WSGIToASGI
-from bridge.interfaces import detect_interface
+from bridge.interfaces import asgi3_of_asgi2, detect_interface
 from bridge.testing.transport import ASGITransport
 from bridge.testing.websocket import ClientWebSocket
 from bridge.types import ASGI3Application
@@ -91,10 +90,10 @@ _HANDSHAKE = {
 def _as_asgi(app: Callable[..., Any], interface: Literal["wsgi", "asgi"] | None) -> ASGI3Application:
     match interface or detect_interface(app):
         case "wsgi":
-            return cast(ASGI3Application, WSGIToASGI(app))
+            return WSGIToASGI(app)
         case "asgi":
-            return cast(ASGI3Application, app)
+            return app
         case "asgi2":
-            return cast(ASGI3Application, cast(Any, double_to_single_callable)(app))
+            return asgi3_of_asgi2(app)
         case _:
             raise TypeError(f'cannot tell whether {app!r} is WSGI or ASGI; say interface="wsgi" or "asgi"')

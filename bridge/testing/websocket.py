@@ -11,7 +11,7 @@ import httpx
 
 from bridge.errors import BridgeError, ClientDisconnected, WebSocketDisconnect
 from bridge.testing.app_events import after, check
-from bridge.types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, WebSocketScope
+from bridge.types import ASGI3Application, WebSocketScope
 from bridge.websockets.states import ABNORMAL, NORMAL, WebSocketState
 
 __all__ = ["ClientWebSocket", "WebSocketRefused"]
@@ -118,7 +118,8 @@ class ClientWebSocket:
     @property
     def subprotocol(self) -> str | None:
         """The one that the app has chosen, if any."""
-        return cast(str | None, self._accept.get("subprotocol"))
+        chosen: str | None = self._accept.get("subprotocol")
+        return chosen
 
     @property
     def headers(self) -> httpx.Headers:
@@ -277,7 +278,7 @@ class _Host:
         """Call the app, and take note of how it ended."""
         self._events.put_nowait({"type": "websocket.connect"})
         try:
-            await app(scope, cast(ASGIReceiveCallable, self.receive), cast(ASGISendCallable, self.send))
+            await app(scope, self.receive, self.send)
             if self._state in ("handshake", "answered") and not self._client_left:
                 raise RuntimeError(
                     f"the app returned when its websocket was {self._state}; expected was a whole answer to "
@@ -322,7 +323,7 @@ class _Host:
 
     # The app's side
 
-    async def receive(self) -> dict[str, Any]:
+    async def receive(self) -> Any:
         """Give the app its next event, when there is one."""
         if self._told_of_the_end:
             raise await self._fail(
@@ -338,7 +339,7 @@ class _Host:
         self._told_of_the_end = event["type"] == "websocket.disconnect"
         return event
 
-    async def send(self, event: Mapping[str, Any]) -> None:
+    async def send(self, event: Any) -> None:
         """Take an event from the app; wait while the client is behind with reading."""
         if self._client_left:
             raise ClientDisconnected("the client has closed the websocket")

@@ -19,8 +19,14 @@ _MAX_NAMED = 3
 
 def print_routes(routes: Iterable[Route]) -> None:
     """Print a line for each route: what it is, and where it runs."""
-    rows = [(route.rule, _methods(route), route.endpoint, _runner_and_why(route)) for route in routes]
-    click.echo("\n".join(_table([("Rule", "Methods", "Endpoint", "Runner"), *rows])))
+    rows = [("Rule", "Methods", "Endpoint", "Runner")]
+    for route in routes:
+        # Why it is not the loop, if it is not.
+        runner = _by_method(
+            route, lambda each: each.runner if each.runner == "loop" else f"{each.runner}: {each.why}"
+        )
+        rows.append((route.rule, _methods(route), route.endpoint, runner or f"thread: {_reasons(route)}"))
+    click.echo("\n".join(_table(rows)))
 
 
 def print_report(report: Report) -> None:
@@ -38,18 +44,6 @@ def _methods(route: Route) -> str:
     return ", ".join(each.method for each in route.declared) or "any"
 
 
-def _runner(route: Route) -> str:
-    return _by_method(route, lambda placement: placement.runner) or "thread"
-
-
-def _runner_and_why(route: Route) -> str:
-    """Where it runs; and why that is not the loop, if it is not."""
-    return (
-        _by_method(route, lambda each: each.runner if each.runner == "loop" else f"{each.runner}: {each.why}")
-        or f"thread: {_reasons(route)}"
-    )
-
-
 def _by_method(route: Route, tell: Callable[[Placement], str]) -> str:
     """What is so for every method of a route; for each method, if it differs."""
     told = {each.method: tell(each) for each in route.declared}
@@ -60,8 +54,23 @@ def _by_method(route: Route, tell: Callable[[Placement], str]) -> str:
 
 def _report_as_lines(report: Report) -> Iterator[str]:
     yield f"{report.name}: {report.kind} app" + (f", {len(report.routes)} routes" if report.routes else "")
-    yield from _section("Requests", _answer_lines(report))
-    yield from _section("Where views run", _placement_lines(report.routes))
+    answers = [
+        (str(each.request), "-" if each.status is None else str(each.status), each.remark)
+        for each in report.answers
+    ]
+    skipped = [f"not requested: GET {each.rule}, for {each.why}" for each in report.skipped]
+    yield from _section("Requests", [*_table(answers), *skipped])
+    if report.routes:
+        rows = [
+            (
+                route.rule,
+                _methods(route),
+                _by_method(route, lambda placement: placement.runner) or "thread",
+                _reasons(route),
+            )
+            for route in report.routes
+        ]
+        yield from _section("Where views run", _table(rows))
     yield from _section("Hops to a thread that async views pay for", _hook_lines(report.routes))
     yield from _section(
         "Exceptions in the app (its own affair, no violations)",
@@ -91,21 +100,6 @@ def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
     shown = [f"  {line}" for line in lines]
     if shown:
         yield from ("", title, *shown)
-
-
-def _answer_lines(report: Report) -> Iterator[str]:
-    rows = [
-        (str(each.request), "-" if each.status is None else str(each.status), each.remark)
-        for each in report.answers
-    ]
-    yield from _table(rows)
-    for each in report.skipped:
-        yield f"not requested: GET {each.rule}, for {each.why}"
-
-
-def _placement_lines(routes: Sequence[Route]) -> Iterator[str]:
-    if routes:
-        yield from _table([(each.rule, _methods(each), _runner(each), _reasons(each)) for each in routes])
 
 
 def _reasons(route: Route) -> str:

@@ -237,7 +237,12 @@ class _Call:
         environ["wsgi.input"] = _NotedStream(environ["wsgi.input"], self._recorder)
         environ["wsgi.errors"] = _NotedStream(environ["wsgi.errors"], self._recorder)
         chunks: Any = self._app(environ, start_for_app)
-        if chunks is not None and not _is_iterable(chunks):
+        # What `iter` takes. It is not asked: an app's `__iter__` may be called once.
+        if (
+            chunks is not None
+            and not hasattr(type(chunks), "__iter__")
+            and not hasattr(type(chunks), "__getitem__")
+        ):
             raise ApplicationError(  # the validator would trip over it
                 f"the app returned a value of type {type(chunks).__name__}, "
                 f'which is not an iterable of bytes (PEP 3333, "{_SPECIFICATION}")'
@@ -256,11 +261,6 @@ def _with_expected_content_type(status: Any, headers: Any) -> Any:
     if str(status).split(None, 1)[:1] in (["204"], ["304"]):
         return without
     return headers if len(headers) > len(without) else [*headers, ("Content-Type", "text/plain")]
-
-
-def _is_iterable(value: object) -> bool:
-    """Whether `iter` takes it, which is not called for it: an app's `__iter__` is to be called once."""
-    return hasattr(type(value), "__iter__") or hasattr(type(value), "__getitem__")
 
 
 def _is_content_type(header: Any) -> bool:

@@ -79,13 +79,9 @@ def _call_for_route(
     """Call the app; note the route as the response begins, as Flask lets go of the request soon after."""
 
     def start(*args: Any, **options: Any) -> Callable[[bytes], object]:
-        facts.route = _route_of(environ)
+        # Werkzeug's request puts itself there, and Flask's has the rule.
+        rule = getattr(environ.get("werkzeug.request"), "url_rule", None)
+        facts.route = "" if rule is None else str(rule.rule)
         return start_response(*args, **options)
 
     return app(environ, start)
-
-
-def _route_of(environ: WSGIEnvironment) -> str:
-    # Werkzeug's request puts itself there, and Flask's has the rule.
-    rule = getattr(environ.get("werkzeug.request"), "url_rule", None)
-    return "" if rule is None else str(rule.rule)

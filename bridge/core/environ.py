@@ -119,7 +119,9 @@ def set_headers(environ: WSGIEnvironment, headers: Iterable[tuple[bytes, bytes]]
         try:
             key = _KEYS[name]
         except KeyError:
-            key = _remember_key(name)
+            key = _key(name)
+            if len(_KEYS) < _MAX_KEYS and len(name) <= _MAX_CACHED_NAME:
+                _KEYS[name] = key
         if key is None:
             continue
         value = raw_value.decode("latin-1")
@@ -131,28 +133,15 @@ def set_headers(environ: WSGIEnvironment, headers: Iterable[tuple[bytes, bytes]]
         repeated.setdefault(key, [environ[key]]).append(value)
     if repeated is not None:
         for key, values in repeated.items():
-            environ[key] = _join(key, values)
+            if key == "CONTENT_LENGTH" and len(set(values)) == 1:
+                continue  # one of several that are equal (RFC 9110, 8.6)
+            # RFC 9110, 5.3; cookies by RFC 6265, 5.4.
+            environ[key] = ("; " if key == "HTTP_COOKIE" else ",").join(values)
     if "CONTENT_LENGTH" not in environ or "HTTP_TRANSFER_ENCODING" in environ:
         # Werkzeug reads a body without a length, a chunked one, only if it is told that the body has an end.
         # Where there is a length, it must not be told: it then limits the body itself and answers a quiet 400
         # if the client leaves; told, it would log a traceback.
         environ["wsgi.input_terminated"] = True
-
-
-def _join(key: str, values: list[str]) -> str:
-    """One value of several (RFC 9110, 5.3; cookies by RFC 6265, 5.4; equal lengths by RFC 9110, 8.6)."""
-    if key == "HTTP_COOKIE":
-        return "; ".join(values)
-    if key == "CONTENT_LENGTH" and len(set(values)) == 1:
-        return values[0]
-    return ",".join(values)
-
-
-def _remember_key(name: bytes) -> str | None:
-    key = _key(name)
-    if len(_KEYS) < _MAX_KEYS and len(name) <= _MAX_CACHED_NAME:
-        _KEYS[name] = key
-    return key
 
 
 def _key(name: bytes) -> str | None:

@@ -225,7 +225,12 @@ class Response:
             if lower == b"content-length":
                 if length is not None:
                     raise ApplicationError("the app set the header Content-Length twice (RFC 9110, 8.6)")
-                length = _parse_length(pair[1])
+                stripped = pair[1].strip(" \t")
+                if not _LENGTH.fullmatch(stripped):
+                    raise ApplicationError(
+                        f"the app's Content-Length is {pair[1][:64]!r}; it must be a number of bytes"
+                    )
+                length = int(stripped)
             encoded.append((lower, field))
         return encoded, length
 
@@ -319,10 +324,3 @@ def _parse_name(name: Any) -> bytes:
         if encoded not in _HOP_BY_HOP and encoded != b"content-length":
             _PLAIN_NAMES[name] = encoded
     return encoded
-
-
-def _parse_length(value: str) -> int:
-    stripped = value.strip(" \t")
-    if not _LENGTH.fullmatch(stripped):
-        raise ApplicationError(f"the app's Content-Length is {value[:64]!r}; it must be a number of bytes")
-    return int(stripped)

@@ -228,19 +228,14 @@ def is_async_view(view: _Function, method: str) -> bool:
         if inspect.iscoroutinefunction(layer):
             return True
         if view_class is not None and is_flasks_own(layer):
-            return _is_async_class(view_class, method)
+            dispatch = view_class.dispatch_request
+            if dispatch is not flask_views.MethodView.dispatch_request:
+                return inspect.iscoroutinefunction(dispatch)
+            handler = getattr(view_class, method.lower(), None)
+            if handler is None and method == "HEAD":
+                handler = getattr(view_class, "get", None)
+            return inspect.iscoroutinefunction(handler)
     return False
-
-
-def _is_async_class(view_class: Any, method: str) -> bool:
-    if inspect.iscoroutinefunction(view_class.dispatch_request):
-        return True
-    if view_class.dispatch_request is not flask_views.MethodView.dispatch_request:
-        return False
-    handler = getattr(view_class, method.lower(), None)
-    if handler is None and method == "HEAD":
-        handler = getattr(view_class, "get", None)
-    return inspect.iscoroutinefunction(handler)
 
 
 def _plain_decorator(view: _Function) -> _Function | None:

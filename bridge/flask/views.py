@@ -274,7 +274,13 @@ def adopt(app: Flask) -> None:
                 "write Response(bridge.flask.stream(...)), or EventSource(...) for server-sent events"
             )
         if isinstance(response.response, _RangeWrapper):
-            response.response = _part_of_file(response.response)
+            # The answer to a Range, of a file: hosts can send a part of one themselves.
+            part = response.response
+            file: object = part.iterable
+            if isinstance(file, FileWrapper) and part.seekable and part.byte_range is not None:
+                file.seek(part.start_byte)
+                file.left = part.byte_range
+                response.response = file
         link = current_greenlet_link()
         if link is not None:
             link.answers_on_loop = response.is_sequence
@@ -309,16 +315,6 @@ def adopt(app: Flask) -> None:
     for method in session_methods(app):  # of sessions that are kept elsewhere than in the cookie
         setattr(app.session_interface, method.__name__, _in_thread(method))
     _adopt_login_manager(app)
-
-
-def _part_of_file(answer: _RangeWrapper) -> _RangeWrapper | FileWrapper:
-    """Return the answer to a Range as a part of a file, if it is one: hosts can send that themselves."""
-    file: object = answer.iterable
-    if not isinstance(file, FileWrapper) or not answer.seekable or answer.byte_range is None:
-        return answer
-    file.seek(answer.start_byte)
-    file.left = answer.byte_range
-    return file
 
 
 def _clear_frames_of_asgiref(error: BaseException) -> None:

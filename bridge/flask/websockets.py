@@ -210,7 +210,16 @@ class WebSocketView(LoopView):
         """
         link = current_greenlet_link()
         if not isinstance(link, WebSocketLink):
-            raise BridgeError(_no_loop(request.endpoint))
+            if CURRENT_LOOP.get(None) is None:
+                raise BridgeError(
+                    f"the websocket {request.endpoint!r} needs an ASGI server: run the app with `bridge "
+                    "serve`, or wrap it in WSGIToASGI; `flask run`, gunicorn and Flask's test client cannot "
+                    "serve it"
+                )
+            raise BridgeError(
+                f"the websocket {request.endpoint!r} was called in a thread, as its view function was "
+                "wrapped in another; put decorators under @bridge.websocket"
+            )
         app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # a LocalProxy has it
         answer = link.await_for_app(self._run(WebSocket(link, app), link, arguments))
         if link.websocket.state != "handshake":
@@ -279,18 +288,6 @@ def _is_quiet(error: Exception) -> bool:
     if isinstance(error, ExceptionGroup):
         return all(map(_is_quiet, error.exceptions))
     return isinstance(error, ClientDisconnected) or comes_from_disconnect(error)
-
-
-def _no_loop(endpoint: str | None) -> str:
-    if CURRENT_LOOP.get(None) is None:
-        return (
-            f"the websocket {endpoint!r} needs an ASGI server: run the app with `bridge serve`, or wrap it "
-            "in WSGIToASGI; `flask run`, gunicorn and Flask's test client cannot serve it"
-        )
-    return (
-        f"the websocket {endpoint!r} was called in a thread, as its view function was wrapped in another; "
-        "put decorators under @bridge.websocket"
-    )
 
 
 def _session_cookies() -> list[tuple[bytes, bytes]]:

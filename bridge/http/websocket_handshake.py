@@ -84,7 +84,12 @@ def check_handshake(headers: Sequence[_Header]) -> Refusal | None:
         return Refusal(400, "The handshake of a websocket has no body (RFC 6455, 4.1).")
     versions = _values(headers, b"sec-websocket-version")
     if versions != [_VERSION]:
-        return _wrong_version(versions)
+        reason = "The only version of websockets that is spoken here is 13 (RFC 6455, 4.1)."
+        version = (b"sec-websocket-version", _VERSION)
+        if not versions:
+            return Refusal(400, reason, (version,))
+        # RFC 6455, 4.4; and 426 names what to upgrade to (RFC 9110, 15.5.22).
+        return Refusal(426, reason, (version, (b"upgrade", b"websocket"), (b"connection", b"upgrade")))
     keys = _values(headers, b"sec-websocket-key")
     if len(keys) != 1 or not _is_key(keys[0]):
         return Refusal(400, "A websocket needs one Sec-WebSocket-Key, of 16 bytes in base64 (RFC 6455, 4.1).")
@@ -102,15 +107,6 @@ def read_handshake(headers: Sequence[_Header]) -> Handshake:
         subprotocols=tuple(_elements(headers, b"sec-websocket-protocol")),
         compression=next(filter(None, map(_offer, _elements(headers, b"sec-websocket-extensions"))), b""),
     )
-
-
-def _wrong_version(versions: list[bytes]) -> Refusal:
-    """RFC 6455, 4.4; and 426 names what to upgrade to (RFC 9110, 15.5.22)."""
-    reason = "The only version of websockets that is spoken here is 13 (RFC 6455, 4.1)."
-    version = (b"sec-websocket-version", _VERSION)
-    if not versions:
-        return Refusal(400, reason, (version,))
-    return Refusal(426, reason, (version, (b"upgrade", b"websocket"), (b"connection", b"upgrade")))
 
 
 def _values(headers: Iterable[_Header], wanted: bytes) -> list[bytes]:

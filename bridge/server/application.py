@@ -58,10 +58,18 @@ def make_application(settings: ServeSettings) -> Application:
         AppError: the app cannot be loaded.
         BridgeError: the adapter, or the debugger, is not installed.
     """
-    loaded = _load(settings)
+    if settings.debug:
+        announce_debug_mode()
+    loaded = load_app(settings.target, factory=settings.factory, interface=settings.interface)
+    if settings.debug:
+        loaded = debugged(loaded)
+    description = f"{loaded.kind} app '{loaded.name}'"
+    if is_flask(loaded.app):
+        description += f" ({_describe_routes(loaded.app, settings)})"
     if loaded.interface == "wsgi":
         adapted = adapt(loaded.app, settings)
-        details = _describe_adapter(settings)
+        calls = "one request at a time" if settings.adapter == "asgiref" else f"{settings.threads} threads"
+        details = f"adapter {settings.adapter}, {calls}"
     else:
         adapted = as_asgi3(loaded)
         details = "served as it is, no adapter"
@@ -72,19 +80,12 @@ def make_application(settings: ServeSettings) -> Application:
     )
     return Application(
         adapted,
-        description=f"{_describe_app(loaded, settings)} · {details}",
+        description=f"{description} · {details}",
         health=health,
         hooks=tuple(_hooks(settings, health, metrics, bridged)),
         metrics=metrics,
         adapter=bridged if loaded.interface == "wsgi" else None,
     )
-
-
-def _load(settings: ServeSettings) -> LoadedApp:
-    if settings.debug:
-        announce_debug_mode()
-    loaded = load_app(settings.target, factory=settings.factory, interface=settings.interface)
-    return debugged(loaded) if settings.debug else loaded
 
 
 def _hooks(
@@ -122,12 +123,6 @@ def as_asgi3(loaded: LoadedApp) -> ASGI3Application:
     return asgi3_of_asgi2(loaded.app) if loaded.interface == "asgi2" else loaded.app
 
 
-def _describe_app(loaded: LoadedApp, settings: ServeSettings) -> str:
-    if is_flask(loaded.app):
-        return f"Flask app '{loaded.name}' ({_describe_routes(loaded.app, settings)})"
-    return f"{loaded.kind} app '{loaded.name}'"
-
-
 def _describe_routes(app: "Flask", settings: ServeSettings) -> str:
     # It imports Flask, which is there by now.
     from bridge.flask.placement import is_async_view, place
@@ -147,12 +142,6 @@ def _describe_routes(app: "Flask", settings: ServeSettings) -> str:
     if kept and settings.async_runner == "auto":
         threads += f" ({kept} async; `bridge routes` says why)"
     return f"{len(rules)} routes: {threads}, {on_loop} async on the loop"
-
-
-def _describe_adapter(settings: ServeSettings) -> str:
-    if settings.adapter == "asgiref":
-        return "adapter asgiref, one request at a time"
-    return f"adapter {settings.adapter}, {settings.threads} threads"
 
 
 def make_adapter(app: WSGIApplication, settings: ServeSettings) -> WSGIToASGI:

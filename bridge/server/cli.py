@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -30,7 +31,7 @@ from bridge.server.options import (
 )
 from bridge.server.serving import STARTUP_FAILURE, ServeConfig, default_log_config, serve
 from bridge.server.settings import ServeSettings, app_dir_of, check_settings
-from bridge.server.variables import FileVariables, is_on
+from bridge.server.variables import is_on
 from bridge.types import override
 
 __all__ = ["bridge", "make_config", "make_settings"]
@@ -123,7 +124,13 @@ def serve_command(context: click.Context, /, app: str | None, **options: Any) ->
     check_names(app_dir_of(options))
     config = make_config(target, options)  # sets logging up
     if options["env_file"] is None:  # else uvicorn says so
-        _tell_variables(variables_read(context), debug=options["debug"])
+        for each in variables_read(context):  # which may be left over from development
+            logger.info("variables from %s: %d", each.file, len(each.names))
+            if "FLASK_DEBUG" in each.names and is_on("FLASK_DEBUG") and not options["debug"]:
+                logger.warning(
+                    "FLASK_DEBUG in %s puts Flask apps into debug mode, which hides their own error pages",
+                    each.file,
+                )
     sys.exit(serve(config))
 
 
@@ -141,16 +148,21 @@ def config_command(context: click.Context, /, as_json: bool, app: str | None, **
 
     Settings at their default come last.
     """
-    found = None if app is not None else _found_app(options)
     rows = settings_in_force(context)
-    if found is not None:
-        rows = [found, *rows[1:]]
+    if app is None:
+        rows[0] = InForce("app", None, "default")
+        with suppress(AppError):
+            source = "FLASK_APP" if os.environ.get("FLASK_APP") else "found"
+            rows[0] = InForce("app", _find_app(options), source)
     if as_json:
         click.echo(
             json.dumps({row.key: {"value": row.value, "source": row.source} for row in rows}, indent=2)
         )
     else:
-        click.echo(_table(rows))
+        cells = [(row.key, row.shown, row.source) for row in sorted(rows, key=lambda row: row.is_default)]
+        widths = [max(len(row[column]) for row in cells) for column in range(2)]
+        for key, value, source in cells:
+            click.echo(f"{key:{widths[0]}}  {value:{widths[1]}}  {source}")
     for variable, meant in unknown_variables().items():
         click.echo(f"bridge: {variable} in the environment is no setting; is {meant} meant?", err=True)
 
@@ -203,33 +215,5 @@ def _config_options(options: dict[str, Any]) -> dict[str, Any]:
     return taken
 
 
-def _tell_variables(files: list[FileVariables], *, debug: bool) -> None:
-    """Say which files of variables were read: they may be left over from development."""
-    for each in files:
-        logger.info("variables from %s: %d", each.file, len(each.names))
-        if "FLASK_DEBUG" in each.names and is_on("FLASK_DEBUG") and not debug:
-            logger.warning(
-                "FLASK_DEBUG in %s has a Flask app in debug mode, in which its own error pages are not shown",
-                each.file,
-            )
-
-
 def _find_app(options: dict[str, Any]) -> str:
     return find_app(options["app_dir"] or ".")
-
-
-def _found_app(options: dict[str, Any]) -> InForce:
-    """What is served where no setting says it."""
-    try:
-        found = _find_app(options)
-    except AppError:
-        return InForce("app", None, "default")
-    return InForce("app", found, "FLASK_APP" if os.environ.get("FLASK_APP") else "found")
-
-
-def _table(rows: list[InForce]) -> str:
-    """Lines with a key, a value and a source each, those at their default last."""
-    ordered = sorted(rows, key=lambda row: row.is_default)
-    cells = [(row.key, row.shown, row.source) for row in ordered]
-    widths = [max(len(row[column]) for row in cells) for column in range(2)]
-    return "\n".join(f"{key:{widths[0]}}  {value:{widths[1]}}  {source}" for key, value, source in cells)

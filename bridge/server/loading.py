@@ -135,19 +135,15 @@ def _evaluate(module: ModuleType, expression: str) -> Any:
         return _attribute(module, expression)
     try:
         arguments = [ast.literal_eval(argument) for argument in node.args]
-        keywords = {_keyword(keyword): ast.literal_eval(keyword.value) for keyword in node.keywords}
+        if any(keyword.arg is None for keyword in node.keywords):
+            raise ValueError("**keywords")
+        keywords = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in node.keywords}
     except (ValueError, TypeError):  # the second for what cannot be the key of a dict
         raise AppError(
             f"the arguments in {expression!r} must be literals, such as strings or numbers"
         ) from None
     factory = _attribute(module, ast.unparse(node.func))
     return _call(factory, arguments, keywords, f"{module.__name__}:{expression}")
-
-
-def _keyword(keyword: ast.keyword) -> str:
-    if keyword.arg is None:
-        raise ValueError("**keywords")
-    return keyword.arg
 
 
 def _not_understood(expression: str) -> AppError:
@@ -163,16 +159,12 @@ def _attribute(module: ModuleType, dotted: str) -> Any:
         try:
             value = getattr(value, name)
         except AttributeError:
-            raise AppError(
-                f"module {module.__name__!r} has no attribute {dotted!r}{_suggestion(module, dotted)}"
-            ) from None
+            public = [name for name in vars(module) if not name.startswith("_")]
+            similar = difflib.get_close_matches(dotted, public)
+            found = dict.fromkeys([*(name for name, _ in _candidates(module)), *similar])
+            there = f"; it has {', '.join(map(repr, found))}" if found else ""
+            raise AppError(f"module {module.__name__!r} has no attribute {dotted!r}{there}") from None
     return value
-
-
-def _suggestion(module: ModuleType, wanted: str) -> str:
-    similar = difflib.get_close_matches(wanted, [name for name in vars(module) if not name.startswith("_")])
-    found = dict.fromkeys([*(name for name, _ in _candidates(module)), *similar])
-    return f"; it has {', '.join(repr(name) for name in found)}" if found else ""
 
 
 def _call(factory: Any, arguments: Any, keywords: dict[str, Any], name: str) -> Any:

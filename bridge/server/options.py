@@ -104,7 +104,9 @@ def setting_parameters(shown: Container[str] | None = None) -> list[click.Parame
         *map(_option, ROWS.values()),
     ]
     for parameter in parameters:
-        parameter.envvar = _variables(parameter)
+        ours = [_PREFIX + key.replace("-", "_").upper() for key in _keys(parameter)]
+        others = [_OTHER_VARIABLES[parameter.name]] if parameter.name in _OTHER_VARIABLES else []
+        parameter.envvar = [*ours, *_names_of_variables(parameter), *others]  # the strongest first
         if shown is not None and isinstance(parameter, click.Option):
             parameter.hidden = parameter.name not in shown
     config = click.Option(
@@ -295,13 +297,6 @@ def _keys(parameter: click.Parameter) -> tuple[str, ...]:
     """How a setting is called in files: as the option is typed, or as uvicorn calls it (`headers`)."""
     names = [parameter.opts[0].lstrip("-"), parameter.name or ""]
     return tuple(dict.fromkeys(name.replace("_", "-") for name in names))
-
-
-def _variables(parameter: click.Parameter) -> list[str]:
-    """The variables that may set a parameter, the strongest first."""
-    ours = [_PREFIX + key.replace("-", "_").upper() for key in _keys(parameter)]
-    others = [_OTHER_VARIABLES[parameter.name]] if parameter.name in _OTHER_VARIABLES else []
-    return [*ours, *_names_of_variables(parameter), *others]
 
 
 def _names_of_variables(parameter: click.Parameter) -> list[str]:

@@ -179,12 +179,6 @@ def _health_path(path: str) -> str | None:
     return path or None
 
 
-def _log_format(format: str | None) -> str | None:
-    if format is not None:
-        check_format(format)
-    return format
-
-
 _LIMITS = Limits()
 
 _COUNT = click.IntRange(min=0)
@@ -390,7 +384,7 @@ class ServeSettings:
         None,
         "Logging",
         "A line for each request: gunicorn's %(h)s and so on, or json.  [default: uvicorn's line]",
-        take=_log_format,
+        take=check_format,
     )
     request_id: bool = _setting(
         False, "Logging", "Take each request's id from X-Request-ID, or make one, and answer with it."

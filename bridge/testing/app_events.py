@@ -65,41 +65,26 @@ def check(event: Mapping[str, Any], offered: Collection[str]) -> None:
         if not isinstance(event.get(name), field.types):
             expected = " or ".join("None" if type_ is NoneType else type_.__name__ for type_ in field.types)
             raise TypeError(f"the app sent {kind} with {name}={event.get(name)!r}; expected was {expected}")
-    _check_headers(event)
-    match kind:
-        case "websocket.accept":
-            _check_subprotocol(event.get("subprotocol"), offered)
-        case "websocket.send":
-            _check_message(event)
-        case "websocket.close":
-            _check_close(event.get("code", 1000), event.get("reason") or "")
-
-
-def _check_headers(event: Mapping[str, Any]) -> None:
     for header in event.get("headers") or ():
         name, value = header
         if not isinstance(name, bytes) or not isinstance(value, bytes):
-            raise TypeError(
-                f"the app sent {event['type']} with the header {header!r}; expected was two bytes"
-            )
+            raise TypeError(f"the app sent {kind} with the header {header!r}; expected was two bytes")
         if name != name.lower():
-            raise ValueError(
-                f"the app sent {event['type']} with the header {name!r}; ASGI's are in lower case"
-            )
-
-
-def _check_subprotocol(subprotocol: str | None, offered: Collection[str]) -> None:
-    """A client fails a handshake that names what it has not asked for (RFC 6455, 4.1)."""
-    if subprotocol is not None and subprotocol not in offered:
-        raise ValueError(
-            f"the app accepted with subprotocol={subprotocol!r}; the client offered "
-            f"{', '.join(map(repr, offered)) or 'none'}"
-        )
-
-
-def _check_message(event: Mapping[str, Any]) -> None:
-    if (event.get("text") is None) == (event.get("bytes") is None):
-        raise ValueError("the app sent websocket.send; expected was a value in one of text and bytes")
+            raise ValueError(f"the app sent {kind} with the header {name!r}; ASGI's are in lower case")
+    match kind:
+        case "websocket.accept":
+            # A client fails a handshake that names what it has not asked for (RFC 6455, 4.1).
+            subprotocol = event.get("subprotocol")
+            if subprotocol is not None and subprotocol not in offered:
+                raise ValueError(
+                    f"the app accepted with subprotocol={subprotocol!r}; the client offered "
+                    f"{', '.join(map(repr, offered)) or 'none'}"
+                )
+        case "websocket.send":
+            if (event.get("text") is None) == (event.get("bytes") is None):
+                raise ValueError("the app sent websocket.send; expected was a value in one of text and bytes")
+        case "websocket.close":
+            _check_close(event.get("code", 1000), event.get("reason") or "")
 
 
 def _check_close(code: int, reason: str) -> None:

@@ -44,7 +44,7 @@ from uvicorn.logging import AccessFormatter
 
 from bridge.core.link import Head
 from bridge.http.exchange import Exchange, Hook
-from bridge.http.request import Address, Request
+from bridge.http.request import Request
 from bridge.types import override
 
 __all__ = ["COMBINED", "JSON", "LogLines", "PlainFormatter", "PlainLog", "check_format"]
@@ -111,7 +111,9 @@ class PlainLog(Hook):
         path = quote(request.decoded_path) or "-"
         if request.query:
             path = f"{path}?{request.query.decode('ascii')}"
-        values = _address(request.client), request.method, path, request.version, status
+        host, port = request.client or ("", None)
+        address = host if port is None else f"{host}:{port}"  # as its get_client_addr()
+        values = address, request.method, path, request.version, status
         _write(self._logger, '%s - "%s %s HTTP/%s" %d', values)
 
 
@@ -140,13 +142,15 @@ def _write(logger: logging.Logger, message: str, values: tuple[object, ...]) -> 
     logger.handle(logger.makeRecord(logger.name, logging.INFO, __file__, 0, message, values, None))
 
 
-def check_format(format: str) -> None:
-    """Check a format for `LogLines`.
+def check_format(format: str | None) -> str | None:
+    """Check a format for `LogLines`, and return it; None is none.
 
     Raises:
         ValueError: it is wrong; the message says where, and which names are known.
     """
-    _compile(format)
+    if format is not None:
+        _compile(format)
+    return format
 
 
 # Escaping: for text between quotes, and for a word without quotes.
@@ -173,14 +177,6 @@ def _escape(found: re.Match[str]) -> str:
 
 _Reader: TypeAlias = Callable[[Exchange], object]
 """Returns the value of one name in a format."""
-
-
-def _address(client: Address | None) -> str:
-    """Return host and port in the form of uvicorn's get_client_addr()."""
-    if client is None:
-        return ""
-    host, port = client
-    return host if port is None else f"{host}:{port}"
 
 
 def _request_line(exchange: Exchange) -> str:

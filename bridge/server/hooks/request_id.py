@@ -67,7 +67,8 @@ class RequestIds(Hook):
         if len(given) == 1 and _ACCEPTABLE.fullmatch(given[0]):
             value = given[0]
         else:
-            value = _new_id()
+            # As uuid.uuid4().hex, in less than half of its time.
+            value = b"%032x" % (int.from_bytes(os.urandom(16)) & _UUID4_RANDOM | _UUID4)
             if given:
                 request.headers = [field for field in request.headers if field[0] != self._name]
             request.headers.append((self._name, value))
@@ -92,8 +93,3 @@ class RequestIdFilter(logging.Filter):
         """Set the attribute, and let the record pass."""
         record.request_id = REQUEST_ID.get() or "-"
         return True
-
-
-def _new_id() -> bytes:
-    # As uuid.uuid4().hex, in less than half of its time.
-    return b"%032x" % (int.from_bytes(os.urandom(16)) & _UUID4_RANDOM | _UUID4)

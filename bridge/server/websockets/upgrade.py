@@ -105,12 +105,9 @@ class WebSocketUpgrades:
             )
         else:
             protocol = cast(asyncio.Protocol, websocket)
-            protocol.data_received(_head_of(request))
+            # The handshake as it came, for a class that reads it itself.
+            fields = [b"%b: %b\r\n" % field for field in request.headers]
+            line = b"GET %b HTTP/1.1\r\n" % request.target.encode("ascii")
+            protocol.data_received(b"".join([line, *fields, b"\r\n"]))
             if early and not transport.is_closing():
                 protocol.data_received(early)
-
-
-def _head_of(request: Request) -> bytes:
-    """Return the handshake as it came, for a class that reads it itself."""
-    fields = [b"%b: %b\r\n" % field for field in request.headers]
-    return b"".join([b"GET ", request.target.encode("ascii"), b" HTTP/1.1\r\n", *fields, b"\r\n"])

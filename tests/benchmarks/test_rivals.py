@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable
+from contextlib import aclosing
 from itertools import pairwise
 from typing import Literal
 
@@ -185,9 +186,10 @@ async def test_a_stream_has_one_event_after_the_other(name: str) -> None:
     async with (
         Client(app, interface=interface) as client,
         client.stream("GET", "/events?interval=0.0625") as response,
+        aclosing(response.aiter_lines()) as lines,
     ):
         assert response.headers["Content-Type"].startswith("text/event-stream")
-        async for line in response.aiter_lines():
+        async for line in lines:
             if line:
                 assert line.startswith("data: ")
                 due.append(float(line.removeprefix("data: ")))

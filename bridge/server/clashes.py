@@ -25,7 +25,6 @@ _NEEDED = (
     "dotenv",
     "greenlet",
     "h11",
-    "httptools",
     "prometheus_client",
     "uvicorn",
     "uvloop",

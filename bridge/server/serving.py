@@ -23,7 +23,6 @@ from uvicorn.config import LOG_LEVELS, LOGGING_CONFIG, STARTUP_FAILURE
 from uvicorn.importer import ImportFromStringError
 from uvicorn.lifespan.on import LifespanOn, LifespanSendMessage
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from bridge.errors import BridgeError
 from bridge.http.exchange import Hooks
@@ -167,6 +166,9 @@ class ServeConfig(uvicorn.Config):
             # It has no bound for what it keeps, and no back-pressure; uvicorn is about to do the same.
             logger.info("--ws websockets is deprecated in uvicorn: websockets-sansio serves instead")
             self.ws = "websockets-sansio"
+        speaks_http = self.http in ("auto", "httptools")  # the parser is ours by either name
+        if speaks_http:
+            self.http = "auto"
         try:
             super().load()
         except OSError as error:
@@ -190,13 +192,13 @@ class ServeConfig(uvicorn.Config):
             self.lifespan_class = _Lifespan
         if self.ws_protocol_class is not None:
             self.ws_protocol_class = answering(self.ws_protocol_class)
-        if self.http_protocol_class is HttpToolsProtocol:
+        if speaks_http:
             self._speak_http()
         else:
             logger.info(
                 "%s: only uvicorn's own options apply to requests. Limits and deadlines, health, request "
                 "ids, --access-log-format, metrics, Server-Timing, --timeout-request and --clear-forwarded "
-                "come with --http httptools",
+                "come with --http auto",
                 f"--http {self.http}" if isinstance(self.http, str) else self.http.__name__,
             )
 
@@ -293,14 +295,9 @@ def serve(config: ServeConfig) -> int:
     """Serve until a signal ends it; return the exit code.
 
     Raises:
-        BridgeError: an address cannot be listened on, or the options exclude each other, or ask for a
-            package that is not installed.
+        BridgeError: an address cannot be listened on, or the options ask for a package that is not installed.
     """
-    if config.ssl_keyfile and not config.ssl_certfile:
-        raise BridgeError("--ssl-keyfile needs the certificate, too: --ssl-certfile")
     settings = config.settings
-    if config.workers > 1 and settings.supervise is False:
-        raise BridgeError(f"--no-supervise is for one worker; --workers is {config.workers}")
     sockets = [] if settings.binds else inherited(os.environ)
     addresses = [] if sockets else _addresses(config)
     sockets = sockets or bind(addresses, uds_mode=settings.uds_mode)

@@ -21,7 +21,7 @@ from tests.deploy.examples import (
     unit_arguments,
     unit_setting,
 )
-from tests.server.command import Command, connect_to_path, wait_until
+from tests.server.command import Command, connect_to_path
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_a_socket_of_systemds_is_served(tmp_path: Path, workers: int) -> None:
         *[sys.executable, "-m", "bridge", "serve", *arguments],
         cwd=APPS,
     ) as running:
-        wait_until(path.exists, "the socket")
+        running.wait_for("^Listening on")
         # It is this connection that starts the service, and that it then answers.
         with contextlib.closing(http.client.HTTPConnection("shop.example")) as connection:
             connection.sock = connect_to_path(path)

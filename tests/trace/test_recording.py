@@ -1,13 +1,12 @@
-"""Steps: their times, their places, and who hears of them."""
+"""Steps: their times, and their places."""
 
 import contextvars
-import logging
 import threading
 from collections.abc import Iterator
 
 import pytest
 
-from bridge.trace import StepRecord, Trace, current_step
+from bridge.trace.recording import CURRENT_STEP, Trace
 
 
 def clock(*seconds: float) -> Iterator[float]:
@@ -18,66 +17,45 @@ def clock(*seconds: float) -> Iterator[float]:
 
 def test_times_are_microseconds_since_the_beginning() -> None:
     ticks = clock(0.000_1, 0.000_25, 0.001)
-    trace = Trace(clock=lambda: next(ticks))
-    with trace.step("view", "outer"):
-        trace.mark("Flask", "inner")
+    trace = Trace(None, clock=lambda: next(ticks))
+    with trace.begin("view", "outer"):
+        trace.begin("Flask", "inner", is_moment=True)
     outer, inner = trace.as_json()
     assert (outer["began"], outer["ended"]) == (100, 1000)
     assert (inner["began"], inner["ended"]) == (250, 250)
     assert (inner["parent"], inner["depth"]) == (outer["id"], 1)
 
 
-def test_the_listener_hears_of_a_step_as_it_begins_changes_and_ends() -> None:
-    heard: list[StepRecord] = []
-    trace = Trace(listener=heard.append)
+def test_a_step_ends_once_and_earlier_records_stay_as_they_were() -> None:
+    trace = Trace(None)
     step = trace.begin("view", "index", facts_are="free")
-    step.change("index()", number=1)
-    step.end(result=b"x")
+    (before,) = trace.as_json()
+    step.end("index()", result=b"x")
     step.end("not twice")
-    assert [(each["id"], each["ended"] is None, each["detail"]) for each in heard] == [
-        (0, True, ""),
-        (0, True, "index()"),
-        (0, False, "index()"),
-    ]
-    assert heard[-1]["facts"] == {"facts_are": "free", "number": 1, "result": "x"}
-    assert heard[-1] == trace.as_json()[0]
-
-
-def test_a_listener_that_fails_is_not_called_again(caplog: pytest.LogCaptureFixture) -> None:
-    calls = []
-
-    def listener(record: StepRecord) -> None:
-        calls.append(record)
-        raise RuntimeError("broken")
-
-    trace = Trace(listener=listener)
-    with caplog.at_level(logging.ERROR):
-        trace.mark("ASGI", "one")
-        trace.mark("ASGI", "two")
-    assert len(calls) == 1
-    assert "the listener of a trace failed" in caplog.text
-    assert len(trace.as_json()) == 2
+    (after,) = trace.as_json()
+    assert (before["ended"], before["detail"], before["facts"]) == (None, "", {"facts_are": "free"})
+    assert after["ended"] is not None
+    assert (after["detail"], after["facts"]) == ("index()", {"facts_are": "free", "result": "x"})
 
 
 def test_an_exception_is_told_and_goes_on() -> None:
-    trace = Trace()
-    with pytest.raises(KeyError), trace.step("view", "index", "index()"):
+    trace = Trace(None)
+    with pytest.raises(KeyError), trace.begin("view", "index", "index()"):
         raise KeyError("id")
-    assert current_step() is None
+    assert CURRENT_STEP.get() is None
     (step,) = trace.as_json()
     assert step["failed"]
-    assert step["facts"] == {"error": "KeyError: 'id'"}
     assert step["detail"] == "index() raised KeyError: 'id'"
 
 
 def test_the_place_goes_with_the_context_to_other_threads_and_nowhere_else() -> None:
-    trace = Trace()
+    trace = Trace(None)
 
     def work() -> None:
-        if current_step() is not None:
-            trace.mark("Flask", "work")
+        if CURRENT_STEP.get() is not None:
+            trace.begin("Flask", "work").end()
 
-    with trace.step("view", "index"):
+    with trace.begin("view", "index"):
         for target in (contextvars.copy_context().run, lambda function: function()):
             thread = threading.Thread(target=target, args=(work,), name="another")
             thread.start()
@@ -87,7 +65,7 @@ def test_the_place_goes_with_the_context_to_other_threads_and_nowhere_else() -> 
 
 
 def test_there_is_an_end_to_what_is_kept() -> None:
-    trace = Trace()
+    trace = Trace(None)
     for _ in range(5010):
         trace.begin("WSGI", "chunk").end()
-    assert (len(trace.steps), trace.missed) == (5000, 10)
+    assert (len(trace.as_json()), trace.missed) == (5000, 10)

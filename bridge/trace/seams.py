@@ -1,0 +1,227 @@
+"""What Flask does with a request, recorded at methods that are documented, or made, to be overridden.
+
+They are replaced on the app object, once, and for good. In a request that is not traced, each costs the look
+at one context variable. Bridge's adapter replaces some of them with an app's first request; here that is done
+before, so that there is one order: its functions inside, these around them.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial, wraps
+from itertools import chain
+from typing import Any, NamedTuple
+
+import flask
+from flask import Flask, has_request_context, request
+from jinja2 import Template
+from werkzeug.exceptions import HTTPException
+
+from bridge.asgi.adapter import WSGIToASGI
+from bridge.flask.functions import is_flasks_own
+from bridge.flask.placement import LoopView, place
+from bridge.flask.views import adopt
+from bridge.trace.boundaries import traced_wsgi
+from bridge.trace.facts import describe_error, shown
+from bridge.trace.recording import CURRENT_STEP, Layer, Step
+
+__all__ = ["HOOKS", "MATCH", "SEAMS", "Seam", "install_seams"]
+
+_Function = Callable[..., Any]
+
+
+class Seam(NamedTuple):
+    """A method whose calls are steps."""
+
+    layer: Layer
+    method: str
+    call: Callable[[Any], str]
+    """What to say of a call: a function of its argument, or of the object if it has none."""
+    result: Callable[[Any, Any], str]
+    """What to say of it afterwards: a function of the same, and of what it returns."""
+
+
+def _said(error: BaseException) -> str:
+    """Return an exception in a few words; those of HTTP have long descriptions, for a page."""
+    if not isinstance(error, HTTPException):
+        return describe_error(error)
+    url, methods = getattr(error, "new_url", None), getattr(error, "valid_methods", None)
+    more = f" to {shown(url)}" if url else f", allowed are {', '.join(methods)}" if methods else ""
+    return f"{type(error).__name__} {error.code}{more}"
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__
+
+
+def _called(name: str, arguments: Mapping[str, Any]) -> str:
+    given = ", ".join(f"{key}={shown(value, key)!r}" for key, value in arguments.items())
+    return f"{name}({given})"
+
+
+def _response(of: object, response: flask.Response) -> str:
+    return f"{_kind(of)} → {response.status}, {response.mimetype or 'no type'}"
+
+
+def _handled(error: BaseException, result: object) -> str:
+    return f"{_said(error)} → {'the error itself' if result is error else _kind(result)}"
+
+
+SEAMS = (
+    Seam("Flask", "request_context", lambda _: "of the environ", lambda _, context: f"a {_kind(context)}"),
+    Seam("Flask", "make_response", lambda value: f"of a {_kind(value)}", _response),
+    Seam("Flask", "process_response", lambda _: "after_request functions, and the session", _response),
+    Seam("Flask", "handle_user_exception", _said, _handled),
+    Seam("Flask", "handle_exception", _said, _handled),
+)
+MATCH = Seam(
+    "Werkzeug",
+    "match",
+    lambda adapter: f"{adapter.default_method} {adapter.path_info}",
+    lambda _, found: f"{found[0]} → {_called(getattr(found[0], 'endpoint', found[0]), found[1])}",
+)
+
+HOOKS = {
+    "before_request": "before_request_funcs",
+    "after_request": "after_request_funcs",
+    "teardown_request": "teardown_request_funcs",
+    "url_value_preprocessor": "url_value_preprocessors",
+    "context_processor": "template_context_processors",
+}
+"""How an app declares functions, and where Flask keeps them, by blueprint."""
+
+
+def install_seams(app: Flask) -> None:
+    """Have requests to a Flask app recorded if they are traced; once, and for good."""
+    if app.extensions.get("bridge.traced"):
+        return
+    app.extensions["bridge.traced"] = True
+    adopt(app)
+    vars(app).update(
+        wsgi_app=traced_wsgi(app.wsgi_app),
+        create_url_adapter=_recorded_url_adapter(app.create_url_adapter),
+        ensure_sync=_recorded_functions(app, app.ensure_sync),
+        **{seam.method: _recorded(seam, getattr(app, seam.method)) for seam in SEAMS},
+    )
+    flask.before_render_template.connect(_on_render, sender=app)
+    flask.template_rendered.connect(_on_rendered, sender=app)
+
+
+def _current() -> Step | None:
+    """The step in a WSGI call that is traced; None elsewhere, also while an adapter looks for the runner."""
+    step = CURRENT_STEP.get()
+    return None if step is None or step.trace.runner is None else step
+
+
+def _recorded(seam: Seam, plain: _Function, subject: object = None) -> _Function:
+    @wraps(plain)
+    def recorded(*args: Any, **kwargs: Any) -> Any:
+        step = _current()
+        if step is None:
+            return plain(*args, **kwargs)
+        of = args[0] if subject is None else subject
+        said = seam.call(of)
+        with step.trace.begin(seam.layer, seam.method, said) as call:
+            try:
+                result = plain(*args, **kwargs)
+            except Exception as error:
+                call.fail(error, f"{said}: nobody handles it" if error is of else f"{said} → {_said(error)}")
+                raise
+            call.end(seam.result(of, result))
+        return result
+
+    return recorded
+
+
+def _recorded_url_adapter(plain: _Function) -> _Function:
+    @wraps(plain)
+    def create_url_adapter(of: Any) -> Any:
+        adapter = plain(of)
+        if adapter is not None and _current() is not None:
+            adapter.match = _recorded(MATCH, adapter.match, adapter)
+        return adapter
+
+    return create_url_adapter
+
+
+def _recorded_functions(app: Flask, plain: _Function) -> _Function:
+    """Record what the user has written, which Flask calls through `ensure_sync`."""
+
+    @wraps(plain)
+    def ensure_sync(function: _Function) -> _Function:
+        outer = _current()
+        return plain(function) if outer is None else partial(_call, app, plain, function, outer)
+
+    return ensure_sync
+
+
+def _call(
+    app: Flask, ensure_sync: _Function, function: _Function, outer: Step, *args: Any, **kwargs: Any
+) -> Any:
+    trace = outer.trace
+    layer, role = _role_of(app, function, outer)
+    if layer == "view" and request.url_rule and isinstance(trace.app, WSGIToASGI) and trace.runner:
+        _, why = place(app, request.url_rule, request.method, trace.app.async_views)
+        trace.runner.record["detail"] = f"view {request.endpoint!r}: {why}"
+    name = getattr(function, "__qualname__", _kind(function))
+    with trace.begin(
+        layer,
+        role,
+        _called(name.rpartition("<locals>.")[2], kwargs),
+        function=f"{getattr(function, '__module__', '')}.{name}",
+        is_async=inspect.iscoroutinefunction(function),
+    ) as step:
+        result = ensure_sync(_observed(function, step))(*args, **kwargs)
+        step.end(returned=_kind(result))
+    return result
+
+
+def _observed(function: _Function, step: Step) -> _Function:
+    """Return the function, such that the step knows in which thread it runs."""
+    if isinstance(function, LoopView) or is_flasks_own(function):
+        return function  # Bridge recognises these, and calls them where it is
+
+    @wraps(function)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        step.record["thread"] = step.trace.thread
+        return function(*args, **kwargs)
+
+    @wraps(function)
+    async def awaited(*args: Any, **kwargs: Any) -> Any:
+        return await called(*args, **kwargs)
+
+    return awaited if inspect.iscoroutinefunction(function) else called
+
+
+def _role_of(app: Flask, function: _Function, outer: Step) -> tuple[Layer, str]:
+    """Return the layer of a function of the user's, and how the app has declared it."""
+    if has_request_context() and app.view_functions.get(request.endpoint or "") is function:
+        return "view", str(request.endpoint)
+    plain = inspect.unwrap(function)  # `adopt` has wrapped some of the app's
+    for name, attribute in HOOKS.items():
+        functions = chain.from_iterable(getattr(app, attribute).values())
+        if any(plain is inspect.unwrap(each) for each in functions):
+            return "Flask", name
+    if function in app.teardown_appcontext_funcs:
+        return "Flask", "teardown_appcontext"
+    for by_code in app.error_handler_spec.values():
+        for code, handlers in by_code.items():
+            for error, handler in handlers.items():
+                if handler is function:
+                    return "Flask", f"errorhandler({code or error.__name__})"
+    if outer.record["layer"] == "view":
+        return "view", "function"
+    return "Flask", "after_this_request" if outer.record["name"] == "process_response" else "function"
+
+
+def _on_render(sender: Flask, template: Template, context: dict[str, Any], **_: Any) -> None:
+    step = _current()
+    if step is not None:
+        names = {name: _kind(value) for name, value in context.items()}
+        detail = template.name or "a template given as text"
+        step.trace.renders.append(step.trace.begin("Jinja2", "render", detail, context=names))
+
+
+def _on_rendered(sender: Flask, **_: Any) -> None:
+    step = _current()
+    if step is not None:
+        step.trace.renders.pop().end()

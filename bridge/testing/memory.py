@@ -5,7 +5,7 @@ app reads it; so a test can show that an app streams.
 """
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -197,6 +197,8 @@ class Exchange:
         finally:
             if self._reading is not None:
                 self._reading.cancel()
+                await asyncio.wait((self._reading,))
+            await self._body.aclose()
             asyncio.get_running_loop().call_soon(self._notify)  # when the call is done
 
     async def _until(self, reached: Callable[[], bool]) -> None:
@@ -212,7 +214,7 @@ class Exchange:
                 waiter.set_result(None)
 
 
-async def _events(body: bytes | AsyncIterable[bytes]) -> AsyncIterator[HTTPRequestEvent]:
+async def _events(body: bytes | AsyncIterable[bytes]) -> AsyncGenerator[HTTPRequestEvent, None]:
     if isinstance(body, bytes):
         for start in range(0, max(len(body), 1), _PIECE):
             piece = body[start : start + _PIECE]

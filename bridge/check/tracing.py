@@ -1,6 +1,6 @@
 """`bridge trace`: what is typed → a request, and what has become of it → lines for a terminal, or JSON."""
 
-import asyncio
+import http.client
 import json
 import os
 import re
@@ -8,22 +8,16 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from http import HTTPStatus
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import click
 
-from bridge.server.application import adapt, as_asgi3
-from bridge.server.loading import LoadedApp
-from bridge.server.settings import ServeSettings
-from bridge.trace import LAYERS, StepRecord, TracedApp, TracedRequest, TraceRecord
+from bridge.trace import LAYERS, StepRecord, TracedRequest, TraceRecord
 
-__all__ = ["AskedRequest", "parse_request", "print_trace", "trace"]
+__all__ = ["parse_request", "print_trace"]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
-
-_FORM = ("content-type", "application/x-www-form-urlencoded")  # as curl has it
 
 _COLORS = dict(
     zip(LAYERS, ("blue", "cyan", "magenta", "cyan", "yellow", "green", "bright_green", "red"), strict=True)
@@ -35,14 +29,10 @@ _WIDTH = 120
 _LEAST_WIDTH = 60
 
 
-AskedRequest: TypeAlias = tuple[str, str, list[tuple[str, str]], bytes]
-"""Method, path, header fields and body."""
-
-
 def parse_request(
     app: str | None, words: Sequence[str], headers: Sequence[str], data: Sequence[str]
-) -> AskedRequest:
-    """Read METHOD, which may be missing, and PATH; as curl would, fields for -H and parts of the body for -d.
+) -> tuple[str, str, list[tuple[str, str]], bytes]:
+    """Return method, path, header fields and body, read as curl would: METHOD may be missing.
 
     Raises:
         click.UsageError: it makes no request; `app` is what stood in the place of APP.
@@ -60,7 +50,7 @@ def parse_request(
         raise click.UsageError(f"PATH begins with a slash, as /users/7 does; got {path!r}")
     fields = [_parse_header(header) for header in headers]
     if data and "content-type" not in {name.lower() for name, _ in fields}:
-        fields.append(_FORM)
+        fields.append(("content-type", "application/x-www-form-urlencoded"))
     return method, path, fields, b"&".join(map(_read_data, data))
 
 
@@ -83,28 +73,6 @@ def _read_data(data: str) -> bytes:
         raise click.UsageError(f"-d {data}: cannot read {data[1:]!r}: {error.strerror}") from None
 
 
-def trace(
-    loaded: LoadedApp, settings: ServeSettings, asked: AskedRequest, *, root_path: str, deadline: float
-) -> TracedRequest:
-    """Start an app in memory, as it would be served with these settings, and make a request to it.
-
-    After `deadline` seconds a response that has not ended is left.
-
-    Raises:
-        BridgeError: the app does not start, or the adapter is not installed.
-    """
-
-    async def run() -> TracedRequest:
-        if loaded.interface == "wsgi":
-            app = TracedApp(loaded.app, adapt=lambda wsgi: adapt(wsgi, settings), interface="wsgi")
-        else:
-            app = TracedApp(as_asgi3(loaded), interface="asgi")
-        async with app:
-            return await app.request(*asked, root_path=root_path, deadline=deadline)
-
-    return asyncio.run(run())
-
-
 def print_trace(
     traced: TracedRequest, *, as_json: bool, with_body: bool, use_colors: bool | None = None
 ) -> None:
@@ -119,7 +87,7 @@ def print_trace(
     if use_colors is None:
         use_colors = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     width = max(_LEAST_WIDTH, shutil.get_terminal_size((_WIDTH, 24)).columns)
-    for line in (*_lines(record["steps"], width), *_summary(record)):
+    for line in (*_lines(record["steps"], width), "", *_summary(record, width)):
         click.echo(line, color=use_colors)
     if with_body:
         click.echo(b"\n%s" % traced.body, nl=not traced.body.endswith(b"\n"))
@@ -133,87 +101,61 @@ def _lines(steps: Sequence[StepRecord], width: int) -> Iterator[str]:
         place = "" if step["thread"] == threads.get(step["parent"]) else f"  [{step['thread']}]"
         began = _milliseconds(step["began"]).rjust(widest)
         lasted = "open" if step["ended"] is None else f"+{_milliseconds(step['ended'] - step['began'])}"
-        if step["ended"] == step["began"]:
-            lasted = ""
         margin = f"{began}  {lasted.rjust(widest + 1)}  "
         indent = "  " * step["depth"]
-        room = width - len(margin) - _LAYER_WIDTH - 2 - len(indent)
+        room = width - len(margin) - _LAYER_WIDTH - 2 - len(indent) - len(place)
+        name, detail = step["name"], step["detail"]
+        first, *more = _wrapped(detail if name in detail else f"{name}  {detail}", room)
         yield (
             click.style(margin, dim=True)
             + click.style(step["layer"].ljust(_LAYER_WIDTH), fg=_COLORS[step["layer"]])
             + f"  {indent}"
-            + click.style(_shortened(_text(step), room - len(place)), fg="red" if step["failed"] else None)
+            + click.style(first, fg="red" if step["failed"] else None)
             + click.style(place, fg=_COLORS["runner"])
         )
-        for line in _held(step, room - 2):
-            yield click.style(" " * (width - room + 2) + _shortened(_printable(line), room - 2), dim=True)
+        indent = " " * (width - room - len(place) + 2)
+        for line in (*more, *(part for held in _held(step) for part in _wrapped(held, width - len(indent)))):
+            yield click.style(indent + line, dim=True)
 
 
-def _text(step: StepRecord) -> str:
-    """What the step is, in its first line."""
-    name, detail = step["name"], _printable(step["detail"])
-    if step["layer"] == "runner":
-        return name
-    return detail if name in detail else f"{name}  {detail}"
-
-
-def _held(step: StepRecord, room: int) -> Iterator[str]:
-    """Further lines, of what the layer held."""
+def _held(step: StepRecord) -> Iterator[str]:
+    """What else the layer held."""
     facts: Mapping[str, Any] = step["facts"]
-    if step["layer"] == "runner":
-        yield from textwrap.wrap(step["detail"], room, break_on_hyphens=False)
-        if facts["waited"] is not None:
-            yield f"{_milliseconds(facts['waited'])} ms in the queue"
+    if step["layer"] == "runner" and facts["waited"] is not None:
+        yield f"{_milliseconds(facts['waited'])} ms in the queue"
     elif step["layer"] == "environ":
         widest = max((len(fate["header"]) for fate in facts["headers"]), default=0)
         for fate in facts["headers"]:
-            why = f"  ({fate['why']})" if fate["why"] else ""
-            yield f"{fate['header']:{widest}} → {fate['key'] or 'dropped'}{why}"
-        of_headers = {fate["key"] for fate in facts["headers"]}
-        yield from _packed((pair for pair in facts["environ"].items() if pair[0] not in of_headers), room)
+            kept = fate["key"] or f"dropped  ({fate['why']})"
+            yield f"{fate['header']:{widest}} → {kept}"
+        yield _packed(facts["environ"].items(), {fate["key"] for fate in facts["headers"]})
     elif step["name"] == "call":
-        yield from _packed((pair for pair in facts["scope"].items() if pair[0] != "headers"), room)
-        yield from _packed(facts["scope"]["headers"], room)
+        yield _packed(facts["scope"].items(), {"headers"})
+        yield _packed(facts["scope"]["headers"], set())
 
 
-def _packed(pairs: Iterable[tuple[str, object]], room: int) -> list[str]:
-    """Names and values, as many in a line as there is room for."""
-    texts = (f"{key}={value or json.dumps(value)}" for key, value in pairs)
-    return textwrap.wrap("  ".join(map(_printable, texts)), room, break_on_hyphens=False)
+def _packed(pairs: Iterable[tuple[str, object]], but: set[str]) -> str:
+    return "  ".join(f"{key}={value or json.dumps(value)}" for key, value in pairs if key not in but)
 
 
-def _summary(record: TraceRecord) -> Iterator[str]:
-    if record["missed"]:
-        yield f"… and {record['missed']:,} steps more"
-    yield ""
-    response = record["response"]
+def _wrapped(text: str, room: int) -> list[str]:
+    """Lines that fit, and do nothing to a terminal."""
+    text = "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+    return textwrap.wrap(text, room, break_on_hyphens=False)
+
+
+def _summary(record: TraceRecord, width: int) -> list[str]:
+    response, error = record["response"], record["error"]
     if response is None:
-        yield click.style(f"no response: {_printable(record['error'])}", fg="red", bold=True)
-        return
+        return [click.style(line, fg="red", bold=True) for line in _wrapped(f"no response: {error}", width)]
     status = response["status"]
-    phrase = HTTPStatus(status).phrase if status in {each.value for each in HTTPStatus} else ""
     size = "1 byte" if response["size"] == 1 else f"{response['size']:,} bytes"
-    parts = [
-        *(value for name, value in response["headers"] if name == "content-type"),
-        size,
-        f"{_milliseconds(record['duration'])} ms",
-        *([] if record["adapter"] is None else [f"adapter {record['adapter']}"]),
-        *([record["error"]] if record["error"] else []),
-    ]
+    types = [value for name, value in response["headers"] if name == "content-type"]
+    title = f"{status} {http.client.responses.get(status, '')}".strip()
+    parts = [title, *types, size, f"{_milliseconds(record['duration'])} ms", *filter(None, [error])]
     color = "green" if status < 400 and record["outcome"] == "answered" else "red"
-    yield click.style(f"{status} {phrase}".strip(), fg=color, bold=True) + _printable(
-        "".join(f" · {part}" for part in parts)
-    )
+    return [click.style(line, fg=color, bold=True) for line in _wrapped(" · ".join(parts), width)]
 
 
 def _milliseconds(microseconds: int) -> str:
     return f"{microseconds / 1000:.2f}"
-
-
-def _shortened(text: str, room: int) -> str:
-    return text if len(text) <= room else f"{text[: max(room - 1, 1)]}…"
-
-
-def _printable(text: str) -> str:
-    """Text that does nothing to a terminal."""
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)

@@ -114,7 +114,7 @@ class Exchange:
         """Wait for the status and the headers, or the end of the app."""
         await self._until(lambda: self.status is not None or self.has_ended)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body of the response, until it is complete, or the app has ended."""
         while True:
             await self._until(lambda: self._chunk is not None or self.is_complete or self.has_ended)

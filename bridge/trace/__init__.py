@@ -22,7 +22,7 @@ runner      on the loop, in a thread: runner ("loop" or "thread"), waited (micro
 WSGI        app; start_response: status, headers; chunk: data; close
 Werkzeug    match
 Flask       request_context, make_response, process_response, handle_user_exception, handle_exception;
-            before_request and the other hooks, errorhandler(…), function: function, is_async, returned
+            before_request and the other hooks, errorhandler(…), function: function, returned
 view        the endpoint; function, for a method of a class, or what a decorator is around: as for hooks
 Jinja2      render: context, the names and their types
 """

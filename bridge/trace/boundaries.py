@@ -85,18 +85,17 @@ def traced_wsgi(app: WSGIApplication) -> WSGIApplication:
             "runner",
             "on the loop" if is_on_loop else "in a thread",
             "an async view awaits there, and holds no thread" if is_on_loop else "a WSGI call may block",
-            is_moment=True,
             runner="loop" if is_on_loop else "thread",
             waited=None if waited is None else round(waited * 1e6),
         )
+        trace.runner.end()
         trace.begin(
             "environ",
             "environ",
             _count(environ, "key"),
-            is_moment=True,
-            environ={key: value for key, value in environ.items() if key != "asgi.scope"},
+            environ=environ,
             headers=follow_headers(trace.scope["headers"], environ),
-        )
+        ).end()
         with trace.begin("WSGI", "app", call) as step:
             chunks = app(environ, start)
             step.end(f"{call} returned a {type(chunks).__name__}")

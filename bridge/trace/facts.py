@@ -5,12 +5,8 @@ value is replaced by `…` and its length. Objects are shown by their type alone
 and may fail.
 """
 
-import datetime
-import decimal
 import functools
-import pathlib
 import re
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 from urllib.parse import unquote_plus
@@ -45,8 +41,8 @@ _PASSWORD_IN_URL = re.compile(r"(://[^/?#\s:@]{0,160}:)([^/?#\s@]+)(?=@)")
 # The lifespan state, in a scope and in an environ: what an app keeps there is its own.
 _STATES = ("state", "asgi.state")
 
-# Types whose text says all, and holds no secrets.
-_PLAIN = (uuid.UUID, datetime.date, datetime.time, datetime.timedelta, decimal.Decimal, pathlib.PurePath)
+# Modules of types whose text says all, and holds no secrets.
+_PLAIN = {"datetime", "decimal", "pathlib", "uuid"}
 
 
 @functools.lru_cache(maxsize=1024)
@@ -77,7 +73,7 @@ def shown(value: object, name: str = "", *, level: int = 0) -> Json:
         return value
     if isinstance(value, (str, bytes, bytearray)):
         return _length(value) if name and is_secret(name) else _text(value)
-    if isinstance(value, _PLAIN):
+    if type(value).__module__ in _PLAIN:
         return str(value)
     if level < _MAX_LEVELS and isinstance(value, Mapping):
         return _members(value, level + 1)
@@ -88,24 +84,21 @@ def shown(value: object, name: str = "", *, level: int = 0) -> Json:
 
 def _members(mapping: Mapping[Any, Any], level: int) -> Json:
     found: dict[str, Json] = {}
-    for number, (key, value) in enumerate(mapping.items()):
-        if number == _MAX_MEMBERS:
-            found["…"] = f"{len(mapping) - number} more"
-            break
+    for key, value in list(mapping.items())[:_MAX_MEMBERS]:
         name = str(shown(key, level=level))
         if name in _STATES and isinstance(value, Mapping):
             value = {kept: type(held).__name__ for kept, held in value.items()}
         found[name] = shown(value, name, level=level)
+    if len(mapping) > _MAX_MEMBERS:
+        found["…"] = f"{len(mapping) - _MAX_MEMBERS} more"
     return found
 
 
 def _items(items: Sequence[Any], name: str, level: int) -> Json:
     found: list[Json] = []
     for item in items[:_MAX_MEMBERS]:
-        if isinstance(item, (tuple, list)) and [isinstance(each, (str, bytes)) for each in item] == [
-            True,
-            True,
-        ]:
+        is_pair = isinstance(item, (tuple, list)) and len(item) == 2
+        if is_pair and isinstance(item[0], (str, bytes)) and isinstance(item[1], (str, bytes)):
             key = _text(item[0])
             found.append([key, shown(item[1], key)])
         else:
@@ -153,39 +146,21 @@ def _length(value: str | bytes | bytearray) -> str:
 
 
 def follow_headers(headers: Iterable[tuple[bytes, bytes]], environ: Mapping[str, object]) -> list[Json]:
-    """Say of each header field of a scope in which key of an environ it is, or why it was dropped.
+    """Return for each header field of a scope in which key of an environ its value is, or why in none.
 
-    Both are looked at from outside, so this holds for any adapter. Each result has a `header`, its `value`,
-    its `key` (None if it was dropped), and `why` (empty if it was kept as it came).
+    Both are looked at from outside, so this holds for any adapter.
     """
     fates: list[Json] = []
     for raw_name, raw_value in headers:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
         key = name.upper().replace("-", "_")
         key = key if key in ("CONTENT_LENGTH", "CONTENT_TYPE") else f"HTTP_{key}"
-        found = environ.get(key)
-        is_there = found is not None and _is_among(value, str(found))
-        is_dropped = found is None or ("_" in name and not is_there)
-        if is_dropped:
-            why = _why_dropped(name, key)
-        elif is_there:
-            why = "" if found == value else "joined with others"
-        else:
-            why = f"the environ has another value: {shown(found, name)}"
-        of_name = shown(value, name)
-        fates.append({"header": name, "value": of_name, "key": None if is_dropped else key, "why": why})
+        found, why = environ.get(key), ""
+        if "_" in name and value not in (found, *re.split(", *", str(found))):
+            why = f"underscore: as {key} it could not be told from {name.replace('_', '-')}"
+        elif found is None and name == "proxy":
+            why = "it would become HTTP_PROXY, a variable that HTTP clients obey (httpoxy, CVE-2016-5385)"
+        elif found is None:
+            why = "the adapter has made no key of it"
+        fates.append({"header": name, "value": shown(value, name), "key": None if why else key, "why": why})
     return fates
-
-
-def _is_among(value: str, joined: str) -> bool:
-    """Whether a value is among those of which a joined one is made, by commas or semicolons."""
-    members = [re.sub(r"[,;]\s*", ",", text) for text in (value, joined)]
-    return f",{members[0]}," in f",{members[1]},"
-
-
-def _why_dropped(name: str, key: str) -> str:
-    if name.lower() == "proxy":
-        return "it would become HTTP_PROXY, a variable that HTTP clients obey (httpoxy, CVE-2016-5385)"
-    if "_" in name:
-        return f"underscore: as {key} it could not be told from {name.replace('_', '-')}"
-    return "the adapter has made no key of it"

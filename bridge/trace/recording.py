@@ -7,7 +7,6 @@ or the task that calls the app, so code there finds the step, and code elsewhere
 import asyncio
 import threading
 import time
-from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Literal, Self, TypeAlias, TypedDict
 
@@ -29,9 +28,6 @@ Layer: TypeAlias = Literal["ASGI", "environ", "runner", "WSGI", "Werkzeug", "Fla
 LAYERS: tuple[Layer, ...] = ("ASGI", "environ", "runner", "WSGI", "Werkzeug", "Flask", "view", "Jinja2")
 """From the outermost to the innermost."""
 
-# A stream without an end must not fill the memory.
-_MAX_STEPS = 5000
-
 
 class StepRecord(TypedDict):
     """A step as JSON. Times are in whole microseconds since the trace began."""
@@ -43,25 +39,22 @@ class StepRecord(TypedDict):
     layer: Layer
     name: str
     detail: str
-    """The rest of what happens, in one line, for people."""
     began: int
     ended: int | None
-    """None while it runs, or if it never ended; equal to `began` for a moment."""
+    """None while it runs, or if it never ended."""
     thread: str
     """Where it ran: "loop", or a thread's name."""
     failed: bool
-    """Whether it ended by an exception, which `detail` describes."""
     facts: dict[str, Json]
 
 
 class ResponseRecord(TypedDict):
-    """A response as JSON, as far as it came."""
+    """A response as JSON, as far as it came; `body` is its beginning, `size` its number of bytes."""
 
     status: int
     headers: list[list[str]]
     size: int
     body: str
-    """Its beginning."""
     complete: bool
 
 
@@ -72,16 +65,12 @@ Outcome: TypeAlias = Literal["answered", "left", "failed", "running"]
 class TraceRecord(TypedDict):
     """A trace as JSON."""
 
-    adapter: str | None
-    """The package that ran the app, such as "bridge" or "a2wsgi"; None for an ASGI app."""
     response: ResponseRecord | None
     outcome: Outcome
     error: str
     """Why it failed, or was left; else empty."""
     duration: int
-    """Microseconds to the end."""
-    missed: int
-    """Steps beyond the first 5,000, of which there is no record."""
+    """Microseconds to the end of the last step."""
     steps: list[StepRecord]
 
 
@@ -107,22 +96,17 @@ class Step:
         if isinstance(error, asyncio.CancelledError):
             self.end(f"{self.record['detail']}, cancelled")
         elif error is not None:
-            self.fail(error)
+            self.end(f"{self.record['detail']} raised {describe_error(error)}", failed=True)
         self.end()
 
-    def end(self, detail: str | None = None, **facts: object) -> None:
+    def end(self, detail: str | None = None, *, failed: bool = False, **facts: object) -> None:
         """Say that it has ended, if it has not yet; and more of it."""
         if self.record["ended"] is None:
             self.record["detail"] = detail or self.record["detail"]
             # A new dict: there may be copies of the record.
             self.record["facts"] = self.record["facts"] | _all_shown(facts)
+            self.record["failed"] = failed
             self.record["ended"] = self.trace.now()
-
-    def fail(self, error: BaseException, detail: str | None = None) -> None:
-        """Say that it has ended by an exception, if it has not ended yet."""
-        if self.record["ended"] is None:
-            self.record["failed"] = True
-            self.end(detail or f"{self.record['detail']} raised {describe_error(error)}")
 
 
 CURRENT_STEP: ContextVar[Step | None] = ContextVar("bridge.trace", default=None)
@@ -130,28 +114,21 @@ CURRENT_STEP: ContextVar[Step | None] = ContextVar("bridge.trace", default=None)
 
 
 class Trace:
-    """The steps of one request. Made in the thread of the event loop.
+    """The steps of one request to an ASGI application. Made in the thread of the event loop."""
 
-    Args:
-        app: the ASGI application that is called.
-        clock: seconds, from any beginning.
-    """
-
-    def __init__(self, app: object, *, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, app: object) -> None:
         self.app = app
+        self.steps: list[StepRecord] = []
         self.scope: dict[str, Any] = {}
-        self.missed = 0
         self.runner: Step | None = None
         """The step that says where the WSGI call runs. Once the view is known, its detail says why."""
         self.renders: list[Step] = []
         """Templates that are being rendered; the latest to begin is the first to end."""
         self.client_has_left = False
         """Whether nobody wants more of the response, so streams must end."""
-        self._clock = clock
         self._lock = threading.Lock()
         self._loop_thread = threading.get_ident()
-        self._start = clock()
-        self._steps: list[StepRecord] = []
+        self._start = time.perf_counter()
 
     @property
     def thread(self) -> str:
@@ -160,7 +137,7 @@ class Trace:
 
     def now(self) -> int:
         """Microseconds since the trace began."""
-        return round((self._clock() - self._start) * 1e6)
+        return round((time.perf_counter() - self._start) * 1e6)
 
     def begin(
         self,
@@ -169,11 +146,9 @@ class Trace:
         detail: str = "",
         *,
         parent: Step | None = None,
-        is_moment: bool = False,
         **facts: object,
     ) -> Step:
-        """Begin a step, within the current one if there is no other parent; a moment ends as it begins."""
-        began = self.now()
+        """Begin a step, within the current one if there is no other parent."""
         within = parent or CURRENT_STEP.get()
         outer = within.record if within is not None and within.trace is self else None
         record: StepRecord = {
@@ -183,23 +158,20 @@ class Trace:
             "layer": layer,
             "name": name,
             "detail": detail,
-            "began": began,
-            "ended": began if is_moment else None,
+            "began": self.now(),
+            "ended": None,
             "thread": self.thread,
             "failed": False,
             "facts": _all_shown(facts),
         }
         with self._lock:
-            record["id"] = len(self._steps)
-            if len(self._steps) < _MAX_STEPS:
-                self._steps.append(record)
-            else:
-                self.missed += 1
+            record["id"] = len(self.steps)
+            self.steps.append(record)
         return Step(self, record)
 
     def as_json(self) -> list[StepRecord]:
         """All steps as they are now, in the order in which they began."""
-        return [record.copy() for record in self._steps]
+        return [record.copy() for record in self.steps]
 
 
 def _all_shown(facts: dict[str, object]) -> dict[str, Json]:

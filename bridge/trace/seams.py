@@ -7,7 +7,7 @@ before, so that there is one order: its functions inside, these around them.
 
 import inspect
 from collections.abc import Callable, Mapping
-from functools import partial, wraps
+from functools import wraps
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ from bridge.flask.placement import LoopView, place
 from bridge.flask.views import adopt
 from bridge.trace.boundaries import traced_wsgi
 from bridge.trace.facts import describe_error, shown
-from bridge.trace.recording import CURRENT_STEP, Layer, Step
+from bridge.trace.recording import CURRENT_STEP, Layer, Step, StepRecord
 
 __all__ = ["HOOKS", "MATCH", "SEAMS", "Seam", "install_seams"]
 
@@ -30,14 +30,12 @@ _Function = Callable[..., Any]
 
 
 class Seam(NamedTuple):
-    """A method whose calls are steps."""
+    """A method whose calls are steps, and what to say of a call, and of its result."""
 
     layer: Layer
     method: str
     call: Callable[[Any], str]
-    """What to say of a call: a function of its argument, or of the object if it has none."""
     result: Callable[[Any, Any], str]
-    """What to say of it afterwards: a function of the same, and of what it returns."""
 
 
 def _said(error: BaseException) -> str:
@@ -106,16 +104,10 @@ def install_seams(app: Flask) -> None:
     flask.template_rendered.connect(_on_rendered, sender=app)
 
 
-def _current() -> Step | None:
-    """The step in a WSGI call that is traced; None elsewhere, also while an adapter looks for the runner."""
-    step = CURRENT_STEP.get()
-    return None if step is None or step.trace.runner is None else step
-
-
 def _recorded(seam: Seam, plain: _Function, subject: object = None) -> _Function:
     @wraps(plain)
     def recorded(*args: Any, **kwargs: Any) -> Any:
-        step = _current()
+        step = CURRENT_STEP.get()
         if step is None:
             return plain(*args, **kwargs)
         of = args[0] if subject is None else subject
@@ -124,7 +116,8 @@ def _recorded(seam: Seam, plain: _Function, subject: object = None) -> _Function
             try:
                 result = plain(*args, **kwargs)
             except Exception as error:
-                call.fail(error, f"{said}: nobody handles it" if error is of else f"{said} → {_said(error)}")
+                what = ": nobody handles it" if error is of else f" → {_said(error)}"
+                call.end(f"{said}{what}", failed=True)
                 raise
             call.end(seam.result(of, result))
         return result
@@ -136,7 +129,9 @@ def _recorded_url_adapter(plain: _Function) -> _Function:
     @wraps(plain)
     def create_url_adapter(of: Any) -> Any:
         adapter = plain(of)
-        if adapter is not None and _current() is not None:
+        step = CURRENT_STEP.get()
+        # Bridge's adapter makes one, too, to find out where a request runs.
+        if adapter is not None and step is not None and step.trace.runner is not None:
             adapter.match = _recorded(MATCH, adapter.match, adapter)
         return adapter
 
@@ -147,52 +142,45 @@ def _recorded_functions(app: Flask, plain: _Function) -> _Function:
     """Record what the user has written, which Flask calls through `ensure_sync`."""
 
     @wraps(plain)
-    def ensure_sync(function: _Function) -> _Function:
-        outer = _current()
-        return plain(function) if outer is None else partial(_call, app, plain, function, outer)
+    def ensure_sync(function: _Function) -> Any:
+        outer = CURRENT_STEP.get()
+        if outer is None:
+            return plain(function)
+        trace = outer.trace
+        layer, role = _role_of(app, function, outer.record)
+        name = getattr(function, "__qualname__", _kind(function))
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            said = _called(name.rpartition("<locals>.")[2], kwargs)
+            with trace.begin(
+                layer, role, said, function=f"{getattr(function, '__module__', '')}.{name}"
+            ) as step:
+                result = plain(_observed(function, step))(*args, **kwargs)
+                step.end(returned=_kind(result))
+            return result
+
+        if layer == "view" and request.url_rule and isinstance(trace.app, WSGIToASGI) and trace.runner:
+            _, why = place(app, request.url_rule, request.method, trace.app.async_views)
+            trace.runner.record["detail"] = f"view {request.endpoint!r}: {why}"
+        return call
 
     return ensure_sync
 
 
-def _call(
-    app: Flask, ensure_sync: _Function, function: _Function, outer: Step, *args: Any, **kwargs: Any
-) -> Any:
-    trace = outer.trace
-    layer, role = _role_of(app, function, outer)
-    if layer == "view" and request.url_rule and isinstance(trace.app, WSGIToASGI) and trace.runner:
-        _, why = place(app, request.url_rule, request.method, trace.app.async_views)
-        trace.runner.record["detail"] = f"view {request.endpoint!r}: {why}"
-    name = getattr(function, "__qualname__", _kind(function))
-    with trace.begin(
-        layer,
-        role,
-        _called(name.rpartition("<locals>.")[2], kwargs),
-        function=f"{getattr(function, '__module__', '')}.{name}",
-        is_async=inspect.iscoroutinefunction(function),
-    ) as step:
-        result = ensure_sync(_observed(function, step))(*args, **kwargs)
-        step.end(returned=_kind(result))
-    return result
-
-
 def _observed(function: _Function, step: Step) -> _Function:
-    """Return the function, such that the step knows in which thread it runs."""
-    if isinstance(function, LoopView) or is_flasks_own(function):
-        return function  # Bridge recognises these, and calls them where it is
+    """Return the function, such that the step knows in which thread it runs, if that is not the call's."""
+    if inspect.iscoroutinefunction(function) or isinstance(function, LoopView) or is_flasks_own(function):
+        return function
 
     @wraps(function)
     def called(*args: Any, **kwargs: Any) -> Any:
         step.record["thread"] = step.trace.thread
         return function(*args, **kwargs)
 
-    @wraps(function)
-    async def awaited(*args: Any, **kwargs: Any) -> Any:
-        return await called(*args, **kwargs)
-
-    return awaited if inspect.iscoroutinefunction(function) else called
+    return called
 
 
-def _role_of(app: Flask, function: _Function, outer: Step) -> tuple[Layer, str]:
+def _role_of(app: Flask, function: _Function, outer: StepRecord) -> tuple[Layer, str]:
     """Return the layer of a function of the user's, and how the app has declared it."""
     if has_request_context() and app.view_functions.get(request.endpoint or "") is function:
         return "view", str(request.endpoint)
@@ -203,18 +191,16 @@ def _role_of(app: Flask, function: _Function, outer: Step) -> tuple[Layer, str]:
             return "Flask", name
     if function in app.teardown_appcontext_funcs:
         return "Flask", "teardown_appcontext"
-    for by_code in app.error_handler_spec.values():
-        for code, handlers in by_code.items():
-            for error, handler in handlers.items():
-                if handler is function:
-                    return "Flask", f"errorhandler({code or error.__name__})"
-    if outer.record["layer"] == "view":
+    if outer["layer"] == "view":
         return "view", "function"
-    return "Flask", "after_this_request" if outer.record["name"] == "process_response" else "function"
+    within = outer["name"]
+    if within == "process_response":
+        return "Flask", "after_this_request"
+    return "Flask", "errorhandler" if within.startswith("handle_") else "function"
 
 
 def _on_render(sender: Flask, template: Template, context: dict[str, Any], **_: Any) -> None:
-    step = _current()
+    step = CURRENT_STEP.get()
     if step is not None:
         names = {name: _kind(value) for name, value in context.items()}
         detail = template.name or "a template given as text"
@@ -222,6 +208,6 @@ def _on_render(sender: Flask, template: Template, context: dict[str, Any], **_: 
 
 
 def _on_rendered(sender: Flask, **_: Any) -> None:
-    step = _current()
+    step = CURRENT_STEP.get()
     if step is not None:
         step.trace.renders.pop().end()

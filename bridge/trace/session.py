@@ -3,8 +3,8 @@
 import asyncio
 import copy
 from collections.abc import Callable, Iterable
-from contextlib import AsyncExitStack
-from typing import Any, Self, TypeAlias
+from contextlib import AsyncExitStack, aclosing
+from typing import Any, Self
 from urllib.parse import quote
 
 from bridge.asgi.adapter import WSGIToASGI
@@ -17,10 +17,10 @@ from bridge.trace.facts import describe_error, shown
 from bridge.trace.recording import Outcome, ResponseRecord, Trace, TraceRecord
 from bridge.types import WSGIApplication
 
-__all__ = ["Adapt", "TracedApp", "TracedRequest", "trace_request"]
+__all__ = ["TracedApp", "TracedRequest", "trace_request"]
 
-Adapt: TypeAlias = Callable[[WSGIApplication], Any]
-"""What makes an ASGI application of a WSGI application: `WSGIToASGI`, or another class like it."""
+# A stream without an end must not fill the memory.
+_MAX_STEPS = 5000
 
 # Seconds that an app has to end after its client has left.
 _PATIENCE = 5.0
@@ -30,19 +30,20 @@ class TracedApp:
     """An app that runs in memory, with its lifespan, within `async with`; its requests are traced.
 
     Args:
-        app: a Flask app, another WSGI app, a `WSGIToASGI`, or an ASGI app. Of the latter only the outside is
-            seen.
+        app: a Flask app, another WSGI app, a `WSGIToASGI`, or an ASGI app, which is seen from outside alone.
         adapt: makes the ASGI application of a WSGI app.
         interface: "wsgi" or "asgi", if it cannot be told by looking at the app.
 
     Raises:
-        TypeError: the app is neither, or it cannot be told which.
-
-    An app may be traced by several of these at once, each with an adapter of its own.
+        TypeError: it cannot be told which of these the app is.
     """
 
     def __init__(
-        self, app: Callable[..., Any], *, adapt: Adapt = WSGIToASGI, interface: Interface | None = None
+        self,
+        app: Callable[..., Any],
+        *,
+        adapt: Callable[[WSGIApplication], Any] = WSGIToASGI,
+        interface: Interface | None = None,
     ) -> None:
         interface = interface or detect_interface(app)
         if interface not in ("wsgi", "asgi"):
@@ -84,8 +85,7 @@ class TracedApp:
         Args:
             method: such as "GET".
             path: where, with its query; from the root of the app, without `root_path`.
-            headers: those of the request. Host, user-agent and accept are added if they are not among them,
-                and the length of the body.
+            headers: of the request; host, user-agent, accept and content-length are added if missing.
             body: of the request.
             root_path: where the app is mounted.
             deadline: after how many seconds the client leaves, if the response has not ended.
@@ -100,23 +100,16 @@ class TracedApp:
         if not path.startswith("/"):
             raise ValueError(f"a path begins with a slash; got {path!r}")
         fields = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-        given = {name for name, _ in fields}
-        defaults = [(b"host", b"localhost"), (b"user-agent", b"bridge-trace"), (b"accept", b"*/*")]
-        if body and b"transfer-encoding" not in given:
-            defaults.append((b"content-length", b"%d" % len(body)))
+        defaults = {b"host": b"localhost", b"user-agent": b"bridge-trace", b"accept": b"*/*"}
+        if body:
+            defaults[b"content-length"] = b"%d" % len(body)
+        fields = [*(pair for pair in defaults.items() if pair[0] not in dict(fields)), *fields]
         # A byte that is no UTF-8 is a surrogate in an argument of the command line.
         target = quote(path, safe="/%:@!$&'()*+,;=~-._?", errors="surrogateescape").encode()
-        fields = [*(pair for pair in defaults if pair[0] not in given), *fields]
         scope = http_scope(method, target, fields, root_path=root_path, state=self._state)
         trace = Trace(self._asgi_app)
         exchange = Exchange(traced_asgi(self._asgi_app, trace), scope, body)
         return TracedRequest(trace, exchange, deadline, max_body)
-
-    async def request(self, method: str, path: str, *args: Any, **options: Any) -> "TracedRequest":
-        """Make a request, and wait for its end. Arguments as for `begin`."""
-        request = self.begin(method, path, *args, **options)
-        await request.run()
-        return request
 
 
 def _traced(app: Any) -> Any:
@@ -134,13 +127,10 @@ class TracedRequest:
 
     def __init__(self, trace: Trace, exchange: Exchange, deadline: float, max_body: int) -> None:
         self.outcome: Outcome = "running"
-        """See `TraceRecord`."""
         self.error = ""
         """Why it failed, or was left."""
         self.body = bytearray()
         """Of the response, as far as it has come."""
-        self.duration = 0
-        """Microseconds to the end."""
         self._trace = trace
         self._exchange = exchange
         self._deadline = deadline
@@ -151,17 +141,20 @@ class TracedRequest:
         """Of the response; None as long as there is none."""
         return self._exchange.status
 
-    async def run(self) -> None:
-        """Make the request; return when the app has ended it. What the app raises is in `error`."""
+    async def run(self) -> Self:
+        """Make the request; return it when the app has ended it. What the app raises is in `error`."""
         exchange = self._exchange
         exchange.start()
         limit = ""
         try:
-            async with asyncio.timeout(self._deadline):
-                async for chunk in exchange.chunks():
+            async with asyncio.timeout(self._deadline), aclosing(exchange.chunks()) as chunks:
+                async for chunk in chunks:
                     self.body += chunk
                     if len(self.body) > self._max_body:
                         limit = f"{len(self.body):,} bytes"
+                    elif len(self._trace.steps) > _MAX_STEPS:
+                        limit = f"{_MAX_STEPS:,} steps"
+                    if limit:
                         break
         except TimeoutError:
             limit = f"{self._deadline:g} s"
@@ -169,40 +162,37 @@ class TracedRequest:
             self._trace.client_has_left = not exchange.is_complete
             exchange.leave()
             ended = await exchange.join(_PATIENCE)
-        self.duration = self._trace.now()
         if limit:
             self.outcome, self.error = "left", f"the client left after {limit}"
-        elif exchange.failure is not None:
-            self.outcome, self.error = "failed", describe_error(exchange.failure)
-        elif exchange.is_complete:
+        elif exchange.failure is None and exchange.is_complete:
             self.outcome = "answered"
         else:
+            said = "the app returned before its response was complete" if self.status else "no response"
+            self.error = said if exchange.failure is None else describe_error(exchange.failure)
             self.outcome = "failed"
-            self.error = "the app returned before its response was complete" if self.status else "no response"
         if not ended:
             self.error = f"{self.error}; the app went on without its client".removeprefix("; ")
+        return self
 
     def as_json(self) -> TraceRecord:
         """All that is known of it so far."""
+        exchange, steps = self._exchange, self._trace.as_json()
         response: ResponseRecord | None = None
-        if self._exchange.status is not None:
-            fields = [(name.decode("latin-1"), value) for name, value in self._exchange.headers]
+        if exchange.status is not None:
+            fields = [(name.decode("latin-1"), value) for name, value in exchange.headers]
             response = {
-                "status": self._exchange.status,
+                "status": exchange.status,
                 "headers": [[name, str(shown(value, name))] for name, value in fields],
                 "size": len(self.body),
-                "body": str(shown(bytes(self.body))),
-                "complete": self._exchange.is_complete,
+                "body": str(shown(self.body)),
+                "complete": exchange.is_complete,
             }
-        package = type(self._trace.app).__module__.partition(".")[0]
         return {
-            "adapter": None if self._trace.runner is None else package,
             "response": response,
             "outcome": self.outcome,
             "error": self.error,
-            "duration": self.duration,
-            "missed": self._trace.missed,
-            "steps": self._trace.as_json(),
+            "duration": max((step["ended"] or step["began"] for step in steps), default=0),
+            "steps": steps,
         }
 
 
@@ -213,10 +203,10 @@ async def trace_request(
     headers: Iterable[tuple[str, str]] = (),
     body: bytes = b"",
     *,
-    adapt: Adapt = WSGIToASGI,
+    adapt: Callable[[WSGIApplication], Any] = WSGIToASGI,
     interface: Interface | None = None,
     **options: Any,
 ) -> TracedRequest:
     """Start an app in memory, make one request, and stop it. Arguments as for `TracedApp` and its `begin`."""
     async with TracedApp(app, adapt=adapt, interface=interface) as traced:
-        return await traced.request(method, path, headers, body, **options)
+        return await traced.begin(method, path, headers, body, **options).run()

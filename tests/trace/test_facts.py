@@ -115,19 +115,18 @@ def test_secret_names(name: str, expected: bool) -> None:
         (
             [(b"x_user", b"evil"), (b"x-user", b"good")],  # as other adapters do
             {"HTTP_X_USER": "evil,good"},
-            [("HTTP_X_USER", "joined with ")] * 2,
+            [("HTTP_X_USER", "")] * 2,
         ),
         (
             [(b"cookie", b"a=1"), (b"cookie", b"b=2")],
             {"HTTP_COOKIE": "a=1; b=2"},
-            [("HTTP_COOKIE", "joined with ")] * 2,
+            [("HTTP_COOKIE", "")] * 2,
         ),
         (
             [(b"content-length", b"3"), (b"content-length", b"3")],
             {"CONTENT_LENGTH": "3"},
             [("CONTENT_LENGTH", "")] * 2,
         ),
-        ([(b"host", b"a")], {"HTTP_HOST": "b"}, [("HTTP_HOST", "the environ ")]),
     ],
 )
 def test_headers(

@@ -15,7 +15,7 @@ from flask import Flask
 
 from bridge import BridgeError, WSGIToASGI
 from bridge.trace import StepRecord, TracedApp, TracedRequest, TraceRecord, trace_request
-from tests.trace.subject import asgi_app, create_app, wsgi_app
+from tests.trace.subject import asgi_app, create_app, drops, wsgi_app
 
 _threads: list[ThreadPoolExecutor] = []
 
@@ -85,7 +85,7 @@ HOOKS = [
 @pytest.mark.parametrize("adapter", ADAPTERS)
 async def test_all_layers_of_a_plain_view(adapter: str) -> None:
     record = await trace_of("/plain/7?a=1&token=xyz", adapt=ADAPTERS[adapter])
-    assert (record["outcome"], record["adapter"], record["error"]) == ("answered", adapter, "")
+    assert (record["outcome"], record["error"]) == ("answered", "")
     assert record["steps"][0]["detail"] == "GET /plain/7?a=1&token=… 3 characters"
     assert record["response"] is not None
     assert (record["response"]["status"], record["response"]["body"]) == (200, "plain")
@@ -121,7 +121,6 @@ async def test_async_view_is_on_the_loop_and_its_plain_hooks_are_in_threads() ->
     record = await trace_of("/async/7")
     view = find(record, "view", "waits")
     assert view["thread"] == "loop"
-    assert view["facts"]["is_async"] is True
     assert find(record, "runner", "on the loop")["detail"] == "view 'waits': the view is async"
     for name in ("before_request", "after_request", "teardown_request"):
         hook = find(record, "Flask", name)
@@ -174,7 +173,7 @@ async def test_template() -> None:
             "/nothing",
             404,
             "GET /nothing → NotFound 404",
-            ["handle_user_exception", "errorhandler(404)"],
+            ["handle_user_exception", "errorhandler"],
         ),
         (
             "PUT",
@@ -206,7 +205,7 @@ async def test_no_view(method: str, path: str, status: int, said: str, steps: li
 async def test_error_handler_of_an_exception() -> None:
     record = await trace_of("/sold-out")
     assert find(record, "view", "sold_out")["failed"]
-    handler = find(record, "Flask", "errorhandler(OutOfStockError)")
+    handler = find(record, "Flask", "errorhandler")
     assert within(record, handler)[-1] == "Flask handle_user_exception"
     assert record["response"] is not None
     assert record["response"]["status"] == 409
@@ -257,6 +256,14 @@ async def test_a_stream_without_an_end_is_left(adapter: str) -> None:
         assert names(request.as_json(), "WSGI")[-1] == "close"
 
 
+async def test_a_trace_has_an_end() -> None:
+    """Many small parts fill the memory before they are many bytes."""
+    request = await trace_request(drops)
+    record = request.as_json()
+    assert (record["outcome"], record["error"]) == ("left", "the client left after 5,000 steps")
+    assert 5000 < len(record["steps"]) < 6000
+
+
 async def test_an_app_that_does_not_answer_is_left() -> None:
     async def never(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
@@ -293,12 +300,12 @@ async def test_a_wsgi_app(adapter: str) -> None:
 async def test_an_adapter_may_be_given_as_it_is() -> None:
     adapter = WSGIToASGI(create_app(), async_views="thread")
     record = await trace_of("/async/1", app=adapter)
-    assert (record["adapter"], names(record, "runner")) == ("bridge", ["in a thread"])
+    assert names(record, "runner") == ["in a thread"]
 
 
 async def test_an_asgi_app_is_seen_from_outside() -> None:
     record = await trace_of("/", app=asgi_app)
-    assert (record["adapter"], names(record, "ASGI")) == (None, ["call", "receive", "send", "send"])
+    assert names(record, "ASGI") == ["call", "receive", "send", "send"]
     assert len(record["steps"]) == 4
 
 
@@ -341,7 +348,7 @@ async def test_requests_at_the_same_time_do_not_mix() -> None:
         paths = ["/async/1", "/plain/2", "/async/3", "/plain/4", "/stream"]
         requests = [app.begin("GET", path) for path in paths]
         await asyncio.gather(*(request.run() for request in requests))
-        alone = [await app.request("GET", path) for path in paths]
+        alone = [await app.begin("GET", path).run() for path in paths]
 
     def shape(request: TracedRequest) -> list[tuple[str, str]]:
         """What Flask did, and the view; the order of the adapter's two sides is nobody's to say."""

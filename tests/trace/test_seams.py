@@ -17,7 +17,7 @@ async def test_whoever_comes_first_bridge_and_the_seams_live_together() -> None:
     paths = ("/async/1", "/plain/1", "/page", "/item/3")
 
     async def names(traced: TracedApp) -> list[list[str]]:
-        requests = [await traced.request("GET", path) for path in paths]
+        requests = [await traced.begin("GET", path).run() for path in paths]
         return [
             [step["name"] for step in request.as_json()["steps"] if step["layer"] == "Flask"]
             for request in requests
@@ -43,8 +43,8 @@ async def test_an_app_may_be_traced_twice_at_once() -> None:
     app = create_app()
     async with TracedApp(app) as one:
         async with TracedApp(app, adapt=lambda wsgi: WSGIToASGI(wsgi, async_views="thread")) as other:
-            await other.request("GET", "/async/1")
-        request = await one.request("GET", "/async/1")
+            await other.begin("GET", "/async/1").run()
+        request = await one.begin("GET", "/async/1").run()
     steps = request.as_json()["steps"]
     once = [step["name"] for step in steps if step["layer"] not in ("ASGI", "WSGI")]
     assert len(once) == len(set(once)), "something was recorded twice"
@@ -66,7 +66,7 @@ async def test_a_request_that_is_not_traced_passes_untouched(path: str) -> None:
         async with TracedApp(app) as traced:
             found = await client.get(path)
             assert seen == [None, None]
-            request = await traced.request("GET", path)
+            request = await traced.begin("GET", path).run()
     assert seen[2] is not None
     assert (found.status_code, found.content) == (expected.status_code, expected.content)
     assert (request.status, bytes(request.body)) == (expected.status_code, expected.content)

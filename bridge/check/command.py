@@ -115,7 +115,7 @@ def trace_command(
         )
     )
     print_trace(traced, as_json=as_json, with_body=with_body, use_colors=options["use_colors"])
-    sys.exit(0 if traced.status is not None else _HAS_FINDINGS)
+    sys.exit(0 if traced.exchange.status is not None else _HAS_FINDINGS)
 
 
 def _load(settings: ServeSettings, options: dict[str, Any]) -> LoadedApp:

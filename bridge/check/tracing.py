@@ -24,10 +24,6 @@ _COLORS = dict(
 )
 _LAYER_WIDTH = max(map(len, LAYERS))
 
-# Columns, where the output is not to a terminal.
-_WIDTH = 120
-_LEAST_WIDTH = 60
-
 
 def parse_request(
     app: str | None, words: Sequence[str], headers: Sequence[str], data: Sequence[str]
@@ -73,9 +69,7 @@ def _read_data(data: str) -> bytes:
         raise click.UsageError(f"-d {data}: cannot read {data[1:]!r}: {error.strerror}") from None
 
 
-def print_trace(
-    traced: TracedRequest, *, as_json: bool, with_body: bool, use_colors: bool | None = None
-) -> None:
+def print_trace(traced: TracedRequest, *, as_json: bool, with_body: bool, use_colors: bool | None) -> None:
     """Print what has become of a request: as JSON, or as lines, then its body if that is wanted.
 
     `use_colors` is None for whether stdout is a terminal, and NO_COLOR is not set.
@@ -86,7 +80,7 @@ def print_trace(
         return
     if use_colors is None:
         use_colors = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    width = max(_LEAST_WIDTH, shutil.get_terminal_size((_WIDTH, 24)).columns)
+    width = max(60, shutil.get_terminal_size((120, 24)).columns)
     for line in (*_lines(record["steps"], width), "", *_summary(record, width)):
         click.echo(line, color=use_colors)
     if with_body:
@@ -94,14 +88,12 @@ def print_trace(
 
 
 def _lines(steps: Sequence[StepRecord], width: int) -> Iterator[str]:
-    widest = max((len(_milliseconds(step["ended"] or step["began"])) for step in steps), default=0)
     threads: dict[int | None, str] = {None: "loop"}
     for step in steps:
         threads[step["id"]] = step["thread"]
         place = "" if step["thread"] == threads.get(step["parent"]) else f"  [{step['thread']}]"
-        began = _milliseconds(step["began"]).rjust(widest)
-        lasted = "open" if step["ended"] is None else f"+{_milliseconds(step['ended'] - step['began'])}"
-        margin = f"{began}  {lasted.rjust(widest + 1)}  "
+        lasted = "open" if step["ended"] is None else f"+{(step['ended'] - step['began']) / 1000:.2f}"
+        margin = f"{step['began'] / 1000:8.2f} {lasted:>9}  "
         indent = "  " * step["depth"]
         room = width - len(margin) - _LAYER_WIDTH - 2 - len(indent) - len(place)
         name, detail = step["name"], step["detail"]
@@ -122,20 +114,18 @@ def _held(step: StepRecord) -> Iterator[str]:
     """What else the layer held."""
     facts: Mapping[str, Any] = step["facts"]
     if step["layer"] == "runner" and facts["waited"] is not None:
-        yield f"{_milliseconds(facts['waited'])} ms in the queue"
+        yield f"{facts['waited'] / 1000:.2f} ms in the queue"
     elif step["layer"] == "environ":
-        widest = max((len(fate["header"]) for fate in facts["headers"]), default=0)
         for fate in facts["headers"]:
-            kept = fate["key"] or f"dropped  ({fate['why']})"
-            yield f"{fate['header']:{widest}} → {kept}"
-        yield _packed(facts["environ"].items(), {fate["key"] for fate in facts["headers"]})
+            yield f"{fate['header']} → " + (fate["key"] or f"dropped  ({fate['why']})")
+        yield _packed(facts["environ"].items())
     elif step["name"] == "call":
-        yield _packed(facts["scope"].items(), {"headers"})
-        yield _packed(facts["scope"]["headers"], set())
+        yield _packed(pair for pair in facts["scope"].items() if pair[0] != "headers")
+        yield _packed(facts["scope"]["headers"])
 
 
-def _packed(pairs: Iterable[tuple[str, object]], but: set[str]) -> str:
-    return "  ".join(f"{key}={value or json.dumps(value)}" for key, value in pairs if key not in but)
+def _packed(pairs: Iterable[tuple[str, object]]) -> str:
+    return "  ".join(f"{key}={value or json.dumps(value)}" for key, value in pairs)
 
 
 def _wrapped(text: str, room: int) -> list[str]:
@@ -152,10 +142,6 @@ def _summary(record: TraceRecord, width: int) -> list[str]:
     size = "1 byte" if response["size"] == 1 else f"{response['size']:,} bytes"
     types = [value for name, value in response["headers"] if name == "content-type"]
     title = f"{status} {http.client.responses.get(status, '')}".strip()
-    parts = [title, *types, size, f"{_milliseconds(record['duration'])} ms", *filter(None, [error])]
+    parts = [title, *types, size, f"{record['duration'] / 1000:.2f} ms", *filter(None, [error])]
     color = "green" if status < 400 and record["outcome"] == "answered" else "red"
     return [click.style(line, fg=color, bold=True) for line in _wrapped(" · ".join(parts), width)]
-
-
-def _milliseconds(microseconds: int) -> str:
-    return f"{microseconds / 1000:.2f}"

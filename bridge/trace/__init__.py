@@ -10,19 +10,16 @@ or, for several requests to an app that keeps running, and to see the steps whil
         running = asyncio.create_task(request.run())
         request.as_json()["steps"]
 
-Nothing of this is loaded, and nothing is in the way of a request, unless somebody traces. The times contain
-those of the tracing itself, a few microseconds a step. A Flask app keeps the wrappers of its methods.
-
-`TracedRequest.as_json()` returns a `TraceRecord`, whose steps are `StepRecord`s. Secrets appear as their
-length; long texts are cut, and end in their whole length. The steps of each layer, and their facts:
+Nothing of this is loaded unless somebody traces. A Flask app keeps the wrappers of its methods. Secrets
+appear as their length; long texts are cut, and end in their whole length. Steps of each layer, and facts:
 
 ASGI        call: scope; receive, send: event
 environ     environ: environ, and headers, of each field its `header`, `value`, `key` and `why`
-runner      on the loop, in a thread: runner ("loop" or "thread"), waited (microseconds in Bridge's queue)
+runner      on the loop, in a thread: waited (microseconds in Bridge's queue, or null)
 WSGI        app; start_response: status, headers; chunk: data; close
 Werkzeug    match
 Flask       request_context, make_response, process_response, handle_user_exception, handle_exception;
-            before_request and the other hooks, errorhandler(…), function: function, returned
+            before_request and the other hooks, errorhandler, function: function, returned
 view        the endpoint; function, for a method of a class, or what a decorator is around: as for hooks
 Jinja2      render: context, the names and their types
 """

@@ -62,10 +62,7 @@ def _count(things: Any, name: str) -> str:
 
 
 def traced_wsgi(app: WSGIApplication) -> WSGIApplication:
-    """Return a WSGI application that records the boundary of another in calls that are traced.
-
-    Elsewhere it costs the look at one context variable.
-    """
+    """Return a WSGI application that records the boundary of another in calls that are traced."""
     call = f"{getattr(app, '__qualname__', None) or type(app).__qualname__}(environ, start_response)"
 
     def traced(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -79,13 +76,10 @@ def traced_wsgi(app: WSGIApplication) -> WSGIApplication:
             with trace.begin("WSGI", "start_response", detail, status=status, headers=list(headers)):
                 return start_response(status, headers, *exc_info)
 
-        is_on_loop = trace.thread == "loop"
         waited = trace.scope["bridge.call"].waited
         trace.runner = trace.begin(
             "runner",
-            "on the loop" if is_on_loop else "in a thread",
-            "an async view awaits there, and holds no thread" if is_on_loop else "a WSGI call may block",
-            runner="loop" if is_on_loop else "thread",
+            "on the loop" if trace.thread == "loop" else "in a thread",
             waited=None if waited is None else round(waited * 1e6),
         )
         trace.runner.end()

@@ -38,12 +38,6 @@ _PART = re.compile(
 # `scheme://user:password@host`
 _PASSWORD_IN_URL = re.compile(r"(://[^/?#\s:@]{0,160}:)([^/?#\s@]+)(?=@)")
 
-# The lifespan state, in a scope and in an environ: what an app keeps there is its own.
-_STATES = ("state", "asgi.state")
-
-# Modules of types whose text says all, and holds no secrets.
-_PLAIN = {"datetime", "decimal", "pathlib", "uuid"}
-
 
 @functools.lru_cache(maxsize=1024)
 def is_secret(name: str) -> bool:
@@ -63,7 +57,7 @@ def shown(value: object, name: str = "", *, level: int = 0) -> Json:
     Args:
         value: anything. A pair of texts is a name and its value, as in headers.
         name: the name of the value, which may say that it is a secret.
-        level: how many collections it is in.
+        level: in how many collections.
     """
     if value is None or isinstance(value, bool):
         return value
@@ -73,7 +67,7 @@ def shown(value: object, name: str = "", *, level: int = 0) -> Json:
         return value
     if isinstance(value, (str, bytes, bytearray)):
         return _length(value) if name and is_secret(name) else _text(value)
-    if type(value).__module__ in _PLAIN:
+    if type(value).__module__ in ("datetime", "decimal", "pathlib", "uuid"):  # whose text says all
         return str(value)
     if level < _MAX_LEVELS and isinstance(value, Mapping):
         return _members(value, level + 1)
@@ -86,7 +80,7 @@ def _members(mapping: Mapping[Any, Any], level: int) -> Json:
     found: dict[str, Json] = {}
     for key, value in list(mapping.items())[:_MAX_MEMBERS]:
         name = str(shown(key, level=level))
-        if name in _STATES and isinstance(value, Mapping):
+        if name in ("state", "asgi.state") and isinstance(value, Mapping):  # the app's own
             value = {kept: type(held).__name__ for kept, held in value.items()}
         found[name] = shown(value, name, level=level)
     if len(mapping) > _MAX_MEMBERS:

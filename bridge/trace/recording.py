@@ -30,20 +30,20 @@ LAYERS: tuple[Layer, ...] = ("ASGI", "environ", "runner", "WSGI", "Werkzeug", "F
 
 
 class StepRecord(TypedDict):
-    """A step as JSON. Times are in whole microseconds since the trace began."""
+    """A step as JSON. Times are in whole microseconds since the trace began; `ended` is None while it runs.
+
+    `parent` is the `id` of the step within which it began, `thread` is "loop" or a thread's name.
+    """
 
     id: int
     parent: int | None
-    """The `id` of the step within which it began."""
     depth: int
     layer: Layer
     name: str
     detail: str
     began: int
     ended: int | None
-    """None while it runs, or if it never ended."""
     thread: str
-    """Where it ran: "loop", or a thread's name."""
     failed: bool
     facts: dict[str, Json]
 
@@ -63,14 +63,12 @@ Outcome: TypeAlias = Literal["answered", "left", "failed", "running"]
 
 
 class TraceRecord(TypedDict):
-    """A trace as JSON."""
+    """A trace as JSON. `error` is why it failed or was left, `duration` the end of the last step."""
 
     response: ResponseRecord | None
     outcome: Outcome
     error: str
-    """Why it failed, or was left; else empty."""
     duration: int
-    """Microseconds to the end of the last step."""
     steps: list[StepRecord]
 
 
@@ -118,7 +116,7 @@ class Trace:
 
     def __init__(self, app: object) -> None:
         self.app = app
-        self.steps: list[StepRecord] = []
+        self.steps: list[StepRecord] = []  # in the order in which they began
         self.scope: dict[str, Any] = {}
         self.runner: Step | None = None
         """The step that says where the WSGI call runs. Once the view is known, its detail says why."""
@@ -168,10 +166,6 @@ class Trace:
             record["id"] = len(self.steps)
             self.steps.append(record)
         return Step(self, record)
-
-    def as_json(self) -> list[StepRecord]:
-        """All steps as they are now, in the order in which they began."""
-        return [record.copy() for record in self.steps]
 
 
 def _all_shown(facts: dict[str, object]) -> dict[str, Json]:

@@ -1,15 +1,14 @@
 """What Flask does with a request, recorded at methods that are documented, or made, to be overridden.
 
-They are replaced on the app object, once, and for good. In a request that is not traced, each costs the look
-at one context variable. Bridge's adapter replaces some of them with an app's first request; here that is done
-before, so that there is one order: its functions inside, these around them.
+They are replaced on the app object, for good. In a request that is not traced, each costs the look at one
+context variable. Bridge's adapter replaces some, too, always before this module: so its own are inside.
 """
 
 import inspect
 from collections.abc import Callable, Mapping
 from functools import wraps
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import flask
 from flask import Flask, has_request_context, request
@@ -24,18 +23,9 @@ from bridge.trace.boundaries import traced_wsgi
 from bridge.trace.facts import describe_error, shown
 from bridge.trace.recording import CURRENT_STEP, Layer, Step, StepRecord
 
-__all__ = ["HOOKS", "MATCH", "SEAMS", "Seam", "install_seams"]
+__all__ = ["HOOKS", "SEAMS", "install_seams"]
 
 _Function = Callable[..., Any]
-
-
-class Seam(NamedTuple):
-    """A method whose calls are steps, and what to say of a call, and of its result."""
-
-    layer: Layer
-    method: str
-    call: Callable[[Any], str]
-    result: Callable[[Any, Any], str]
 
 
 def _said(error: BaseException) -> str:
@@ -56,27 +46,23 @@ def _called(name: str, arguments: Mapping[str, Any]) -> str:
     return f"{name}({given})"
 
 
-def _response(of: object, response: flask.Response) -> str:
-    return f"{_kind(of)} → {response.status}, {response.mimetype or 'no type'}"
+def _response(response: flask.Response) -> str:
+    return f"{response.status}, {response.mimetype or 'no type'}"
 
 
-def _handled(error: BaseException, result: object) -> str:
-    return f"{_said(error)} → {'the error itself' if result is error else _kind(result)}"
-
-
-SEAMS = (
-    Seam("Flask", "request_context", lambda _: "of the environ", lambda _, context: f"a {_kind(context)}"),
-    Seam("Flask", "make_response", lambda value: f"of a {_kind(value)}", _response),
-    Seam("Flask", "process_response", lambda _: "after_request functions, and the session", _response),
-    Seam("Flask", "handle_user_exception", _said, _handled),
-    Seam("Flask", "handle_exception", _said, _handled),
-)
-MATCH = Seam(
-    "Werkzeug",
-    "match",
-    lambda adapter: f"{adapter.default_method} {adapter.path_info}",
-    lambda _, found: f"{found[0]} → {_called(getattr(found[0], 'endpoint', found[0]), found[1])}",
-)
+SEAMS: dict[str, tuple[Layer, Callable[[Any], str], Callable[[Any], str]]] = {
+    "request_context": ("Flask", lambda environ: "environ", _kind),
+    "make_response": ("Flask", _kind, _response),
+    "process_response": ("Flask", _kind, _response),
+    "handle_user_exception": ("Flask", _said, _kind),
+    "handle_exception": ("Flask", _said, _kind),
+    "match": (
+        "Werkzeug",
+        lambda adapter: f"{adapter.default_method} {adapter.path_info}",
+        lambda found: f"{found[0]} {_called(getattr(found[0], 'endpoint', found[0]), found[1])}",
+    ),
+}
+"""Methods: their layer, what to say of the argument (of `match`: of the object), and of the result."""
 
 HOOKS = {
     "before_request": "before_request_funcs",
@@ -88,38 +74,42 @@ HOOKS = {
 """How an app declares functions, and where Flask keeps them, by blueprint."""
 
 
-def install_seams(app: Flask) -> None:
-    """Have requests to a Flask app recorded if they are traced; once, and for good."""
+def install_seams(app: Flask) -> Flask:
+    """Have requests to a Flask app recorded if they are traced; return the app."""
     if app.extensions.get("bridge.traced"):
-        return
+        return app
     app.extensions["bridge.traced"] = True
     adopt(app)
     vars(app).update(
         wsgi_app=traced_wsgi(app.wsgi_app),
         create_url_adapter=_recorded_url_adapter(app.create_url_adapter),
         ensure_sync=_recorded_functions(app, app.ensure_sync),
-        **{seam.method: _recorded(seam, getattr(app, seam.method)) for seam in SEAMS},
+        **{name: _recorded(name, getattr(app, name)) for name in SEAMS if name != "match"},
     )
     flask.before_render_template.connect(_on_render, sender=app)
     flask.template_rendered.connect(_on_rendered, sender=app)
+    return app
 
 
-def _recorded(seam: Seam, plain: _Function, subject: object = None) -> _Function:
+def _recorded(name: str, plain: _Function, subject: object = None) -> _Function:
+    """Record a method as `SEAMS` says; `subject` is in the place of its argument."""
+    layer, say_subject, say_result = SEAMS[name]
+
     @wraps(plain)
     def recorded(*args: Any, **kwargs: Any) -> Any:
         step = CURRENT_STEP.get()
         if step is None:
             return plain(*args, **kwargs)
         of = args[0] if subject is None else subject
-        said = seam.call(of)
-        with step.trace.begin(seam.layer, seam.method, said) as call:
+        said = say_subject(of)
+        with step.trace.begin(layer, name, said) as call:
             try:
                 result = plain(*args, **kwargs)
             except Exception as error:
                 what = ": nobody handles it" if error is of else f" → {_said(error)}"
                 call.end(f"{said}{what}", failed=True)
                 raise
-            call.end(seam.result(of, result))
+            call.end(f"{said} → {say_result(result)}")
         return result
 
     return recorded
@@ -132,7 +122,7 @@ def _recorded_url_adapter(plain: _Function) -> _Function:
         step = CURRENT_STEP.get()
         # Bridge's adapter makes one, too, to find out where a request runs.
         if adapter is not None and step is not None and step.trace.runner is not None:
-            adapter.match = _recorded(MATCH, adapter.match, adapter)
+            adapter.match = _recorded("match", adapter.match, adapter)
         return adapter
 
     return create_url_adapter

@@ -19,11 +19,8 @@ from bridge.types import WSGIApplication
 
 __all__ = ["TracedApp", "TracedRequest", "trace_request"]
 
-# A stream without an end must not fill the memory.
-_MAX_STEPS = 5000
-
-# Seconds that an app has to end after its client has left.
-_PATIENCE = 5.0
+_MAX_STEPS = 5000  # a stream without an end must not fill the memory
+_PATIENCE = 5.0  # seconds that an app has to end after its client has left
 
 
 class TracedApp:
@@ -48,21 +45,17 @@ class TracedApp:
         interface = interface or detect_interface(app)
         if interface not in ("wsgi", "asgi"):
             raise TypeError(f'cannot tell whether {app!r} is WSGI or ASGI; say interface="wsgi" or "asgi"')
-        self._interface = interface
-        self._app = app
-        self._adapt = adapt
-        self._asgi_app: Any = app
+        self._app: Any = app
+        if isinstance(app, WSGIToASGI):
+            self._app = copy.copy(app)  # the settings of the other, and nothing of what it has begun
+            self._app.app = _traced(app.app)
+        elif interface == "wsgi":
+            self._app = adapt(_traced(app))
         self._state: dict[str, Any] | None = None
         self._lifespan = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        if isinstance(self._app, WSGIToASGI):
-            # The settings of the other, and nothing of what it has begun.
-            self._asgi_app = copy.copy(self._app)
-            self._asgi_app.app = _traced(self._app.app)
-        elif self._interface == "wsgi":
-            self._asgi_app = self._adapt(_traced(self._app))
-        self._state = await self._lifespan.enter_async_context(running(self._asgi_app))
+        self._state = await self._lifespan.enter_async_context(running(self._app))
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -84,9 +77,9 @@ class TracedApp:
 
         Args:
             method: such as "GET".
-            path: where, with its query; from the root of the app, without `root_path`.
-            headers: of the request; host, user-agent, accept and content-length are added if missing.
-            body: of the request.
+            path: the path below `root_path`, and the query.
+            headers: header fields; host, user-agent, accept and content-length are added if missing.
+            body: the body.
             root_path: where the app is mounted.
             deadline: after how many seconds the client leaves, if the response has not ended.
             max_body: after how many bytes of the response it leaves.
@@ -107,8 +100,8 @@ class TracedApp:
         # A byte that is no UTF-8 is a surrogate in an argument of the command line.
         target = quote(path, safe="/%:@!$&'()*+,;=~-._?", errors="surrogateescape").encode()
         scope = http_scope(method, target, fields, root_path=root_path, state=self._state)
-        trace = Trace(self._asgi_app)
-        exchange = Exchange(traced_asgi(self._asgi_app, trace), scope, body)
+        trace = Trace(self._app)
+        exchange = Exchange(traced_asgi(self._app, trace), scope, body)
         return TracedRequest(trace, exchange, deadline, max_body)
 
 
@@ -118,8 +111,7 @@ def _traced(app: Any) -> Any:
         return traced_wsgi(app)
     from bridge.trace.seams import install_seams  # imports Flask, which is there by now
 
-    install_seams(app)
-    return app
+    return install_seams(app)
 
 
 class TracedRequest:
@@ -131,30 +123,23 @@ class TracedRequest:
         """Why it failed, or was left."""
         self.body = bytearray()
         """Of the response, as far as it has come."""
+        self.exchange = exchange
+        """Has the status and the headers of the response, as soon as they have come."""
         self._trace = trace
-        self._exchange = exchange
         self._deadline = deadline
         self._max_body = max_body
 
-    @property
-    def status(self) -> int | None:
-        """Of the response; None as long as there is none."""
-        return self._exchange.status
-
     async def run(self) -> Self:
         """Make the request; return it when the app has ended it. What the app raises is in `error`."""
-        exchange = self._exchange
+        exchange = self.exchange
         exchange.start()
         limit = ""
         try:
             async with asyncio.timeout(self._deadline), aclosing(exchange.chunks()) as chunks:
                 async for chunk in chunks:
                     self.body += chunk
-                    if len(self.body) > self._max_body:
-                        limit = f"{len(self.body):,} bytes"
-                    elif len(self._trace.steps) > _MAX_STEPS:
-                        limit = f"{_MAX_STEPS:,} steps"
-                    if limit:
+                    if len(self.body) > self._max_body or len(self._trace.steps) > _MAX_STEPS:
+                        limit = f"{len(self.body):,} bytes in {len(self._trace.steps):,} steps"
                         break
         except TimeoutError:
             limit = f"{self._deadline:g} s"
@@ -167,7 +152,7 @@ class TracedRequest:
         elif exchange.failure is None and exchange.is_complete:
             self.outcome = "answered"
         else:
-            said = "the app returned before its response was complete" if self.status else "no response"
+            said = "the app returned before its response was complete" if exchange.status else "no response"
             self.error = said if exchange.failure is None else describe_error(exchange.failure)
             self.outcome = "failed"
         if not ended:
@@ -176,7 +161,7 @@ class TracedRequest:
 
     def as_json(self) -> TraceRecord:
         """All that is known of it so far."""
-        exchange, steps = self._exchange, self._trace.as_json()
+        exchange, steps = self.exchange, [step.copy() for step in self._trace.steps]
         response: ResponseRecord | None = None
         if exchange.status is not None:
             fields = [(name.decode("latin-1"), value) for name, value in exchange.headers]

@@ -73,12 +73,17 @@ def trace(serving: Serving, request: dict[str, Any]) -> tuple[list[dict[str, Any
 
 @pytest.mark.parametrize(
     ("way", "runner"),
-    [("bridge", "loop"), ("bridge-threads", "thread"), ("a2wsgi", "thread"), ("asgiref", "thread")],
+    [
+        ("bridge", "on the loop"),
+        ("bridge-threads", "in a thread"),
+        ("a2wsgi", "in a thread"),
+        ("asgiref", "in a thread"),
+    ],
 )
 def test_an_async_view_in_each_way(serving: Serving, way: str, runner: str) -> None:
     steps, end, _ = trace(serving, wanted("/async", way=way))
     assert (end["outcome"], end["response"]["status"], end["steps"]) == ("answered", 200, len(steps))
-    assert [step["facts"]["runner"] for step in steps if step["layer"] == "runner"] == [runner]
+    assert [step["name"] for step in steps if step["layer"] == "runner"] == [runner]
     assert all(step["ended"] is not None for step in steps)
 
 

@@ -69,7 +69,7 @@ async def test_a_request_that_is_not_traced_passes_untouched(path: str) -> None:
             request = await traced.begin("GET", path).run()
     assert seen[2] is not None
     assert (found.status_code, found.content) == (expected.status_code, expected.content)
-    assert (request.status, bytes(request.body)) == (expected.status_code, expected.content)
+    assert (request.exchange.status, bytes(request.body)) == (expected.status_code, expected.content)
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def traced_wsgi(app: WSGIApplication) -> WSGIApplication:
         with trace.begin("WSGI", "app", call) as step:
             chunks = app(environ, start)
             step.end(f"{call} returned a {type(chunks).__name__}")
-        # Adapters treat these apart. The ASGI events show what is in them.
+        # Adapters know these by their types; the ASGI events show what is in them.
         return chunks if isinstance(chunks, (list, tuple, LoopIterable)) else _Body(chunks, outer)
 
     return traced

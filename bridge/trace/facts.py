@@ -57,7 +57,7 @@ def shown(value: object, name: str = "", *, level: int = 0) -> Json:
     Args:
         value: anything. A pair of texts is a name and its value, as in headers.
         name: the name of the value, which may say that it is a secret.
-        level: in how many collections.
+        level: how deeply it is nested.
     """
     if value is None or isinstance(value, bool):
         return value
@@ -140,7 +140,7 @@ def _length(value: str | bytes | bytearray) -> str:
 
 
 def follow_headers(headers: Iterable[tuple[bytes, bytes]], environ: Mapping[str, object]) -> list[Json]:
-    """Return for each header field of a scope in which key of an environ its value is, or why in none.
+    """Return, for each header field of a scope, the key of the environ that holds it, or why there is none.
 
     Both are looked at from outside, so this holds for any adapter.
     """

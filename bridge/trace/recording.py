@@ -98,7 +98,7 @@ class Step:
         self.end()
 
     def end(self, detail: str | None = None, *, failed: bool = False, **facts: object) -> None:
-        """Say that it has ended, if it has not yet; and more of it."""
+        """End the step, unless it has ended; change its detail, and add facts, made fit to be shown."""
         if self.record["ended"] is None:
             self.record["detail"] = detail or self.record["detail"]
             # A new dict: there may be copies of the record.
@@ -123,7 +123,7 @@ class Trace:
         self.renders: list[Step] = []
         """Templates that are being rendered; the latest to begin is the first to end."""
         self.client_has_left = False
-        """Whether nobody wants more of the response, so streams must end."""
+        """Whether the client did not wait for the end of the response; streams end then."""
         self._lock = threading.Lock()
         self._loop_thread = threading.get_ident()
         self._start = time.perf_counter()
@@ -138,15 +138,10 @@ class Trace:
         return round((time.perf_counter() - self._start) * 1e6)
 
     def begin(
-        self,
-        layer: Layer,
-        name: str,
-        detail: str = "",
-        *,
-        parent: Step | None = None,
-        **facts: object,
+        self, layer: Layer, name: str, detail: str = "", *, parent: Step | None = None, **facts: object
     ) -> Step:
         """Begin a step, within the current one if there is no other parent."""
+        shown_facts = _all_shown(facts)  # before the step, which then does not take its time
         within = parent or CURRENT_STEP.get()
         outer = within.record if within is not None and within.trace is self else None
         record: StepRecord = {
@@ -160,7 +155,7 @@ class Trace:
             "ended": None,
             "thread": self.thread,
             "failed": False,
-            "facts": _all_shown(facts),
+            "facts": shown_facts,
         }
         with self._lock:
             record["id"] = len(self.steps)

@@ -129,7 +129,7 @@ def _recorded_url_adapter(plain: _Function) -> _Function:
 
 
 def _recorded_functions(app: Flask, plain: _Function) -> _Function:
-    """Record what the user has written, which Flask calls through `ensure_sync`."""
+    """Record the user's functions, which Flask calls through `ensure_sync`."""
 
     @wraps(plain)
     def ensure_sync(function: _Function) -> Any:
@@ -158,9 +158,9 @@ def _recorded_functions(app: Flask, plain: _Function) -> _Function:
 
 
 def _observed(function: _Function, step: Step) -> _Function:
-    """Return the function, such that the step knows in which thread it runs, if that is not the call's."""
+    """Return the function, wrapped so that its step knows the thread it runs in."""
     if inspect.iscoroutinefunction(function) or isinstance(function, LoopView) or is_flasks_own(function):
-        return function
+        return function  # it runs where it is called, or Bridge must know it again
 
     @wraps(function)
     def called(*args: Any, **kwargs: Any) -> Any:

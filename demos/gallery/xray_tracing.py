@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from a2wsgi import WSGIMiddleware
@@ -140,7 +141,7 @@ class Tracing:
             while not run.done():
                 await asyncio.wait([run], timeout=_PACE)
                 steps = request.as_json()["steps"][:_MAX_STEPS]
-                if news := [step for step in steps if step not in sent[step["id"] : step["id"] + 1]]:
+                if news := [step for step, known in zip_longest(steps, sent) if step != known]:
                     yield {"event": "steps", "data": news}
                 sent = steps
             run.result()

@@ -107,7 +107,6 @@ PURE = [
     "lifespans.py",
     "server/processes/fleet.py",
     "trace/facts.py",
-    "trace/headers.py",
     "types.py",
     "version.py",
     "websockets/protocol.py",

@@ -7,7 +7,7 @@ complains of is taken down, also where the app keeps it to itself.
 import asyncio
 import copy
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -234,8 +234,8 @@ async def _read(exchange: Exchange, patience: float) -> str:
         return f"no answer in {patience:g} s"
     size = 0
     try:
-        async with asyncio.timeout(_BODY_TIME):
-            async for chunk in exchange.chunks():
+        async with asyncio.timeout(_BODY_TIME), aclosing(exchange.chunks()) as chunks:
+            async for chunk in chunks:
                 size += len(chunk)
                 if size > _BODY_SIZE:
                     return f"left after {size} bytes"

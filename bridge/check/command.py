@@ -1,5 +1,6 @@
 """The commands `bridge routes`, `bridge check` and `bridge trace`."""
 
+import asyncio
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -9,13 +10,14 @@ import click
 from bridge.check.checking import check_app
 from bridge.check.output import print_report, print_routes
 from bridge.check.routes import list_routes
-from bridge.check.tracing import parse_request, print_trace, trace
-from bridge.server.application import make_adapter
+from bridge.check.tracing import parse_request, print_trace
+from bridge.server.application import adapt, as_asgi3, make_adapter
 from bridge.server.clashes import check_names
 from bridge.server.cli import bridge, make_settings
 from bridge.server.loading import LoadedApp, load_app
 from bridge.server.options import SettingsCommand, setting_parameters
 from bridge.server.settings import ServeSettings, app_dir_of
+from bridge.trace import trace_request
 
 __all__ = ["check_command", "routes_command", "trace_command"]
 
@@ -100,11 +102,20 @@ def trace_command(
     """
     asked = parse_request(app, request, request_headers, data)
     settings = make_settings(app, options)
-    traced = trace(
-        _load(settings, options), settings, asked, root_path=options["root_path"], deadline=timeout
+    loaded = _load(settings, options)
+    is_wsgi = loaded.interface == "wsgi"
+    traced = asyncio.run(
+        trace_request(
+            loaded.app if is_wsgi else as_asgi3(loaded),
+            *asked,
+            adapt=lambda wsgi_app: adapt(wsgi_app, settings),
+            interface="wsgi" if is_wsgi else "asgi",
+            root_path=options["root_path"],
+            deadline=timeout,
+        )
     )
     print_trace(traced, as_json=as_json, with_body=with_body, use_colors=options["use_colors"])
-    sys.exit(0 if traced.status is not None else _HAS_FINDINGS)
+    sys.exit(0 if traced.exchange.status is not None else _HAS_FINDINGS)
 
 
 def _load(settings: ServeSettings, options: dict[str, Any]) -> LoadedApp:

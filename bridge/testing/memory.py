@@ -5,7 +5,7 @@ app reads it; so a test can show that an app streams.
 """
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -114,7 +114,7 @@ class Exchange:
         """Wait for the status and the headers, or the end of the app."""
         await self._until(lambda: self.status is not None or self.has_ended)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body of the response, until it is complete, or the app has ended."""
         while True:
             await self._until(lambda: self._chunk is not None or self.is_complete or self.has_ended)
@@ -197,6 +197,8 @@ class Exchange:
         finally:
             if self._reading is not None:
                 self._reading.cancel()
+                await asyncio.wait((self._reading,))
+            await self._body.aclose()
             asyncio.get_running_loop().call_soon(self._notify)  # when the call is done
 
     async def _until(self, reached: Callable[[], bool]) -> None:
@@ -212,7 +214,7 @@ class Exchange:
                 waiter.set_result(None)
 
 
-async def _events(body: bytes | AsyncIterable[bytes]) -> AsyncIterator[HTTPRequestEvent]:
+async def _events(body: bytes | AsyncIterable[bytes]) -> AsyncGenerator[HTTPRequestEvent, None]:
     if isinstance(body, bytes):
         for start in range(0, max(len(body), 1), _PIECE):
             piece = body[start : start + _PIECE]

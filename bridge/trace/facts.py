@@ -1,21 +1,17 @@
 """Whatever a layer holds → what may be shown of it: JSON, short, and without secrets. Pure.
 
-A secret is known by the name beside it: of a header, of a key, of a field in a query or in a body. What has
-such a name is replaced by `…` and its length. Objects are shown by their type alone, as a `repr` may say too
-much, and may fail.
+A secret is known by the name beside it: of a header, of a key, of a field in a query or in a body. Such a
+value is replaced by `…` and its length. Objects are shown by their type alone, as a `repr` may say too much,
+and may fail.
 """
 
-import datetime
-import decimal
 import functools
-import pathlib
 import re
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 from urllib.parse import unquote_plus
 
-__all__ = ["Json", "is_secret", "shown", "shown_headers"]
+__all__ = ["Json", "describe_error", "follow_headers", "is_secret", "shown"]
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 
@@ -29,7 +25,7 @@ _SECRET_NAME = re.compile(
 )
 # `name=value` in a query, a form, or a message.
 _FIELD = re.compile(r"((?:^|[?&;,\s])([^=&;?,\s]{1,160})=)([^&;\s]+)")
-# `"name": value` in JSON, or as Python has it. A value in brackets that are nested is taken to the end.
+# `"name": value` in JSON, or as Python has it. A value of nested brackets is taken to the end.
 _MEMBER = re.compile(
     r"""(["'])([^"'\n]{1,160})\1\s*:\s*"""
     r"""("(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[\[{](?:[^\[\]{}]*[\]}]|.*)|[^\s,"'\]}]+)""",
@@ -42,35 +38,27 @@ _PART = re.compile(
 # `scheme://user:password@host`
 _PASSWORD_IN_URL = re.compile(r"(://[^/?#\s:@]{0,160}:)([^/?#\s@]+)(?=@)")
 
-# The lifespan state, in a scope and in an environ: what an app keeps there is its own.
-_STATES = ("state", "asgi.state")
-
-# What has a short text of its own that says it all, and no secrets.
-_PLAIN = (uuid.UUID, datetime.date, datetime.time, datetime.timedelta, decimal.Decimal, pathlib.PurePath)
-
 
 @functools.lru_cache(maxsize=1024)
 def is_secret(name: str) -> bool:
-    """Whether the value of a header, a key or a field of this name is not to be shown."""
+    """Whether a header, a key or a field of this name holds a secret."""
     return _SECRET_NAME.search(name) is not None
 
 
-def shown(value: object, name: str = "") -> Json:
-    """What may be shown of a value.
+def describe_error(error: BaseException) -> str:
+    """Return an exception in one line, without secrets."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {shown(lines[0])}" if lines else type(error).__name__
+
+
+def shown(value: object, name: str = "", *, level: int = 0) -> Json:
+    """Return what may be shown of a value.
 
     Args:
-        value: anything. Pairs of a name and a value, as headers are, are looked at as such.
-        name: what it is called where it comes from; it may say that the value is a secret.
+        value: anything. A pair of texts is a name and its value, as in headers.
+        name: the name of the value, which may say that it is a secret.
+        level: how deeply it is nested.
     """
-    return _shown(value, name, 0)
-
-
-def shown_headers(headers: Iterable[tuple[str | bytes, str | bytes]]) -> list[list[str]]:
-    """Pairs of a name and of what may be shown of the value."""
-    return [[_text(name), str(shown(value, _text(name)))] for name, value in headers]
-
-
-def _shown(value: object, name: str, level: int) -> Json:
     if value is None or isinstance(value, bool):
         return value
     if name and isinstance(value, (int, float, Mapping)) and is_secret(name):
@@ -78,73 +66,64 @@ def _shown(value: object, name: str, level: int) -> Json:
     if isinstance(value, (int, float)):
         return value
     if isinstance(value, (str, bytes, bytearray)):
-        return _concealed(value) if name and is_secret(name) else _text(value)
-    if isinstance(value, _PLAIN):
+        return _length(value) if name and is_secret(name) else _text(value)
+    if type(value).__module__ in ("datetime", "decimal", "pathlib", "uuid"):  # whose text says all
         return str(value)
     if level < _MAX_LEVELS and isinstance(value, Mapping):
-        return _members(value, level)
+        return _members(value, level + 1)
     if level < _MAX_LEVELS and isinstance(value, (list, tuple, set, frozenset)):
-        return _items(value, name, level)
+        return _items(list(value), name, level + 1)
     return f"<{type(value).__module__}.{type(value).__qualname__}>".replace("<builtins.", "<")
 
 
 def _members(mapping: Mapping[Any, Any], level: int) -> Json:
     found: dict[str, Json] = {}
-    for number, (key, value) in enumerate(mapping.items()):
-        if number == _MAX_MEMBERS:
-            found["…"] = f"{len(mapping) - number} more"
-            break
-        key_text = _text(key) if isinstance(key, (str, bytes)) else str(_shown(key, "", level + 1))
-        if key_text in _STATES and isinstance(value, Mapping):
-            value = {name: type(held).__name__ for name, held in value.items()}
-        found[key_text] = _shown(value, key_text, level + 1)
+    for key, value in list(mapping.items())[:_MAX_MEMBERS]:
+        name = str(shown(key, level=level))
+        if name in ("state", "asgi.state") and isinstance(value, Mapping):  # the app's own
+            value = {kept: type(held).__name__ for kept, held in value.items()}
+        found[name] = shown(value, name, level=level)
+    if len(mapping) > _MAX_MEMBERS:
+        found["…"] = f"{len(mapping) - _MAX_MEMBERS} more"
     return found
 
 
-def _items(items: Sequence[Any] | set[Any] | frozenset[Any], name: str, level: int) -> Json:
+def _items(items: Sequence[Any], name: str, level: int) -> Json:
     found: list[Json] = []
-    for number, item in enumerate(items):
-        if number == _MAX_MEMBERS:
-            found.append(f"… {len(items) - number} more")
-            break
-        found.append(_pair(item, level) if _is_pair(item) else _shown(item, name, level + 1))
+    for item in items[:_MAX_MEMBERS]:
+        is_pair = isinstance(item, (tuple, list)) and len(item) == 2
+        if is_pair and isinstance(item[0], (str, bytes)) and isinstance(item[1], (str, bytes)):
+            key = _text(item[0])
+            found.append([key, shown(item[1], key)])
+        else:
+            found.append(shown(item, name, level=level))
+    if len(items) > _MAX_MEMBERS:
+        found.append(f"… {len(items) - _MAX_MEMBERS} more")
     return found
-
-
-def _is_pair(item: object) -> bool:
-    return (
-        isinstance(item, (tuple, list)) and len(item) == 2 and all(isinstance(p, (str, bytes)) for p in item)
-    )
-
-
-def _pair(pair: Iterable[str | bytes], level: int) -> Json:
-    first, second = pair
-    key = _text(first)
-    return [key, _shown(second, key, level + 1)]
 
 
 def _text(value: str | bytes | bytearray) -> str:
-    """The text, up to a limit, without the secrets in it."""
+    """Return the beginning of a text, without the secrets in it."""
     beginning = value[: _MAX_TEXT + 1]
     text = beginning if isinstance(beginning, str) else beginning.decode("latin-1")
     text = _without_secrets(text)
     if len(value) <= _MAX_TEXT:
         return text
-    return f"{text[:_MAX_TEXT]}… {_length(value)}"
+    return f"{text[:_MAX_TEXT]}{_length(value)}"
 
 
 def _without_secrets(text: str) -> str:
     if "=" in text:
         text = _FIELD.sub(_conceal_value, _PART.sub(_conceal_value, text))
     if ":" in text:
-        text = _PASSWORD_IN_URL.sub(lambda match: match[1] + _concealed(match[2]), text)
+        text = _PASSWORD_IN_URL.sub(lambda match: match[1] + _length(match[2]), text)
         text = _MEMBER.sub(_conceal_member, text)
     return text
 
 
 def _conceal_value(match: re.Match[str]) -> str:
-    """Of what goes before, the name in it, and the value."""
-    return match[1] + _concealed(match[3]) if is_secret(unquote_plus(match[2])) else match[0]
+    """Of a match's three groups, what goes before, the name in it, and the value, conceal the last."""
+    return match[1] + _length(match[3]) if is_secret(unquote_plus(match[2])) else match[0]
 
 
 def _conceal_member(match: re.Match[str]) -> str:
@@ -153,12 +132,29 @@ def _conceal_member(match: re.Match[str]) -> str:
     if not is_secret(match[2]):
         return before + _without_secrets(value) if value[0] in "[{" else match[0]
     quote = value[0] if value[0] in "\"'" else ""
-    return f"{before}{quote}{_concealed(value.strip(quote) if quote else value)}{quote}"
-
-
-def _concealed(value: str | bytes | bytearray) -> str:
-    return f"… {_length(value)}"
+    return f"{before}{quote}{_length(value.strip(quote) if quote else value)}{quote}"
 
 
 def _length(value: str | bytes | bytearray) -> str:
-    return f"{len(value):,} {'characters' if isinstance(value, str) else 'bytes'}"
+    return f"… {len(value):,} {'characters' if isinstance(value, str) else 'bytes'}"
+
+
+def follow_headers(headers: Iterable[tuple[bytes, bytes]], environ: Mapping[str, object]) -> list[Json]:
+    """Return, for each header field of a scope, the key of the environ that holds it, or why there is none.
+
+    Both are looked at from outside, so this holds for any adapter.
+    """
+    fates: list[Json] = []
+    for raw_name, raw_value in headers:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        key = name.upper().replace("-", "_")
+        key = key if key in ("CONTENT_LENGTH", "CONTENT_TYPE") else f"HTTP_{key}"
+        found, why = environ.get(key), ""
+        if "_" in name and value not in (found, *re.split(", *", str(found))):
+            why = f"underscore: as {key} it could not be told from {name.replace('_', '-')}"
+        elif found is None and name == "proxy":
+            why = "it would become HTTP_PROXY, a variable that HTTP clients obey (httpoxy, CVE-2016-5385)"
+        elif found is None:
+            why = "the adapter has made no key of it"
+        fates.append({"header": name, "value": shown(value, name), "key": None if why else key, "why": why})
+    return fates

@@ -4,10 +4,10 @@ import asyncio
 import contextvars
 import importlib
 import logging
-import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from a2wsgi import WSGIMiddleware
@@ -126,49 +126,30 @@ class Tracing:
         Events are `steps`, a list of `StepRecord` of which a later one replaces that of the same `id`; and at
         the end `end`, a `TraceRecord` whose `steps` is the number of those that were sent.
         """
-        news = _News()
         request = self._apps[wanted.subject, wanted.way].begin(
             wanted.method,
             wanted.path,
             wanted.headers,
             wanted.body.encode(),
-            listener=news.add,
             deadline=_DEADLINE,
             max_body=_MAX_RESPONSE,
         )
         # In a context of its own: it is not part of the request that asked for it.
         run = asyncio.create_task(request.run(), context=contextvars.Context())
+        sent: list[StepRecord] = []
         try:
             while not run.done():
                 await asyncio.wait([run], timeout=_PACE)
-                if steps := news.take():
-                    yield {"event": "steps", "data": steps}
+                steps = request.as_json()["steps"][:_MAX_STEPS]
+                if news := [step for step, known in zip_longest(steps, sent) if step != known]:
+                    yield {"event": "steps", "data": news}
+                sent = steps
             run.result()
-            record = request.as_json()
-            yield {"event": "end", "data": {**record, "steps": min(len(record["steps"]), _MAX_STEPS)}}
+            yield {"event": "end", "data": {**request.as_json(), "steps": len(sent)}}
         finally:
             if not run.done():  # whoever watched has left: streams end, too
                 run.cancel()
                 await asyncio.wait([run])
-
-
-class _News:
-    """Steps that nobody has been told of yet; of each, the latest form. The threads where they happen add
-    them, and wake nobody: that would take the time that is being measured."""
-
-    def __init__(self) -> None:
-        self._steps: dict[int, StepRecord] = {}
-        self._lock = threading.Lock()
-
-    def add(self, step: StepRecord) -> None:
-        if step["id"] < _MAX_STEPS:
-            with self._lock:
-                self._steps[step["id"]] = step
-
-    def take(self) -> list[StepRecord]:
-        with self._lock:
-            steps, self._steps = list(self._steps.values()), {}
-        return steps
 
 
 @asynccontextmanager
@@ -180,7 +161,7 @@ async def tracing_lifespan(app: Flask) -> AsyncIterator[dict[str, Tracing]]:
             try:
                 loaded = await asyncio.to_thread(_load, chosen.app)
                 for way, (_, adapt) in WAYS.items():
-                    traced = TracedApp(loaded, adapt=partial(adapt, stack), interface="wsgi", name=name)
+                    traced = TracedApp(loaded, adapt=partial(adapt, stack), interface="wsgi")
                     apps[name, way] = await stack.enter_async_context(traced)
             except Exception:  # the others can be looked through all the same
                 logger.exception("%s did not start, and cannot be looked through", chosen.app)

@@ -20,6 +20,11 @@ def trace(*arguments: str, **env: str) -> tuple[int, str, str]:
     return run("trace", *arguments, cwd=ROOT, env=env)
 
 
+def words_of(out: str) -> str:
+    """What is printed, without the breaks of lines, and the names of threads."""
+    return re.sub(r"\[bridge-\d\] ", "", " ".join(out.split()))
+
+
 def test_text() -> None:
     code, out, _ = trace(
         f"{SUBJECT}:app", "/async/7", "-H", "X_User: 1", "-H", "Authorization: Bearer abc", "--body"
@@ -30,32 +35,28 @@ def test_text() -> None:
     lines = out.splitlines()
     assert lines[-1] == "7"
     assert lines[-3].startswith("200 OK · text/html; charset=utf-8 · 1 byte · ")
-    assert lines[-3].endswith("· adapter bridge")
     layers = ["ASGI", "runner", "environ", "WSGI", "Flask", "Werkzeug", "view", "Jinja2"]
     told = [line.split()[1:3] for line in lines if line[:1] == " " or line[:1].isdigit()]
     for layer in layers:
         assert any(layer in words for words in told), layer
     assert any("x_user" in line and "→ dropped  (underscore: " in line for line in lines)
     assert any(line.endswith("authorization → HTTP_AUTHORIZATION") for line in lines)
-    # Where the name of the thread is long, the reason has a line of its own.
-    assert re.search(r"on the loop\s+(\[.*\]\s+)?the view 'waits' is async", out), out
-    assert any("before_request  load_user" in line and "[bridge-" in line for line in lines)
+    assert "on the loop  view 'waits': the view is async" in out
+    assert any("before_request  load_user()" in line and "[bridge-" in line for line in lines)
     assert all(len(line) <= 120 for line in lines)
 
 
 def test_why_an_async_view_runs_in_a_thread_is_said_in_full() -> None:
     _, out, _ = trace("tests.server.apps.inspected:app", "/shop/cart/")
-    text = " ".join(out.split())
-    assert re.search(
-        r"in a thread \[bridge-\d\] the view 'shop.cart.content' is async, but teardown func", text
-    )
+    text = words_of(out)
+    assert "in a thread view 'shop.cart.content': teardown function 'close_cart'" in text
     assert "mark it with @bridge.flask.any_thread, or ask for --async-views loop " in text
     assert all(len(line) <= 120 for line in out.splitlines())
 
 
 def test_why_is_by_the_setting() -> None:
     _, out, _ = trace("tests.server.apps.inspected:app", "/shop/cart/", "--async-views=thread")
-    assert "the view 'shop.cart.content' is async, but async_views is thread" in " ".join(out.split())
+    assert "view 'shop.cart.content': async_views is thread" in words_of(out)
     assert "close_cart' (" not in out.split("environ")[0]
 
 
@@ -63,9 +64,10 @@ def test_json() -> None:
     code, out, _ = trace(f"{SUBJECT}:app", "POST", "/upload", "-d", "a=1", "-d", "b=2", "--json")
     record = json.loads(out)
     assert code == 0
-    assert (record["format"], record["app"], record["outcome"]) == (1, f"{SUBJECT}:app", "answered")
-    assert record["request"]["method"] == "POST"
-    assert ["content-type", "application/x-www-form-urlencoded"] in record["request"]["headers"]
+    assert record["outcome"] == "answered"
+    scope = record["steps"][0]["facts"]["scope"]
+    assert scope["method"] == "POST"
+    assert ["content-type", "application/x-www-form-urlencoded"] in scope["headers"]
     assert record["response"]["status"] == 200
     assert {step["layer"] for step in record["steps"]} >= {"ASGI", "WSGI", "Flask", "view"}
 
@@ -96,7 +98,8 @@ def test_body_of_a_file_and_method(tmp_path: Path) -> None:
 )
 def test_exit_code_and_summary(arguments: list[str], code: int, summary: str) -> None:
     found, out, err = trace(*arguments)
-    assert (found, out.splitlines()[-1][: len(summary)]) == (code, summary), err
+    assert found == code, err
+    assert f"\n\n{summary}" in out
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,11 @@ def wsgi_app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterabl
     return [b"second", environ["wsgi.input"].read()]
 
 
+def drops(environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
+    start_response("200 OK", [])
+    yield from itertools.repeat(b"x")
+
+
 async def asgi_app(
     scope: dict[str, Any], receive: Callable[[], Any], send: Callable[[dict[str, Any]], Any]
 ) -> None:

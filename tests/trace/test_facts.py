@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from bridge.trace.facts import is_secret, shown
-from bridge.trace.headers import follow_headers
+from bridge.trace.facts import follow_headers, is_secret, shown
 
 
 class Loud:
@@ -100,55 +99,50 @@ def test_secret_names(name: str, expected: bool) -> None:
     assert is_secret(name) is expected
 
 
-def fate(headers: list[tuple[bytes, bytes]], environ: dict[str, object]) -> list[tuple[str | None, str, str]]:
-    return [(each["key"], each["fate"], each["why"][:12]) for each in follow_headers(headers, environ)]
-
-
 @pytest.mark.parametrize(
     ("headers", "environ", "expected"),
     [
-        ([(b"accept", b"a")], {"HTTP_ACCEPT": "a"}, [("HTTP_ACCEPT", "kept", "")]),
-        ([(b"content-length", b"3")], {"CONTENT_LENGTH": "3"}, [("CONTENT_LENGTH", "kept", "")]),
-        ([(b"proxy", b"evil")], {}, [(None, "dropped", "it would bec")]),
-        ([(b"x_user", b"1")], {}, [(None, "dropped", "underscore: ")]),
-        ([(b"odd", b"1")], {}, [(None, "dropped", "the adapter ")]),
+        ([(b"accept", b"a")], {"HTTP_ACCEPT": "a"}, [("HTTP_ACCEPT", "")]),
+        ([(b"content-length", b"3")], {"CONTENT_LENGTH": "3"}, [("CONTENT_LENGTH", "")]),
+        ([(b"proxy", b"evil")], {}, [(None, "it would bec")]),
+        ([(b"x_user", b"1")], {}, [(None, "underscore: ")]),
+        ([(b"odd", b"1")], {}, [(None, "the adapter ")]),
         (
             [(b"x_user", b"evil"), (b"x-user", b"good")],
             {"HTTP_X_USER": "good"},
-            [(None, "dropped", "underscore: "), ("HTTP_X_USER", "kept", "")],
+            [(None, "underscore: "), ("HTTP_X_USER", "")],
         ),
         (
             [(b"x_user", b"evil"), (b"x-user", b"good")],  # as other adapters do
             {"HTTP_X_USER": "evil,good"},
-            [("HTTP_X_USER", "joined", "2 fields are")] * 2,
+            [("HTTP_X_USER", "")] * 2,
         ),
         (
             [(b"cookie", b"a=1"), (b"cookie", b"b=2")],
             {"HTTP_COOKIE": "a=1; b=2"},
-            [("HTTP_COOKIE", "joined", "2 fields are")] * 2,
+            [("HTTP_COOKIE", "")] * 2,
         ),
         (
             [(b"content-length", b"3"), (b"content-length", b"3")],
             {"CONTENT_LENGTH": "3"},
-            [("CONTENT_LENGTH", "joined", "2 fields of ")] * 2,
+            [("CONTENT_LENGTH", "")] * 2,
         ),
-        ([(b"host", b"a")], {"HTTP_HOST": "b"}, [("HTTP_HOST", "changed", "the environ ")]),
     ],
 )
 def test_headers(
     headers: list[tuple[bytes, bytes]],
     environ: dict[str, object],
-    expected: list[tuple[str | None, str, str]],
+    expected: list[tuple[str | None, str]],
 ) -> None:
-    assert fate(headers, environ) == expected
+    fates: list[Any] = follow_headers(headers, environ)
+    assert [(each["key"], each["why"][:12]) for each in fates] == expected
 
 
-def test_why_a_header_was_dropped_or_joined() -> None:
-    headers = [(b"x_user", b"1"), (b"proxy", b"p"), (b"cookie", b"a=1"), (b"cookie", b"b=2")]
-    fates = follow_headers(headers, {"HTTP_COOKIE": "a=1; b=2"})
-    assert [each["why"] for each in fates[:3]] == [
+def test_why_a_header_was_dropped() -> None:
+    headers = [(b"x_user", b"1"), (b"proxy", b"p"), (b"cookie", b"a=1")]
+    fates: list[Any] = follow_headers(headers, {"HTTP_COOKIE": "a=1"})
+    assert [each["why"] for each in fates[:2]] == [
         "underscore: as HTTP_X_USER it could not be told from x-user",
         "it would become HTTP_PROXY, a variable that HTTP clients obey (httpoxy, CVE-2016-5385)",
-        "2 fields are one, joined by ';'",
     ]
     assert fates[2]["value"] == "… 3 characters"

@@ -11,10 +11,11 @@ import pytest
 from a2wsgi import WSGIMiddleware
 from asgiref.sync import sync_to_async
 from asgiref.wsgi import WsgiToAsgi
+from flask import Flask
 
 from bridge import BridgeError, WSGIToASGI
 from bridge.trace import StepRecord, TracedApp, TracedRequest, TraceRecord, trace_request
-from tests.trace.subject import asgi_app, create_app, wsgi_app
+from tests.trace.subject import asgi_app, create_app, drops, wsgi_app
 
 _threads: list[ThreadPoolExecutor] = []
 
@@ -44,8 +45,9 @@ def thread_of_asgiref() -> None:
 
 async def trace_of(path: str, method: str = "GET", app: Any = None, **options: Any) -> TraceRecord:
     request = await trace_request(app or create_app(), method, path, **options)
-    assert not [step for step in request.trace.steps if step.ended is None]
-    return request.as_json()
+    record = request.as_json()
+    assert not [step for step in record["steps"] if step["ended"] is None]
+    return record
 
 
 def names(record: TraceRecord, *layers: str) -> list[str]:
@@ -83,36 +85,29 @@ HOOKS = [
 @pytest.mark.parametrize("adapter", ADAPTERS)
 async def test_all_layers_of_a_plain_view(adapter: str) -> None:
     record = await trace_of("/plain/7?a=1&token=xyz", adapt=ADAPTERS[adapter])
-    assert (record["outcome"], record["adapter"], record["error"]) == ("answered", adapter, "")
-    assert record["request"]["path"] == "/plain/7?a=1&token=… 3 characters"
+    assert (record["outcome"], record["error"]) == ("answered", "")
+    assert record["steps"][0]["detail"] == "GET /plain/7?a=1&token=… 3 characters"
     assert record["response"] is not None
     assert (record["response"]["status"], record["response"]["body"]) == (200, "plain")
     assert [step["id"] for step in record["steps"]] == list(range(len(record["steps"])))
     assert names(record, "Flask") == [
         "request_context",
-        "signal appcontext_pushed",
-        "signal request_started",
         "url_value_preprocessor",
         "before_request",
         "make_response",
         "process_response",
         "after_request",
-        "signal request_finished",
         "teardown_request",
-        "signal request_tearing_down",
         "teardown_appcontext",
-        "signal appcontext_tearing_down",
-        "signal appcontext_popped",
     ]
-    match = facts(record, "Werkzeug", "match")
-    assert (match["rule"], match["endpoint"], match["arguments"]) == ("/plain/<int:id>", "plain", {"id": 7})
+    assert find(record, "Werkzeug", "match")["detail"] == "GET /plain/7 → /plain/<int:id> plain(id=7)"
     view = find(record, "view", "plain")
     assert view["detail"] == "plain(id=7)"
     assert within(record, view) == ["ASGI call", "WSGI app"]
     assert facts(record, "WSGI", "start_response")["status"] == "200 OK"
     closes = names(record, "WSGI").count("close")
     assert closes == (0 if adapter == "asgiref" else 1)  # it does not, against PEP 3333
-    assert facts(record, "runner", "in a thread")["runner"] == "thread"
+    assert names(record, "runner") == ["in a thread"]
     assert view["thread"] != "loop"
     sent = [step["facts"]["event"] for step in record["steps"] if step["name"] == "send"]
     assert isinstance(sent[0], dict)
@@ -126,42 +121,27 @@ async def test_async_view_is_on_the_loop_and_its_plain_hooks_are_in_threads() ->
     record = await trace_of("/async/7")
     view = find(record, "view", "waits")
     assert view["thread"] == "loop"
-    assert view["facts"]["is_async"] is True
-    assert 50_000 < int(str(view["facts"]["waiting"])) <= view["ended"] - view["began"]  # type: ignore[operator]  # it has ended
-    assert facts(record, "runner", "on the loop")["why"] == (
-        "the view 'waits' is async: it awaits there, and holds no thread"
-    )
+    assert find(record, "runner", "on the loop")["detail"] == "view 'waits': the view is async"
     for name in ("before_request", "after_request", "teardown_request"):
         hook = find(record, "Flask", name)
         assert hook["thread"].startswith("bridge-"), name
-        assert "hop" in hook["facts"]
     assert within(record, find(record, "Jinja2", "render")) == ["ASGI call", "WSGI app", "view waits"]
 
 
 @pytest.mark.parametrize(
     ("adapt", "why"),
     [
-        (
-            partial(WSGIToASGI, async_views="thread"),
-            "the view 'waits' is async, but async_views is thread",
-        ),
-        (
-            with_a2wsgi,
-            "a2wsgi has a thread of its pool for every call; the view 'waits' is async, and gets an event "
-            "loop there",
-        ),
+        (partial(WSGIToASGI, async_views="thread"), "view 'waits': async_views is thread"),
+        (with_a2wsgi, ""),
     ],
 )
 async def test_async_view_in_a_thread(adapt: Any, why: str) -> None:
     record = await trace_of("/async/7", adapt=adapt)
-    assert facts(record, "runner", "in a thread")["why"] == why
-    assert int(str(find(record, "view", "waits")["facts"]["waiting"])) > 50_000
+    assert find(record, "runner", "in a thread")["detail"] == why
 
 
-async def test_a_view_that_never_waits() -> None:
-    """Nor does the adapter's listening for a disconnect count for a failure of anything."""
+async def test_listening_for_a_disconnect_is_no_failure() -> None:
     record = await trace_of("/events")
-    assert find(record, "view", "events")["facts"]["waiting"] == 0
     assert not [step for step in record["steps"] if step["failed"]]
 
 
@@ -177,10 +157,9 @@ async def test_methods_of_class_based_views_are_part_of_the_view() -> None:
     assert inner[0]["thread"] == "loop"
 
 
-async def test_template_and_flash() -> None:
+async def test_template() -> None:
     record = await trace_of("/page")
     assert facts(record, "Jinja2", "render")["context"]["word"] == "str"
-    assert facts(record, "Flask", "signal message_flashed")["message"] == "saved"
     assert record["response"] is not None
     hidden = [name for name, value in record["response"]["headers"] if value.startswith("… ")]
     assert hidden == ["set-cookie"]
@@ -194,7 +173,7 @@ async def test_template_and_flash() -> None:
             "/nothing",
             404,
             "GET /nothing → NotFound 404",
-            ["handle_user_exception", "errorhandler(404)"],
+            ["handle_user_exception", "errorhandler"],
         ),
         (
             "PUT",
@@ -226,7 +205,7 @@ async def test_no_view(method: str, path: str, status: int, said: str, steps: li
 async def test_error_handler_of_an_exception() -> None:
     record = await trace_of("/sold-out")
     assert find(record, "view", "sold_out")["failed"]
-    handler = find(record, "Flask", "errorhandler(OutOfStockError)")
+    handler = find(record, "Flask", "errorhandler")
     assert within(record, handler)[-1] == "Flask handle_user_exception"
     assert record["response"] is not None
     assert record["response"]["status"] == 409
@@ -236,8 +215,7 @@ async def test_error_handler_of_an_exception() -> None:
 async def test_exception_in_a_view(adapter: str) -> None:
     record = await trace_of("/breaks", adapt=ADAPTERS[adapter])
     assert (record["outcome"], record["response"] and record["response"]["status"]) == ("answered", 500)
-    assert facts(record, "view", "breaks")["error"] == "ValueError: broken"
-    assert facts(record, "Flask", "signal got_request_exception")["error"] == "ValueError: broken"
+    assert find(record, "view", "breaks")["detail"] == "breaks() raised ValueError: broken"
     assert find(record, "Flask", "handle_user_exception")["detail"] == "ValueError: broken: nobody handles it"
 
 
@@ -253,10 +231,9 @@ async def test_streamed_chunks(adapter: str) -> None:
 
 async def test_server_sent_events_come_from_the_loop() -> None:
     record = await trace_of("/events")
-    chunks = [step for step in record["steps"] if step["name"] == "chunk"]
-    assert [step["thread"] for step in chunks] == ["loop"] * 3
-    assert [str(step["facts"].get("data", "")).strip() for step in chunks] == ["data: one", "data: two", ""]
-    assert "close" in names(record, "WSGI")
+    assert {step["thread"] for step in record["steps"] if step["layer"] in ("WSGI", "view")} == {"loop"}
+    sent: list[Any] = [step["facts"]["event"] for step in record["steps"] if step["name"] == "send"]
+    assert [event["body"].strip() for event in sent[1:]] == ["data: one", "data: two", ""]
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
@@ -266,17 +243,25 @@ async def test_exception_in_a_generator(adapter: str) -> None:
     assert record["response"] is not None
     assert (record["response"]["status"], record["response"]["complete"]) == (200, False)
     chunks = [step for step in record["steps"] if step["name"] == "chunk"]
-    assert chunks[-1]["facts"] == {"error": "ValueError: broken"}
+    assert chunks[-1]["detail"] == "the next chunk raised ValueError: broken"
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
 async def test_a_stream_without_an_end_is_left(adapter: str) -> None:
     """And it holds nothing afterwards: a thread that goes on would keep the process from ending."""
     request = await trace_request(create_app(), "GET", "/endless", adapt=ADAPTERS[adapter], max_body=50_000)
-    assert (request.outcome, request.status, request.is_complete) == ("left", 200, False)
-    assert re.fullmatch(r"the client left after [\d,]+ bytes", request.error)
+    assert (request.outcome, request.exchange.status) == ("left", 200)
+    assert re.fullmatch(r"the client left after [\d,]+ bytes in [\d,]+ steps", request.error)
     if adapter != "asgiref":
         assert names(request.as_json(), "WSGI")[-1] == "close"
+
+
+async def test_a_trace_has_an_end() -> None:
+    """Many small parts fill the memory before they are many bytes."""
+    request = await trace_request(drops)
+    record = request.as_json()
+    assert record["outcome"] == "left"
+    assert 5000 < len(record["steps"]) < 6000
 
 
 async def test_an_app_that_does_not_answer_is_left() -> None:
@@ -286,14 +271,13 @@ async def test_an_app_that_does_not_answer_is_left() -> None:
                 pass
 
     request = await trace_request(never, deadline=0.05)
-    assert (request.outcome, request.status) == ("left", None)
+    assert (request.outcome, request.exchange.status) == ("left", None)
     assert request.error == "the client left after 0.05 s"
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
 async def test_upload(adapter: str) -> None:
     record = await trace_of("/upload", "POST", body=b"x" * 100_000, adapt=ADAPTERS[adapter])
-    assert record["request"]["size"] == 100_000
     assert record["response"] is not None
     assert record["response"]["body"] == "100000"
     received = [step for step in record["steps"] if step["name"] == "receive"]
@@ -304,11 +288,11 @@ async def test_upload(adapter: str) -> None:
 @pytest.mark.parametrize("adapter", ADAPTERS)
 async def test_a_wsgi_app(adapter: str) -> None:
     record = await trace_of("/", "POST", wsgi_app, body=b"third", adapt=ADAPTERS[adapter])
-    if adapter == "asgiref":  # whose start_response returns nothing to write with, against PEP 3333
+    if adapter == "asgiref":  # its start_response returns nothing to write with, against PEP 3333
         assert record["error"] == "TypeError: 'NoneType' object is not callable"
         return
     assert record["outcome"] == "answered"
-    assert names(record, "WSGI") == ["app", "start_response", "write", "chunk", "chunk"]
+    assert names(record, "WSGI") == ["app", "start_response"]
     assert record["response"] is not None
     assert record["response"]["body"] == "firstsecondthird"
 
@@ -316,13 +300,12 @@ async def test_a_wsgi_app(adapter: str) -> None:
 async def test_an_adapter_may_be_given_as_it_is() -> None:
     adapter = WSGIToASGI(create_app(), async_views="thread")
     record = await trace_of("/async/1", app=adapter)
-    assert (record["adapter"], names(record, "runner")) == ("bridge", ["in a thread"])
-    assert "wsgi_app" not in vars(adapter.app)
+    assert names(record, "runner") == ["in a thread"]
 
 
 async def test_an_asgi_app_is_seen_from_outside() -> None:
     record = await trace_of("/", app=asgi_app)
-    assert (record["adapter"], names(record, "ASGI")) == (None, ["call", "receive", "send", "send"])
+    assert names(record, "ASGI") == ["call", "receive", "send", "send"]
     assert len(record["steps"]) == 4
 
 
@@ -335,16 +318,14 @@ async def test_an_asgi_app_that_fails() -> None:
 async def test_headers_are_followed() -> None:
     headers = [("X_User", "1"), ("Proxy", "p"), ("Cookie", "a=1"), ("Cookie", "b=2"), ("Accept", "x")]
     record = await trace_of("/plain/1", headers=headers)
-    fates = {
-        each["header"]: (each["key"], each["fate"]) for each in facts(record, "environ", "environ")["headers"]
-    }
+    fates = {each["header"]: each["key"] for each in facts(record, "environ", "environ")["headers"]}
     assert fates == {
-        "host": ("HTTP_HOST", "kept"),
-        "user-agent": ("HTTP_USER_AGENT", "kept"),
-        "x_user": (None, "dropped"),
-        "proxy": (None, "dropped"),
-        "cookie": ("HTTP_COOKIE", "joined"),
-        "accept": ("HTTP_ACCEPT", "kept"),
+        "host": "HTTP_HOST",
+        "user-agent": "HTTP_USER_AGENT",
+        "x_user": None,
+        "proxy": None,
+        "cookie": "HTTP_COOKIE",
+        "accept": "HTTP_ACCEPT",
     }
     assert facts(record, "environ", "environ")["environ"]["HTTP_COOKIE"] == "… 8 characters"
 
@@ -367,46 +348,51 @@ async def test_requests_at_the_same_time_do_not_mix() -> None:
         paths = ["/async/1", "/plain/2", "/async/3", "/plain/4", "/stream"]
         requests = [app.begin("GET", path) for path in paths]
         await asyncio.gather(*(request.run() for request in requests))
-        alone = [await app.request("GET", path) for path in paths]
+        alone = [await app.begin("GET", path).run() for path in paths]
 
     def shape(request: TracedRequest) -> list[tuple[str, str]]:
         """What Flask did, and the view; the order of the adapter's two sides is nobody's to say."""
-        inner = [each for each in request.trace.steps if each.layer not in ("ASGI", "WSGI")]
-        return [(each.layer, each.name) for each in inner]
+        steps = request.as_json()["steps"]
+        return [(each["layer"], each["name"]) for each in steps if each["layer"] not in ("ASGI", "WSGI")]
 
     assert [shape(request) for request in requests] == [shape(request) for request in alone]
-    matches = [facts(request.as_json(), "Werkzeug", "match")["arguments"] for request in requests]
-    assert matches == [{"id": 1}, {"id": 2}, {"id": 3}, {"id": 4}, {}]
+    matches = [find(request.as_json(), "Werkzeug", "match")["detail"] for request in requests]
+    assert [match.partition("(")[2] for match in matches] == ["id=1)", "id=2)", "id=3)", "id=4)", ")"]
 
 
-async def test_a_listener_sees_steps_while_they_happen() -> None:
-    waiting = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    steps: dict[int, StepRecord] = {}
+async def test_steps_are_seen_while_they_happen() -> None:
+    app, began, may_end = Flask("waiting"), asyncio.Event(), asyncio.Event()
 
-    def listener(step: StepRecord) -> None:
-        steps[step["id"]] = step
-        if step["layer"] == "view":
-            loop.call_soon_threadsafe(waiting.set)
+    @app.get("/")
+    async def waits() -> str:
+        began.set()
+        await may_end.wait()
+        return "done"
 
-    async with TracedApp(create_app()) as app:
-        request = app.begin("GET", "/async/1", listener=listener)
+    async with TracedApp(app) as traced:
+        request = traced.begin("GET", "/")
         running = asyncio.create_task(request.run())
-        await waiting.wait()
-        (view,) = [step for step in steps.values() if step["layer"] == "view"]
-        assert view["ended"] is None
-        assert request.as_json()["outcome"] == "running"
+        await began.wait()
+        record = request.as_json()
+        assert (record["outcome"], find(record, "view", "waits")["ended"]) == ("running", None)
+        may_end.set()
         await running
-    assert [steps[number] for number in sorted(steps)] == request.as_json()["steps"]
+        assert find(request.as_json(), "view", "waits")["ended"] is not None
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/breaks", "/breaks-later", "/page", "/events"])
-async def test_a_listener_has_heard_all_at_the_end(path: str) -> None:
-    steps: dict[int, StepRecord] = {}
-    request = await trace_request(
-        create_app(), "GET", path, listener=lambda step: steps.update({step["id"]: step})
-    )
-    assert [steps[number] for number in sorted(steps)] == request.as_json()["steps"]
+async def test_what_an_app_overrides_decides_where_it_runs_as_when_it_is_served() -> None:
+    class Strict(Flask):
+        def make_response(self, rv: Any) -> Any:
+            return super().make_response(rv)
+
+    app = Strict("strict")
+
+    @app.get("/")
+    async def waits() -> str:
+        return "done"
+
+    record = await trace_of("/", app=app)
+    assert "overridden method 'Strict.make_response'" in find(record, "runner", "in a thread")["detail"]
 
 
 async def test_requests_need_a_running_app_and_a_path() -> None:

@@ -167,10 +167,10 @@ function listOf(members) {
 
 function shownValue(value, name) {
   if (value === null) return "none";
-  if (["waited", "since_call", "waiting", "hop"].includes(name)) return duration(value);
+  if (name === "waited") return duration(value);
   if (Array.isArray(value)) {
     if (!value.length) return "none";
-    if (value.every(each => each?.fate)) return fatesOf(value);
+    if (value.every(each => each?.header)) return fatesOf(value);
     if (value.every(each => Array.isArray(each) && each.length === 2)) return tableOf(value, ["name", "value"]);
     return value.map(each => typeof each === "object" ? JSON.stringify(each) : String(each)).join(", ");
   }
@@ -182,10 +182,10 @@ const spoken = name => /^[a-z_]+$/.test(name) ? name.replaceAll("_", " ") : name
 
 function fatesOf(fates) {
   const table = tableOf(
-    fates.map(each => [each.header, each.value, each.key ?? "—", each.why || each.fate]),
+    fates.map(each => [each.header, each.value, each.key ?? "—", each.why || "kept"]),
     ["header", "value", "key of the environ", "what became of it"],
   );
-  fates.forEach((each, i) => table.tBodies[0].rows[i].classList.add(each.fate));
+  fates.forEach((each, i) => table.tBodies[0].rows[i].classList.toggle("dropped", each.key === null));
   return table;
 }
 

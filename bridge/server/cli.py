@@ -38,7 +38,7 @@ __all__ = ["bridge", "make_config", "make_settings"]
 logger = logging.getLogger("bridge")
 
 # What has a part in serving an app. Not all of them need be installed.
-_PARTS = ("uvicorn", "httptools", "uvloop", "flask", "werkzeug", "asgiref", "greenlet")
+_PARTS = ("uvicorn", "uvloop", "flask", "werkzeug", "asgiref", "greenlet")
 
 _INSTALLING_COMPLETION = """
 \b

@@ -23,7 +23,6 @@ from uvicorn.config import LOG_LEVELS, LOGGING_CONFIG, STARTUP_FAILURE
 from uvicorn.importer import ImportFromStringError
 from uvicorn.lifespan.on import LifespanOn, LifespanSendMessage
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from bridge.errors import BridgeError
 from bridge.http.exchange import Hooks
@@ -167,6 +166,8 @@ class ServeConfig(uvicorn.Config):
             # It has no bound for what it keeps, and no back-pressure; uvicorn is about to do the same.
             logger.info("--ws websockets is deprecated in uvicorn: websockets-sansio serves instead")
             self.ws = "websockets-sansio"
+        if self.http == "auto":
+            self.http = asyncio.Protocol  # Bridge's own, below; not one of uvicorn's, nor httptools
         try:
             super().load()
         except OSError as error:
@@ -190,14 +191,14 @@ class ServeConfig(uvicorn.Config):
             self.lifespan_class = _Lifespan
         if self.ws_protocol_class is not None:
             self.ws_protocol_class = answering(self.ws_protocol_class)
-        if self.http_protocol_class is HttpToolsProtocol:
+        if self.http_protocol_class is asyncio.Protocol:
             self._speak_http()
         else:
             logger.info(
                 "%s: only uvicorn's own options apply to requests. Limits and deadlines, health, request "
                 "ids, --access-log-format, metrics, Server-Timing, --timeout-request and --clear-forwarded "
-                "come with --http httptools",
-                f"--http {self.http}" if isinstance(self.http, str) else self.http.__name__,
+                "come with --http auto",
+                f"--http {self.http}" if isinstance(self.http, str) else self.http_protocol_class.__name__,
             )
 
     def _speak_http(self) -> None:

@@ -44,7 +44,7 @@ def read_variables(env_file: str | None) -> tuple[list[FileVariables], list[str]
     if env_file is None and is_on("FLASK_SKIP_DOTENV"):
         return [], []
     try:
-        from dotenv import find_dotenv  # comes with uvicorn[standard]
+        from dotenv import find_dotenv
     except ModuleNotFoundError:
         if env_file is not None:
             raise BridgeError(f"--env-file needs python-dotenv, which is not installed: {_INSTALL}") from None

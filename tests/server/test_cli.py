@@ -223,7 +223,7 @@ def test_what_is_typed_wrong_is_named(typed: list[str], message: str) -> None:
 def test_the_versions_are_told(typed: list[str]) -> None:
     result = CliRunner().invoke(bridge, typed)
     assert result.exit_code == 0
-    parts = ["uvicorn", "httptools", "uvloop", "flask", "werkzeug", "asgiref", "greenlet"]
+    parts = ["uvicorn", "uvloop", "flask", "werkzeug", "asgiref", "greenlet"]
     versions = [f"{part} {version(part)}" for part in parts]
     python = ".".join(map(str, sys.version_info[:3]))
     assert result.output == ", ".join([f"bridge {__version__}", *versions, f"Python {python}"]) + "\n"

@@ -1,8 +1,10 @@
 """Settings → the ASGI application that is served, in each process that serves it."""
 
+import logging
 import math
+import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from asgiref.compatibility import double_to_single_callable
@@ -11,7 +13,6 @@ from bridge.asgi.adapter import WSGIToASGI
 from bridge.errors import BridgeError
 from bridge.http.exchange import Hook
 from bridge.interfaces import is_flask
-from bridge.server.debugging import announce_debug_mode, debugged
 from bridge.server.hooks.access_log import LogLines, PlainLog
 from bridge.server.hooks.health import Health, ReadinessCheck
 from bridge.server.hooks.metrics import Metrics
@@ -32,6 +33,8 @@ __all__ = [
     "make_adapter",
     "make_application",
 ]
+
+logger = logging.getLogger("bridge")
 
 
 @dataclass(frozen=True)
@@ -84,9 +87,43 @@ def make_application(settings: ServeSettings) -> Application:
 
 def _load(settings: ServeSettings) -> LoadedApp:
     if settings.debug:
-        announce_debug_mode()
+        os.environ["FLASK_DEBUG"] = "1"  # as `flask run --debug` has it: an app may ask while it is imported
     loaded = load_app(settings.target, factory=settings.factory, interface=settings.interface)
-    return debugged(loaded) if settings.debug else loaded
+    return _debugged(loaded) if settings.debug else loaded
+
+
+def _debugged(loaded: LoadedApp) -> LoadedApp:
+    """Put Werkzeug's debugger around the app, and Flask into debug mode; log the PIN.
+
+    An ASGI app stays as it is.
+
+    Raises:
+        BridgeError: Werkzeug is not installed.
+    """
+    if loaded.interface != "wsgi":
+        logger.warning("--debug reloads an ASGI app, and no more: Werkzeug's debugger is for WSGI apps")
+        return loaded
+    try:
+        from bridge.server.debugger import Debugger
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "werkzeug":
+            raise
+        raise BridgeError(
+            "--debug needs Werkzeug, whose debugger it is: pip install werkzeug; or use --reload alone"
+        ) from None
+    app = loaded.app
+    if is_flask(app):
+        app.debug = True
+        debugger = Debugger(app.wsgi_app, app)
+        vars(app)["wsgi_app"] = debugger  # as middleware is put around a Flask app: it stays one
+    else:
+        debugger = Debugger(app, app)
+        loaded = replace(loaded, app=debugger)
+    if debugger.pin is None:
+        logger.warning("the debugger is on, without a PIN, as WERKZEUG_DEBUG_PIN says")
+    else:
+        logger.warning("the debugger is on, a Python shell for whoever knows its PIN: %s", debugger.pin)
+    return loaded
 
 
 def _hooks(

@@ -16,9 +16,7 @@ from click.shell_completion import get_completion_class
 
 from bridge import __version__
 from bridge.errors import BridgeError
-from bridge.server.app_errors import AppError, BrokenAppError
-from bridge.server.clashes import check_names
-from bridge.server.naming import find_app
+from bridge.server.loading import AppError, BrokenAppError, check_names, find_app
 from bridge.server.options import (
     InForce,
     SettingsCommand,

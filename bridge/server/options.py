@@ -20,7 +20,6 @@ from click.core import ParameterSource
 from uvicorn.main import main as uvicorn_command
 
 from bridge.errors import BridgeError
-from bridge.server.root_path import check_root_path
 from bridge.server.settings import GRACEFUL_SHUTDOWN, ROWS, UVICORN_GROUPS, Row
 from bridge.server.variables import FileVariables, read_variables
 
@@ -29,6 +28,7 @@ __all__ = [
     "InForce",
     "SettingsCommand",
     "SettingsError",
+    "check_root_path",
     "setting_parameters",
     "settings_in_force",
     "strengths",
@@ -282,6 +282,20 @@ def _checked(
         return typed if is_kept else value
 
     return check
+
+
+def check_root_path(root_path: str) -> str:
+    """Return a root path as ASGI has it: empty, or with a slash at its beginning and none at its end.
+
+    Raises:
+        ValueError: it cannot be the beginning of a path.
+    """
+    if not root_path.isascii() or not root_path.isprintable():
+        raise ValueError(f"{root_path!r} is not printable ASCII")  # uvicorn would fail at every request
+    if set(root_path) & set("?#%"):
+        raise ValueError(f"{root_path!r} is not a decoded path: it has one of ? # %")
+    inner = root_path.strip("/")
+    return f"/{inner}" if inner else ""
 
 
 def _headers(headers: Sequence[str]) -> Sequence[str]:

@@ -29,18 +29,16 @@ from bridge.http.exchange import Hooks
 from bridge.http.server import HTTPServer
 from bridge.http.wsgi import WSGIServe
 from bridge.monkey_patching import describe_monkey_patching
-from bridge.server.app_errors import BrokenAppError
 from bridge.server.application import Application, make_application
-from bridge.server.clashes import check_workers_start
-from bridge.server.debugging import check_addresses
 from bridge.server.hooks.access_log import PlainLog
 from bridge.server.hooks.forwarded import Forwarded
 from bridge.server.hooks.metrics import Figures
 from bridge.server.hooks.metrics_endpoint import MetricsEndpoint, metrics_endpoint
+from bridge.server.loading import BrokenAppError, check_workers_start
 from bridge.server.own_loggers import enable_own_loggers
 from bridge.server.processes.preloading import forkable
 from bridge.server.processes.server import Server
-from bridge.server.processes.sockets import address_of, bind, inherited
+from bridge.server.processes.sockets import address_of, bind, check_addresses, inherited
 from bridge.server.processes.supervisors import Reloader, Supervisor
 from bridge.server.processes.worker import let_ctrl_c_through
 from bridge.server.request_scope import RequestScope
@@ -294,14 +292,9 @@ def serve(config: ServeConfig) -> int:
     """Serve until a signal ends it; return the exit code.
 
     Raises:
-        BridgeError: an address cannot be listened on, or the options exclude each other, or ask for a
-            package that is not installed.
+        BridgeError: an address cannot be listened on, or the options ask for a package that is not installed.
     """
-    if config.ssl_keyfile and not config.ssl_certfile:
-        raise BridgeError("--ssl-keyfile needs the certificate, too: --ssl-certfile")
     settings = config.settings
-    if config.workers > 1 and settings.supervise is False:
-        raise BridgeError(f"--no-supervise is for one worker; --workers is {config.workers}")
     sockets = [] if settings.binds else inherited(os.environ)
     addresses = [] if sockets else _addresses(config)
     sockets = sockets or bind(addresses, uds_mode=settings.uds_mode)

@@ -20,7 +20,6 @@ from bridge.asgi.adapter import WSGIToASGI
 from bridge.errors import BridgeError
 from bridge.http.limits import Limits
 from bridge.interfaces import Interface
-from bridge.server.debugging import check_processes
 from bridge.server.hooks.access_log import check_format
 from bridge.types import AsyncViews
 
@@ -501,8 +500,16 @@ def check_settings(options: Mapping[str, Any], strengths: Mapping[str, int]) -> 
     Raises:
         BridgeError: the settings cannot be served as they are.
     """
-    if options["debug"]:
-        check_processes(options["workers"] or 1)
+    workers = options["workers"] or 1
+    if options["debug"] and workers > 1:  # the debugger's requests need the frames that an error has left
+        raise BridgeError(
+            f"--debug and {workers} workers exclude each other: what an error has left is in one of the "
+            "processes, and the debugger's next request may reach another; leave --workers out"
+        )
+    if workers > 1 and options["supervise"] is False and not options["reload"]:
+        raise BridgeError(f"--no-supervise is for one worker; --workers is {workers}")
+    if options["ssl_keyfile"] and not options["ssl_certfile"]:
+        raise BridgeError("--ssl-keyfile needs the certificate, too: --ssl-certfile")
     if options["preload"] and (options["reload"] or options["debug"]):
         raise BridgeError(
             f"--preload and --{'debug' if options['debug'] else 'reload'} exclude each other: an app that "

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import ipaddress
 import os
 import re
 import socket
@@ -11,7 +12,7 @@ from typing import Any
 
 from bridge.errors import BridgeError
 
-__all__ = ["address_of", "bind", "inherited"]
+__all__ = ["address_of", "bind", "check_addresses", "inherited"]
 
 # The first descriptor that systemd hands over (sd_listen_fds(3)).
 _FIRST_INHERITED = 3
@@ -55,6 +56,27 @@ def address_of(bound: socket.socket, *, tls: bool) -> str:
     if not isinstance(name, tuple):
         return f"unix:{os.fsdecode(name)}"
     return f"{'https' if tls else 'http'}://{_in_url(name[0])}:{name[1]}"
+
+
+def check_addresses(sockets: Iterable[socket.socket]) -> None:
+    """Check that only this machine can reach the debugger.
+
+    Args:
+        sockets: the server's listening sockets.
+
+    Raises:
+        BridgeError: one is no TCP socket of loopback (127.0.0.0/8 or ::1).
+    """
+    for each in sockets:
+        name = each.getsockname()
+        # A unix socket mostly has a proxy before it, which anybody may reach.
+        has_address = each.family in (socket.AF_INET, socket.AF_INET6)
+        if not has_address or not ipaddress.ip_address(name[0]).is_loopback:
+            shown = name[0] if has_address else f"a unix socket ({os.fsdecode(name)})"
+            raise BridgeError(
+                f"--debug does not listen on {shown}: the debugger is a Python shell for whoever knows "
+                "its PIN, so only this machine may reach it; use --host 127.0.0.1, or leave --debug out"
+            )
 
 
 def _bind(address: str, uds_mode: int) -> list[socket.socket]:

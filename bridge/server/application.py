@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
-from asgiref.compatibility import double_to_single_callable
-
 from bridge.asgi.adapter import WSGIToASGI
 from bridge.errors import BridgeError
 from bridge.http.exchange import Hook
@@ -63,33 +61,36 @@ def make_application(settings: ServeSettings) -> Application:
         AppError: the app cannot be loaded.
         BridgeError: the adapter, or the debugger, is not installed.
     """
-    loaded = _load(settings)
-    if loaded.interface == "wsgi":
-        adapted = adapt(loaded.app, settings)
-        details = _describe_adapter(settings)
+    if settings.debug:
+        os.environ["FLASK_DEBUG"] = "1"  # as `flask run --debug` has it: an app may ask while it is imported
+    loaded = load_app(settings.target, factory=settings.factory, interface=settings.interface)
+    if settings.debug:
+        loaded = _debugged(loaded)
+    about = f"{loaded.kind} app '{loaded.name}'"
+    check: ReadinessCheck | None = None
+    if is_flask(loaded.app):
+        about += f" ({_describe_routes(loaded.app, settings)})"
+        check = getattr(loaded.app.extensions.get("bridge"), "readiness_check", None)
+    if settings.readiness is not None:
+        check = load_function(settings.readiness)
+    if loaded.interface != "wsgi":
+        adapted, details = as_asgi3(loaded), "served as it is, no adapter"
+    elif settings.adapter == "asgiref":
+        adapted, details = adapt(loaded.app, settings), "adapter asgiref, one request at a time"
     else:
-        adapted = as_asgi3(loaded)
-        details = "served as it is, no adapter"
+        adapted = adapt(loaded.app, settings)
+        details = f"adapter {settings.adapter}, {settings.threads} threads"
     bridged = adapted if isinstance(adapted, WSGIToASGI) else None
     metrics = Metrics(bridged) if settings.metrics_port is not None else None
-    health = Health(
-        live=settings.health_live, ready=settings.health_ready, check=_readiness(loaded, settings)
-    )
+    health = Health(live=settings.health_live, ready=settings.health_ready, check=check)
     return Application(
         adapted,
-        description=f"{_describe_app(loaded, settings)} · {details}",
+        description=f"{about} · {details}",
         health=health,
         hooks=tuple(_hooks(settings, health, metrics, bridged)),
         metrics=metrics,
         adapter=bridged if loaded.interface == "wsgi" else None,
     )
-
-
-def _load(settings: ServeSettings) -> LoadedApp:
-    if settings.debug:
-        os.environ["FLASK_DEBUG"] = "1"  # as `flask run --debug` has it: an app may ask while it is imported
-    loaded = load_app(settings.target, factory=settings.factory, interface=settings.interface)
-    return _debugged(loaded) if settings.debug else loaded
 
 
 def _debugged(loaded: LoadedApp) -> LoadedApp:
@@ -147,27 +148,15 @@ def _hooks(
         yield RequestTimeout(settings.request_timeout, busy)
 
 
-def _readiness(loaded: LoadedApp, settings: ServeSettings) -> ReadinessCheck | None:
-    """The app's own check: the one that is named, else that of its Flask extension."""
-    if settings.readiness is not None:
-        return cast(ReadinessCheck, load_function(settings.readiness))
-    extension = loaded.app.extensions.get("bridge") if is_flask(loaded.app) else None
-    return cast("ReadinessCheck | None", getattr(extension, "readiness_check", None))
-
-
 def as_asgi3(loaded: LoadedApp) -> ASGI3Application:
     """An ASGI app in the form of today, also if it is of the old one."""
     # asgiref could tell the two forms apart as well, but takes a plain function that returns a coroutine,
     # such as a decorated app, for the old one.
     if loaded.interface == "asgi2":
+        from asgiref.compatibility import double_to_single_callable
+
         return cast(ASGI3Application, cast(Any, double_to_single_callable)(loaded.app))
     return cast(ASGI3Application, loaded.app)
-
-
-def _describe_app(loaded: LoadedApp, settings: ServeSettings) -> str:
-    if is_flask(loaded.app):
-        return f"Flask app '{loaded.name}' ({_describe_routes(loaded.app, settings)})"
-    return f"{loaded.kind} app '{loaded.name}'"
 
 
 def _describe_routes(app: "Flask", settings: ServeSettings) -> str:
@@ -189,12 +178,6 @@ def _describe_routes(app: "Flask", settings: ServeSettings) -> str:
     if kept and settings.async_runner == "auto":
         threads += f" ({kept} async; `bridge routes` says why)"
     return f"{len(rules)} routes: {threads}, {on_loop} async on the loop"
-
-
-def _describe_adapter(settings: ServeSettings) -> str:
-    if settings.adapter == "asgiref":
-        return "adapter asgiref, one request at a time"
-    return f"adapter {settings.adapter}, {settings.threads} threads"
 
 
 def make_adapter(app: WSGIApplication, settings: ServeSettings) -> WSGIToASGI:

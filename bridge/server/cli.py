@@ -1,13 +1,13 @@
 """The command line: `bridge serve`, `config` and `completion`; `options.py` has the settings."""
 
 import importlib
-import importlib.metadata
 import inspect
 import json
 import logging
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -28,7 +28,7 @@ from bridge.server.options import (
 )
 from bridge.server.serving import STARTUP_FAILURE, ServeConfig, default_log_config, serve
 from bridge.server.settings import ServeSettings, app_dir_of, check_settings
-from bridge.server.variables import FileVariables, is_on
+from bridge.server.variables import is_on
 from bridge.types import override
 
 __all__ = ["bridge", "make_config", "make_settings"]
@@ -57,6 +57,8 @@ in a file are relative to the current folder. `bridge config` shows what is in f
 def _version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
     if not wanted or context.resilient_parsing:
         return
+    import importlib.metadata  # 5 % of the time to import the command
+
     versions = [f"bridge {__version__}"]
     for part in _PARTS:
         try:
@@ -76,7 +78,7 @@ _version_option = click.option(
 class _Commands(click.Group):
     """The commands; each ends with one line if Bridge cannot do what is asked.
 
-    Those in `later` are imported when they are asked for: their names, and the module that adds them.
+    `later` has the names of those that are imported when asked for, with the module that adds each.
     """
 
     later: Mapping[str, str] = {}
@@ -121,7 +123,15 @@ def serve_command(context: click.Context, /, app: str | None, **options: Any) ->
     check_names(app_dir_of(options))
     config = make_config(target, options)  # sets logging up
     if options["env_file"] is None:  # else uvicorn says so
-        _tell_variables(variables_read(context), debug=options["debug"])
+        # They may be left over from development.
+        for each in variables_read(context):
+            logger.info("variables from %s: %d", each.file, len(each.names))
+            if "FLASK_DEBUG" in each.names and is_on("FLASK_DEBUG") and not options["debug"]:
+                logger.warning(
+                    "FLASK_DEBUG in %s has a Flask app in debug mode, in which its own error pages are not "
+                    "shown",
+                    each.file,
+                )
     sys.exit(serve(config))
 
 
@@ -139,16 +149,21 @@ def config_command(context: click.Context, /, as_json: bool, app: str | None, **
 
     Settings at their default come last.
     """
-    found = None if app is not None else _found_app(options)
     rows = settings_in_force(context)
-    if found is not None:
-        rows = [found, *rows[1:]]
+    if app is None:
+        with suppress(AppError):
+            source = "FLASK_APP" if os.environ.get("FLASK_APP") else "found"
+            rows[0] = InForce("app", _find_app(options), source)
     if as_json:
         click.echo(
             json.dumps({row.key: {"value": row.value, "source": row.source} for row in rows}, indent=2)
         )
     else:
-        click.echo(_table(rows))
+        rows.sort(key=lambda row: row.is_default)
+        cells = [(row.key, row.shown, row.source) for row in rows]
+        widths = [max(len(row[column]) for row in cells) for column in range(2)]
+        for key, value, source in cells:
+            click.echo(f"{key:{widths[0]}}  {value:{widths[1]}}  {source}")
     for variable, meant in unknown_variables().items():
         click.echo(f"bridge: {variable} in the environment is no setting; is {meant} meant?", err=True)
 
@@ -172,16 +187,6 @@ def make_config(app: str | None, options: dict[str, Any]) -> ServeConfig:
     Raises:
         AppError: there is no app to be found.
     """
-    return ServeConfig(make_settings(app, options), **_config_options(options))
-
-
-def make_settings(app: str | None, options: dict[str, Any]) -> ServeSettings:
-    """What of it is Bridge's own. Arguments and errors as for `make_config`."""
-    return ServeSettings.from_options(app or _find_app(options), options)
-
-
-def _config_options(options: dict[str, Any]) -> dict[str, Any]:
-    """What of the command line's options `uvicorn.Config` takes, in the form in which it takes them."""
     known = inspect.signature(uvicorn.Config).parameters.keys() - {"app", "factory", "interface"}
     taken = {name: value for name, value in options.items() if name in known}
     for name, value in taken.items():
@@ -198,36 +203,13 @@ def _config_options(options: dict[str, Any]) -> dict[str, Any]:
         taken["workers"] = 1
     else:
         taken |= dict.fromkeys(("reload_dirs", "reload_includes", "reload_excludes"))
-    return taken
+    return ServeConfig(make_settings(app, options), **taken)
 
 
-def _tell_variables(files: list[FileVariables], *, debug: bool) -> None:
-    """Say which files of variables were read: they may be left over from development."""
-    for each in files:
-        logger.info("variables from %s: %d", each.file, len(each.names))
-        if "FLASK_DEBUG" in each.names and is_on("FLASK_DEBUG") and not debug:
-            logger.warning(
-                "FLASK_DEBUG in %s has a Flask app in debug mode, in which its own error pages are not shown",
-                each.file,
-            )
+def make_settings(app: str | None, options: dict[str, Any]) -> ServeSettings:
+    """Bridge's own part of `make_config`, with the same arguments and errors."""
+    return ServeSettings.from_options(app or _find_app(options), options)
 
 
 def _find_app(options: dict[str, Any]) -> str:
     return find_app(options["app_dir"] or ".")
-
-
-def _found_app(options: dict[str, Any]) -> InForce:
-    """What is served where no setting says it."""
-    try:
-        found = _find_app(options)
-    except AppError:
-        return InForce("app", None, "default")
-    return InForce("app", found, "FLASK_APP" if os.environ.get("FLASK_APP") else "found")
-
-
-def _table(rows: list[InForce]) -> str:
-    """Lines with a key, a value and a source each, those at their default last."""
-    ordered = sorted(rows, key=lambda row: row.is_default)
-    cells = [(row.key, row.shown, row.source) for row in ordered]
-    widths = [max(len(row[column]) for row in cells) for column in range(2)]
-    return "\n".join(f"{key:{widths[0]}}  {value:{widths[1]}}  {source}" for key, value, source in cells)

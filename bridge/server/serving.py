@@ -146,10 +146,8 @@ class ServeConfig(uvicorn.Config):
     def _settle_garbage(self) -> None:
         """Have the garbage collector leave alone what is there now, and run less often.
 
-        It runs after every 700 objects (2,000 from Python 3.13 on) that a process makes more than it frees,
-        and now and then walks through all modules, functions and classes of the app. With 1,000 connections
-        on an async Flask view it took a fifth of the processor, in pauses of up to 100 ms. A higher threshold
-        of the app's stays, as does a collector that the app has switched off.
+        With 1,000 connections on an async Flask view it took a fifth of the processor, in pauses of up to
+        100 ms. A higher threshold of the app's stays, as does a collector that the app has switched off.
         """
         if self.settings.settle_gc:
             gc.collect()

@@ -12,7 +12,7 @@ import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, TypeVar, get_args, overload
+from typing import Any, Literal, TypeAlias, get_args
 
 import click
 
@@ -80,8 +80,6 @@ UVICORN_GROUPS: dict[str, tuple[str, ...]] = {
     "Development": ("reload", "reload_dirs", "reload_includes", "reload_excludes", "reload_delay"),
 }
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True)
 class Row:
@@ -115,26 +113,6 @@ class Row:
         return typed if self.take is None else self.take(typed)
 
 
-@overload
-def _setting(
-    default: T,
-    group: str,
-    help: str,
-    *,
-    option: str | None = None,
-    type: click.ParamType[Any] | None = None,
-) -> T: ...
-@overload
-def _setting(
-    default: Any,
-    group: str,
-    help: str,
-    *,
-    option: str | None = None,
-    type: click.ParamType[Any] | None = None,
-    multiple: bool = False,
-    take: Callable[[Any], T],
-) -> T: ...
 def _setting(
     default: Any,
     group: str,

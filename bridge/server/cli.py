@@ -151,6 +151,7 @@ def config_command(context: click.Context, /, as_json: bool, app: str | None, **
     """
     rows = settings_in_force(context)
     if app is None:
+        rows[0] = InForce("app", None, "default")
         with suppress(AppError):
             source = "FLASK_APP" if os.environ.get("FLASK_APP") else "found"
             rows[0] = InForce("app", _find_app(options), source)

@@ -347,16 +347,12 @@ def _attribute(module: ModuleType, dotted: str) -> Any:
         try:
             value = getattr(value, name)
         except AttributeError:
-            raise AppError(
-                f"module {module.__name__!r} has no attribute {dotted!r}{_suggestion(module, dotted)}"
-            ) from None
+            public = [name for name in vars(module) if not name.startswith("_")]
+            similar = difflib.get_close_matches(dotted, public)
+            there = dict.fromkeys([*(name for name, _ in _candidates(module)), *similar])
+            advice = f"; it has {', '.join(map(repr, there))}" if there else ""
+            raise AppError(f"module {module.__name__!r} has no attribute {dotted!r}{advice}") from None
     return value
-
-
-def _suggestion(module: ModuleType, wanted: str) -> str:
-    similar = difflib.get_close_matches(wanted, [name for name in vars(module) if not name.startswith("_")])
-    found = dict.fromkeys([*(name for name, _ in _candidates(module)), *similar])
-    return f"; it has {', '.join(repr(name) for name in found)}" if found else ""
 
 
 def _call(factory: Any, arguments: Any, keywords: dict[str, Any], name: str) -> Any:

@@ -345,8 +345,8 @@ class _File:
     """What a file says of the settings."""
 
     name: str
-    table: str
-    """Where in it they are, for messages; empty for the top level."""
+    place: str
+    """How a message about one of them begins."""
     values: Mapping[str, Any]
     """The values, by the names of the parameters."""
     keys: Mapping[str, str]
@@ -354,37 +354,40 @@ class _File:
 
     def fail(self, parameter: str, message: str) -> NoReturn:
         """Say that a value is wrong, though it is of the right kind."""
-        raise SettingsError(f"{self.name}: {self.table}'{self.keys[parameter]}': {message}") from None
+        raise SettingsError(f"{self.place}'{self.keys[parameter]}': {message}") from None
 
 
-def _find_file(known: Iterable[click.Parameter]) -> _File | None:
-    """Read `bridge.toml` in the current folder, or else `pyproject.toml` if it has a table [tool.bridge].
-
-    Raises:
-        SettingsError: as for `_load_file`.
-    """
-    if os.path.isfile("bridge.toml"):
-        return _load_file("bridge.toml", known)
-    if os.path.isfile("pyproject.toml"):
-        tool = _parse("pyproject.toml").get("tool")
-        if isinstance(tool, dict) and "bridge" in tool:
-            return _load_file("pyproject.toml", known)
-    return None
-
-
-def _load_file(name: str, known: Iterable[click.Parameter]) -> _File:
+def _load_file(name: str | None, known: Iterable[click.Parameter]) -> _File | None:
     """Read the settings in a file: in [tool.bridge] of a `pyproject.toml`, at the top level of any other.
+
+    Args:
+        name: the file; None for `bridge.toml`, or else `pyproject.toml`, if that has settings.
+        known: what may be set.
 
     Raises:
         SettingsError: the file cannot be read, or it is not TOML, or a key is unknown, or given twice, or its
             value is of the wrong kind.
     """
-    found: Any = _parse(name)
-    table = ""
+    is_named = name is not None
+    name = name or next(filter(os.path.isfile, ("bridge.toml", "pyproject.toml")), None)
+    if name is None:
+        return None
+    try:
+        with open(name, "rb") as file:
+            found: Any = tomllib.load(file)
+    except OSError as error:
+        raise SettingsError(f"cannot read the settings in {name}: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{name}: byte {error.start} is not UTF-8, which TOML must be") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{name} is not TOML: {error}") from None
+    place = f"{name}: "
     if Path(name).name == "pyproject.toml":
-        table = "[tool.bridge] "
+        place += "[tool.bridge] "
         tool = found.get("tool")
         if not isinstance(tool, dict) or "bridge" not in tool:
+            if not is_named:
+                return None
             raise SettingsError(f"{name} has no settings; they belong in a table [tool.bridge]")
         found = tool["bridge"]
         if not isinstance(found, dict):
@@ -393,7 +396,6 @@ def _load_file(name: str, known: Iterable[click.Parameter]) -> _File:
     values: dict[str, Any] = {}
     keys: dict[str, str] = {}
     for key, value in found.items():
-        place = f"{name}: {table}"
         parameter = by_key.get(key.replace("_", "-"))
         if parameter is None or parameter.name is None:
             near = _nearest(key.replace("_", "-"), by_key)
@@ -414,19 +416,7 @@ def _load_file(name: str, known: Iterable[click.Parameter]) -> _File:
             )
         keys[parameter.name] = key
         values[parameter.name] = value
-    return _File(name, table, values, keys)
-
-
-def _parse(name: str) -> dict[str, Any]:
-    try:
-        with open(name, "rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        raise SettingsError(f"cannot read the settings in {name}: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"{name}: byte {error.start} is not UTF-8, which TOML must be") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{name} is not TOML: {error}") from None
+    return _File(name, place, values, keys)
 
 
 def _is_of(value: object, types: tuple[type, ...]) -> bool:
@@ -453,7 +443,7 @@ def _read_file(context: click.Context, parameter: click.Parameter, path: str | N
     if context.resilient_parsing:
         return path  # completion: a wrong file is not its business
     known = _settings_of(context.command.params)
-    found = _find_file(known) if path is None else _load_file(path, known)
+    found = _load_file(path, known)
     if found is not None:
         context.meta[_FILE] = found
         context.default_map = dict(found.values)

@@ -20,7 +20,7 @@ from bridge.asgi.adapter import WSGIToASGI
 from bridge.errors import BridgeError
 from bridge.http.limits import Limits
 from bridge.interfaces import Interface
-from bridge.server.hooks.access_log import check_format
+from bridge.server.hooks.access_log import compile_format
 from bridge.types import AsyncViews
 
 __all__ = [
@@ -158,7 +158,7 @@ def _health_path(path: str) -> str | None:
 
 def _log_format(format: str | None) -> str | None:
     if format is not None:
-        check_format(format)
+        compile_format(format)
     return format
 
 

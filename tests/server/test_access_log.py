@@ -23,7 +23,7 @@ from uvicorn.logging import AccessFormatter
 from bridge import WSGIToASGI
 from bridge.core.call_facts import CallFacts
 from bridge.core.link import Head
-from bridge.server.hooks.access_log import COMBINED, JSON, LogLines, PlainFormatter, PlainLog, check_format
+from bridge.server.hooks.access_log import COMBINED, JSON, LogLines, PlainFormatter, PlainLog, compile_format
 from bridge.server.hooks.request_id import RequestIds
 from bridge.testing import Client
 from tests.server.command import Serving
@@ -409,7 +409,7 @@ NONSENSE = {
 
 
 @pytest.mark.parametrize(("format", "message"), NONSENSE.items(), ids=NONSENSE)
-@pytest.mark.parametrize("take", [check_format, LogLines])
+@pytest.mark.parametrize("take", [compile_format, LogLines])
 def test_nonsense(take: Callable[[str], object], format: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         take(format)
@@ -417,7 +417,7 @@ def test_nonsense(take: Callable[[str], object], format: str, message: str) -> N
 
 @pytest.mark.parametrize("format", [COMBINED, JSON, *NAMES])
 def test_sense(format: str) -> None:
-    check_format(format)
+    compile_format(format)
 
 
 # Where lines go

@@ -47,7 +47,7 @@ from bridge.http.exchange import Exchange, Hook
 from bridge.http.request import Address, Request
 from bridge.types import override
 
-__all__ = ["COMBINED", "JSON", "LogLines", "PlainFormatter", "PlainLog", "check_format"]
+__all__ = ["COMBINED", "JSON", "LogLines", "PlainFormatter", "PlainLog", "compile_format"]
 
 COMBINED = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
 """The combined log format, which is gunicorn's default."""
@@ -73,7 +73,7 @@ class LogLines(Hook):
     """
 
     def __init__(self, format: str = COMBINED, logger: logging.Logger | None = None) -> None:
-        self._line_of = _compile(format)
+        self._line_of = compile_format(format)
         self._logger = logger or logging.getLogger("bridge.access")
 
     def on_end(self, exchange: Exchange) -> None:
@@ -138,15 +138,6 @@ class PlainFormatter(AccessFormatter):
 def _write(logger: logging.Logger, message: str, values: tuple[object, ...]) -> None:
     """Log at level INFO, as `Logger.info` does, without its search of the stack for the caller."""
     logger.handle(logger.makeRecord(logger.name, logging.INFO, __file__, 0, message, values, None))
-
-
-def check_format(format: str) -> None:
-    """Check a format for `LogLines`.
-
-    Raises:
-        ValueError: it is wrong; the message says where, and which names are known.
-    """
-    _compile(format)
 
 
 # Escaping: for text between quotes, and for a word without quotes.
@@ -275,11 +266,11 @@ _DIRECTIVE = re.compile(r"%(?:\((?P<name>[^)]*)\)(?P<size>-?[0-9]*(?:\.[0-9]+)?)
 _NAMED = re.compile(r"\{(?P<name>[^{}\x00-\x20\x7f-\U0010ffff]+)\}(?P<kind>[ioe])")
 
 
-def _compile(format: str) -> Callable[[Exchange], str]:
-    """Return the function that makes the lines of a format.
+def compile_format(format: str) -> Callable[[Exchange], str]:
+    """Return the function that makes the lines of a format for `LogLines`.
 
     Raises:
-        ValueError: see `check_format`.
+        ValueError: it is wrong; the message says where, and which names are known.
     """
     if format == JSON:
         return _json_line
@@ -293,22 +284,21 @@ def _compile(format: str) -> Callable[[Exchange], str]:
                 f"the access log format has a % at {format[directive.start() :][:10]!r} that begins no name; "
                 "write %(name)s, or %% for a percent sign"
             )
-        readers.append(_reader_of(directive["name"]))
+        name = directive["name"]
+        reader = _READERS.get(name)
+        if reader is None:
+            named = _NAMED.fullmatch(name)
+            if named is None:
+                known = ", ".join([*_READERS, *(f"{{name}}{kind}" for kind in _NAMED_READERS)])
+                raise ValueError(
+                    f"the access log format has the name {name!r}, which is not known; known are {known}"
+                )
+            reader = _NAMED_READERS[named["kind"]](named["name"])
+        readers.append(reader)
         return f"%{directive['size']}s"
 
     template = _DIRECTIVE.sub(take, format)
     return lambda exchange: template % tuple([read(exchange) for read in readers])
-
-
-def _reader_of(name: str) -> _Reader:
-    reader = _READERS.get(name)
-    if reader is not None:
-        return reader
-    named = _NAMED.fullmatch(name)
-    if named is not None:
-        return _NAMED_READERS[named["kind"]](named["name"])
-    known = ", ".join([*_READERS, *(f"{{name}}{kind}" for kind in _NAMED_READERS)])
-    raise ValueError(f"the access log format has the name {name!r}, which is not known; known are {known}")
 
 
 def _json_line(exchange: Exchange) -> str:

@@ -129,30 +129,31 @@ def _bind_addresses(addresses: list[tuple[socket.AddressFamily, Any]]) -> list[s
     return bound
 
 
-def _bind_address(family: socket.AddressFamily, address: Any) -> socket.socket:
+@contextlib.contextmanager
+def _closed_on_error(bound: socket.socket) -> Iterator[socket.socket]:
     with contextlib.ExitStack() as stack:
-        # asyncio sets TCP_NODELAY only on a socket that names its protocol: without, each answer on a kept
-        # connection took 40 ms.
-        bound = stack.enter_context(socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP))
+        yield stack.enter_context(bound)
+        stack.pop_all()
+
+
+def _bind_address(family: socket.AddressFamily, address: Any) -> socket.socket:
+    # asyncio sets TCP_NODELAY only on a socket that names its protocol: without, each answer on a kept
+    # connection took 40 ms.
+    with _closed_on_error(socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)) as bound:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         bound.bind(address)
-        # Only listening claims a port: before that, a second server could bind it as well.
-        bound.listen()
-        stack.pop_all()
+        bound.listen()  # only this claims a port: before, a second server could bind it as well
     return bound
 
 
 def _bind_path(path: str, mode: int) -> socket.socket:
     _remove_stale(path)
-    with contextlib.ExitStack() as stack:
-        bound = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
-        # Nobody can connect before it listens, so that the mode is early enough.
+    with _closed_on_error(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as bound:
         bound.bind(path)
-        os.chmod(path, mode)
+        os.chmod(path, mode)  # early enough: nobody can connect before it listens
         bound.listen()
-        stack.pop_all()
     return bound
 
 

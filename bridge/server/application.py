@@ -5,7 +5,7 @@ import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from bridge.asgi.adapter import WSGIToASGI
 from bridge.errors import BridgeError
@@ -155,8 +155,10 @@ def as_asgi3(loaded: LoadedApp) -> ASGI3Application:
     if loaded.interface == "asgi2":
         from asgiref.compatibility import double_to_single_callable
 
-        return cast(ASGI3Application, cast(Any, double_to_single_callable)(loaded.app))
-    return cast(ASGI3Application, loaded.app)
+        convert: Any = double_to_single_callable
+        app: ASGI3Application = convert(loaded.app)
+        return app
+    return loaded.app
 
 
 def _describe_routes(app: "Flask", settings: ServeSettings) -> str:
@@ -201,13 +203,13 @@ def adapt(app: WSGIApplication, settings: ServeSettings) -> ASGI3Application:
     Raises:
         BridgeError: it is not installed.
     """
-    # The three are typed each in its own way, and none as a plain ASGI application.
+    # The three are typed each in its own way.
     wsgi_app: Any = app
     adapted: Any
-    if settings.adapter == "bridge":
-        return cast(ASGI3Application, make_adapter(app, settings))
     try:
-        if settings.adapter == "a2wsgi":
+        if settings.adapter == "bridge":
+            adapted = make_adapter(app, settings)
+        elif settings.adapter == "a2wsgi":
             from a2wsgi import WSGIMiddleware
 
             adapted = WSGIMiddleware(wsgi_app, workers=settings.threads)
@@ -220,4 +222,5 @@ def adapt(app: WSGIApplication, settings: ServeSettings) -> ASGI3Application:
         raise BridgeError(
             f"--adapter {name} needs the package {name}, which is not installed: pip install {name}"
         ) from None
-    return cast(ASGI3Application, adapted)
+    asgi: ASGI3Application = adapted
+    return asgi

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import uvicorn
 from uvicorn.config import LOG_LEVELS, LOGGING_CONFIG, STARTUP_FAILURE
@@ -213,16 +213,14 @@ class ServeConfig(uvicorn.Config):
             or settings.server_timing,
         )
         adapter = application.adapter
-        self.http_protocol_class = cast(
-            "type[asyncio.Protocol]",
-            HTTPServer(
-                settings.limits,
-                hooks,
-                None if adapter is None else partial(WSGIServe, adapter, RequestScope),
-                # With wsproto, the app asks for websockets of the server's.
-                partial(WebSocketUpgrades, hooks, forwarded, None if self.ws == "wsproto" else adapter),
-            ),
+        make_connection: Any = HTTPServer(
+            settings.limits,
+            hooks,
+            None if adapter is None else partial(WSGIServe, adapter, RequestScope),
+            # With wsproto, the app asks for websockets of the server's.
+            partial(WebSocketUpgrades, hooks, forwarded, None if self.ws == "wsproto" else adapter),
         )
+        self.http_protocol_class = make_connection
 
     def load_app(self) -> Callable[[], Any]:
         """Return a factory of the ASGI app, for uvicorn; log a line about the app."""

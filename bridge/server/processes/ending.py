@@ -1,8 +1,7 @@
 """The end of a process that has served: an orderly one, in bounded time.
 
-Python ends a process by waiting for all threads but daemons, and then by calling the functions of `atexit`:
-an exporter of traces sends its last spans there. It waits as long as they take. A thread bounds that here,
-and says what held the process.
+Python waits for all threads but daemons, and then calls the functions of `atexit`, where an exporter of
+traces sends its last spans, for as long as they take. A thread bounds that, and says what held the process.
 """
 
 import atexit

@@ -1,16 +1,6 @@
 """Decide what a supervisor does about its workers. Pure: no process, no signal, no clock.
 
-Each event moves a worker from its state to another; an empty cell changes nothing:
-
-| event | starting | serving | spent | stopping |
-| --- | --- | --- | --- | --- |
-| ready: it serves | serving | | | |
-| served enough | spent | spent | | |
-| leaves: somebody else has told it to stop | stopping | stopping | stopping | |
-| retired: another has replaced it, or the server stops | stopping | stopping | stopping | |
-| silent: it has not answered in time | gone | gone | gone | |
-| exited | gone | gone | gone | gone |
-| overdue: it has not stopped in time | | | | gone |
+`_TRANSITIONS` has what each event makes of a worker.
 
 A fleet lacks a worker where one has left or is gone, and one more while another is spent or is older than the
 last HUP. It has one too many as soon as the new one serves.
@@ -75,11 +65,11 @@ class Event(Enum):
 
     READY = "serving"
     SERVED_ENOUGH = "spent"
-    LEAVES = "stopping"
-    RETIRED = "retired"
-    SILENT = "silent"
+    LEAVES = "stopping"  # somebody else has told it to stop
+    RETIRED = "retired"  # another has replaced it, or the server stops
+    SILENT = "silent"  # it has not answered in time
     EXITED = "exited"
-    OVERDUE = "overdue"
+    OVERDUE = "overdue"  # it has not stopped in time
 
 
 _ENDS = {

@@ -47,21 +47,17 @@ from bridge.http.exchange import Exchange, Hook
 from bridge.http.request import Address, Request
 from bridge.types import override
 
-__all__ = ["COMBINED", "JSON", "LogLines", "PlainFormatter", "PlainLog", "compile_format"]
-
-COMBINED = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
-"""The combined log format, which is gunicorn's default."""
+__all__ = ["JSON", "LogLines", "PlainFormatter", "PlainLog", "compile_format"]
 
 JSON = "json"
 """In place of a format: every line is a JSON object."""
 
 
 class LogLines(Hook):
-    """Logs a line for every request.
+    """Logs a line for every request, to the logger `bridge.access`, at level INFO.
 
     Args:
         format: a %-style string with the names above, or "json".
-        logger: the logger that gets the lines, at level INFO; by default `bridge.access`.
 
     Raises:
         ValueError: the format has an unknown name, or is ill-formed.
@@ -72,16 +68,14 @@ class LogLines(Hook):
     app does afterwards.
     """
 
-    def __init__(self, format: str = COMBINED, logger: logging.Logger | None = None) -> None:
+    def __init__(self, format: str) -> None:
         self._line_of = compile_format(format)
-        self._logger = logger or logging.getLogger("bridge.access")
+        self._logger = logging.getLogger("bridge.access")
 
     def on_end(self, exchange: Exchange) -> None:
         """Write the line."""
-        logger = self._logger
-        if not logger.isEnabledFor(logging.INFO):
-            return
-        _write(logger, self._line_of(exchange), ())
+        if self._logger.isEnabledFor(logging.INFO):
+            _write(self._logger, self._line_of(exchange), ())
 
 
 class PlainLog(Hook):

@@ -78,8 +78,8 @@ class Worker(Member):
         self,
         config: "ServeConfig",
         sockets: list[socket.socket],
-        generation: int = 0,
-        others: "list[Worker] | None" = None,
+        generation: int,
+        others: "list[Worker]",
     ) -> None:
         super().__init__(time.monotonic(), generation)
         self._config = config
@@ -88,7 +88,7 @@ class Worker(Member):
         self._pipe, end = multiprocessing.Pipe()
         self._process: Fork | multiprocessing.context.SpawnProcess
         if config.preloads:
-            pipes = [self._pipe, *(other._pipe for other in others or ())]
+            pipes = [self._pipe, *(other._pipe for other in others)]
             self._process = Fork(partial(_run_forked, config, sockets, end, pipes))
         else:
             stdin = None

@@ -96,10 +96,10 @@ class ClientSocket(socket.socket):
         finally:
             self._sending.release()
 
-    def send_close_soon(self, code: int, reason: str = "") -> None:
+    def send_close_soon(self, code: int) -> None:
         """Close the websocket as soon as the library is between two frames; does not wait."""
         if self._closing is None:
-            self._closing = close_frame(code, reason)
+            self._closing = close_frame(code)
         self._close_if_possible()
 
     # What libraries call

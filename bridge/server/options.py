@@ -59,16 +59,14 @@ _OTHER_VARIABLES = {
     "root_path": "SCRIPT_NAME",
 }
 
-# What a file must have for an option, by the name of the option's type: Python's types, and words for one
-# value and for a list.
-_KINDS: dict[str, tuple[tuple[type, ...], str, str]] = {
-    "integer": ((int,), "an integer", "a list of integers"),
-    "integer range": ((int,), "an integer", "a list of integers"),
-    "float": ((int, float), "a number", "a list of numbers"),
-    "float range": ((int, float), "a number", "a list of numbers"),
-    "boolean": ((bool,), "true or false", "a list of true and false"),
+# What a file must have for an option, by the name of the option's type: Python's types, and words.
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "integer": ((int,), "an integer"),
+    "integer range": ((int,), "an integer"),
+    "float": ((int, float), "a number"),
+    "float range": ((int, float), "a number"),
+    "boolean": ((bool,), "true or false"),
 }
-_TEXT: tuple[tuple[type, ...], str, str] = ((str,), "a string", "a list of strings")
 
 # What came, in words. A bool is an int to Python, so it comes first.
 _CALLED: list[tuple[type, str]] = [
@@ -401,15 +399,14 @@ def _load_file(name: str | None, known: Iterable[click.Parameter]) -> _File | No
             near = _nearest(key.replace("_", "-"), by_key)
             advice = f"did you mean '{near}'?" if near else "bridge serve --help has them all"
             raise SettingsError(f"{place}there is no setting '{key}'; {advice}")
-        types, one, several = _KINDS.get(parameter.type.name, _TEXT)
-        repeated = isinstance(parameter, click.Option) and parameter.multiple
-        if not (
-            isinstance(value, list) and all(_is_of(each, types) for each in value)
-            if repeated
-            else _is_of(value, types)
-        ):
+        types, wanted = _KINDS.get(parameter.type.name, ((str,), "a string"))
+        is_right = _is_of(value, types)
+        if isinstance(parameter, click.Option) and parameter.multiple:
+            wanted = "a list of strings"
+            is_right = isinstance(value, list) and all(_is_of(each, types) for each in value)
+        if not is_right:
             came = _call(value, secret=parameter.name in _SECRETS)
-            raise SettingsError(f"{place}'{key}' must be {several if repeated else one}; it is {came}")
+            raise SettingsError(f"{place}'{key}' must be {wanted}; it is {came}")
         if parameter.name in keys:
             raise SettingsError(
                 f"{place}'{key}' and '{keys[parameter.name]}' are the same setting; keep one of them"

@@ -161,7 +161,12 @@ class WebSocketAnswers(_Base):
             if not self.handshake_complete:  # uvicorn has sent nothing, as the connection is closing
                 raise ClientDisconnected
             self._has_answered = self._is_open = True
-            self._take_early()
+            early, self._early = self._early, b""
+            if early:
+                self.data_received(early)
+            if self.read_paused and self.queue.empty():
+                self.read_paused = False
+                self.transport.resume_reading()
         else:
             self._tell(403)  # for websocket.close, as the ASGI spec has it
             self._has_answered = True
@@ -201,15 +206,6 @@ class WebSocketAnswers(_Base):
             self._told = status
             if self.hooks is not None:
                 self.hooks.websocket_answered(status)
-
-    def _take_early(self) -> None:
-        """Take what came before the websocket was open."""
-        early, self._early = self._early, b""
-        if early:
-            self.data_received(early)
-        if self.read_paused and self.queue.empty():
-            self.read_paused = False
-            self.transport.resume_reading()
 
 
 class SansIOProtocol(WebSocketAnswers, WebSocketsSansIOProtocol):

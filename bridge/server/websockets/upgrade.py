@@ -2,7 +2,7 @@
 
 import asyncio
 from copy import copy
-from typing import Any, cast
+from typing import Any
 
 from bridge.asgi.adapter import WSGIToASGI
 from bridge.http.connection import Connection
@@ -104,13 +104,9 @@ class WebSocketUpgrades:
                 early,
             )
         else:
-            protocol = cast(asyncio.Protocol, websocket)
-            protocol.data_received(_head_of(request))
+            protocol: asyncio.Protocol = websocket  # reads the handshake itself, as it came
+            fields = [b"%b: %b\r\n" % field for field in request.headers]
+            target = request.target.encode("ascii")
+            protocol.data_received(b"".join([b"GET ", target, b" HTTP/1.1\r\n", *fields, b"\r\n"]))
             if early and not transport.is_closing():
                 protocol.data_received(early)
-
-
-def _head_of(request: Request) -> bytes:
-    """Return the handshake as it came, for a class that reads it itself."""
-    fields = [b"%b: %b\r\n" % field for field in request.headers]
-    return b"".join([b"GET ", request.target.encode("ascii"), b" HTTP/1.1\r\n", *fields, b"\r\n"])

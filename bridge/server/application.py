@@ -48,7 +48,7 @@ class Application:
     """Called for each request, in this order."""
 
     metrics: Metrics | None = None
-    """Counts requests, as one of the hooks; the server has it report."""
+    """Counts requests; one of the hooks. The server makes it report."""
 
     adapter: WSGIToASGI | None = None
     """Bridge's own, if that serves a WSGI app."""
@@ -62,7 +62,9 @@ def make_application(settings: ServeSettings) -> Application:
         BridgeError: the adapter, or the debugger, is not installed.
     """
     if settings.debug:
-        os.environ["FLASK_DEBUG"] = "1"  # as `flask run --debug` has it: an app may ask while it is imported
+        os.environ["FLASK_DEBUG"] = (
+            "1"  # as `flask run --debug` does; an app may read it while it is imported
+        )
     loaded = load_app(settings.target, factory=settings.factory, interface=settings.interface)
     if settings.debug:
         loaded = _debugged(loaded)

@@ -1,4 +1,4 @@
-"""Find the app that a command line names, import it, and say what is wrong where that fails."""
+"""Find and import the app that a command line names, with errors that say what is wrong."""
 
 import ast
 import difflib
@@ -115,7 +115,7 @@ class LoadedApp:
 def check_names(folder: str) -> None:
     """Refuse a folder that has a module with the name of a package that the server needs.
 
-    A process has one module of each name: the app would import the server's in place of its own, or the
+    A process has one module of each name: the app would import the server's instead of its own, or the
     server the app's.
 
     Raises:
@@ -193,7 +193,7 @@ def load_app(target: str, *, factory: bool = False, interface: Interface | None 
     """Import an app.
 
     Args:
-        target: `module:attribute`, `module:factory()`, `module`, or the path of a `.py` file in the place of
+        target: `module:attribute`, `module:factory()`, `module`, or the path of a `.py` file instead of
             the module. The arguments of a factory are literals, as in Flask's command.
         factory: the attribute is a factory even without the parentheses.
         interface: what the app speaks, if it cannot be told by looking at it. It is believed, unless every

@@ -283,7 +283,7 @@ def _checked(
 
 
 def check_root_path(root_path: str) -> str:
-    """Return a root path as ASGI has it: empty, or with a slash at its beginning and none at its end.
+    """Return a root path in ASGI's form: empty, or with a slash at its beginning and none at its end.
 
     Raises:
         ValueError: it cannot be the beginning of a path.

@@ -371,7 +371,7 @@ class ServeSettings:
 
     @classmethod
     def from_options(cls, target: str, options: Mapping[str, Any]) -> "ServeSettings":
-        """The settings that a parsed command line has, with what variables and files say.
+        """Return the settings of a parsed command line, which has those of variables and files, too.
 
         Args:
             target: the app to serve.

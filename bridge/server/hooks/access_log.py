@@ -1,11 +1,11 @@
-"""The access log: a line for every request, in a format of the operator's, or as JSON.
+"""The access log: a line for every request, in a format that the operator chooses, or as JSON.
 
     LogLines('%(h)s "%(r)s" %(s)s %(b)s %(M)s ms, %(W)s of them waiting, %(id)s')
 
 Names are gunicorn's, and a few more. Values from the client are escaped: whatever it sends, a line stays one
 line, and a quoted value stays between its quotes.
 
-| name | what it is |
+| name | value |
 | --- | --- |
 | `h` `l` `u` | the client's address; `-`; the user of Basic auth |
 | `t` | the time at which the line is written, such as `[22/Nov/2026:10:00:00 +0000]` |
@@ -101,7 +101,7 @@ class PlainLog(Hook):
     def _log(self, request: Request, status: int) -> None:
         if not self._logger.isEnabledFor(logging.INFO):
             return
-        # As uvicorn's get_path_with_query_string() has it.
+        # The form of uvicorn's get_path_with_query_string().
         path = quote(request.decoded_path) or "-"
         if request.query:
             path = f"{path}?{request.query.decode('ascii')}"

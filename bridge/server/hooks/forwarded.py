@@ -1,4 +1,4 @@
-"""What proxies say of a client: believed of those that are trusted, kept from the app if others say it."""
+"""Headers that speak for a proxy: applied if it is trusted, otherwise kept from the app."""
 
 from typing import Any, cast
 
@@ -38,13 +38,13 @@ _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 
 
 class Forwarded(Hook):
-    """Takes a trusted proxy's word for who the client is, and what scheme it has asked for.
+    """Takes the client's address and scheme from the headers of a trusted proxy.
 
-    It belongs before all other hooks: they are to see the client, not the proxy.
+    It comes before all other hooks, so that they see the client, not the proxy.
 
     Args:
-        trusted_hosts: whose word is taken, as uvicorn has it: addresses, networks, or `*` for all; None for
-            nobody's.
+        trusted_hosts: the trusted proxies, in uvicorn's form: addresses, networks, or `*` for all; None for
+            none.
         clear: whether others' headers that speak for a proxy are kept from the app.
     """
 

@@ -32,7 +32,7 @@ _PATIENCE = 5.0
 class Health(Hook):
     """Answers for the server's health, instead of the app.
 
-    It belongs before all hooks that count or watch requests: the app never gets these.
+    It comes before all hooks that count or watch requests: the app never gets these.
 
     Args:
         live: the path of "is it alive?"; None for none.

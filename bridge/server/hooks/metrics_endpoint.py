@@ -95,7 +95,7 @@ class MetricsEndpoint:
         try:
             self._app_gone = _added_up([*self._app_gone, *MultiProcessCollector.merge([str(file)])])
         except (struct.error, RuntimeError, ValueError) as error:
-            # Its process was killed as it made it. No answer could be given as long as it is there.
+            # Its process was killed while writing it. As long as the file exists, no answer is possible.
             logger.warning("a worker has left figures that cannot be read: %s: %s", file, error)
         file.unlink()
 

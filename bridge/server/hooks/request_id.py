@@ -45,9 +45,8 @@ class RequestIds(Hook):
     what was in the header. The app finds it in the request's headers, the client in the response's, unless
     the app has set that header itself.
 
-    It belongs before all other hooks that say something of a request, which then has the id as well. The
-    variable keeps its value when the request has ended: what the server says about it afterwards, such as
-    that the app has failed, is a part of it.
+    It comes before every hook that logs a request, so that their lines have the id. The variable keeps its
+    value after the request, for what the server logs about it later, such as a failure of the app.
     """
 
     def on_request(self, exchange: Exchange) -> None:

@@ -266,10 +266,10 @@ def _hide_from_unraisable_hook() -> None:
 
 
 class _SignalsOfForks(threading.local):
-    """Gives a forked child, the app's or a worker, the handlers of signals that it has without a server.
+    """Gives a forked child, the app's or a worker, Python's own handlers of signals.
 
-    The server's handlers would only take note of signals there, so that nobody could end the child. Signals
-    are blocked during a fork: one that came before the child's handlers are set would be lost.
+    The server's handlers only note a signal, so that nobody could end the child. Signals are blocked during a
+    fork: one that came before the child's handlers are set would be lost.
     """
 
     before: set[signal.Signals] | set[int]

@@ -24,7 +24,7 @@ _LONGEST_AFTER_SERVICE = 2.0
 
 
 class Backoff:
-    """Counts deaths: the first is followed by a start at once, further ones by longer and longer waits.
+    """Delays the replacement of dead workers: not at first, then longer and longer.
 
     It counts the death of a worker that was started since the last one. Several that die together, for want
     of memory, for instance, are no reason to leave nobody to serve.
@@ -102,7 +102,7 @@ _Worker = TypeVar("_Worker", bound=Member)
 
 
 class Loss(NamedTuple):
-    """What follows from the death of a worker that nobody has told to stop."""
+    """The consequence of the death of a worker that nobody has told to stop."""
 
     consequence: str
     """In words, for the log."""
@@ -195,7 +195,7 @@ class Fleet(Generic[_Worker]):
         return False
 
     def lacks_worker(self, now: float) -> bool:
-        """Whether to start a worker now: one is missing, or one is to be replaced."""
+        """Whether to start a worker now, because one is missing or needs a replacement."""
         active = self.active
         most = self.wanted + any(map(self.is_old, active))
         return len(active) < most and self.backoff.is_over(now)
@@ -213,5 +213,5 @@ class Fleet(Generic[_Worker]):
         return old[0] if is_replaced or surplus > 1 else None
 
     def is_old(self, worker: _Worker) -> bool:
-        """Whether a worker is to be replaced."""
+        """Whether a worker needs a replacement."""
         return worker.state is State.SPENT or worker.generation < self.generation

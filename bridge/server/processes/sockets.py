@@ -39,7 +39,7 @@ def bind(addresses: Iterable[str], *, uds_mode: int = 0o600) -> list[socket.sock
 
 
 def inherited(environ: Mapping[str, str]) -> list[socket.socket]:
-    """Return the sockets that systemd has opened for this very process (sd_listen_fds(3)); mostly none.
+    """Return the sockets that systemd has opened for this process (sd_listen_fds(3)); often none.
 
     Raises:
         BridgeError: one of them cannot listen.
@@ -69,7 +69,7 @@ def check_addresses(sockets: Iterable[socket.socket]) -> None:
     """
     for each in sockets:
         name = each.getsockname()
-        # A unix socket mostly has a proxy before it, which anybody may reach.
+        # A unix socket usually has a proxy before it, which anybody may reach.
         has_address = each.family in (socket.AF_INET, socket.AF_INET6)
         if not has_address or not ipaddress.ip_address(name[0]).is_loopback:
             shown = name[0] if has_address else f"a unix socket ({os.fsdecode(name)})"

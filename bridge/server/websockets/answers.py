@@ -52,7 +52,7 @@ class WebSocketAnswers(_Base):
     _has_handshake = False
     _has_answered = False  # something of an answer has been sent
     _is_open = False  # it was the 101
-    _denial: Head | None = None  # of a response that replaces a 101, while more of it is to come
+    _denial: Head | None = None  # of a response that replaces a 101, until its last part
     _encoder: ResponseEncoder | None = None  # of that response, once its head is sent
     _early = b""
 
@@ -220,7 +220,7 @@ class SansIOProtocol(WebSocketAnswers, WebSocketsSansIOProtocol):
 
 
 def answering(uvicorns: type[asyncio.Protocol]) -> type[asyncio.Protocol]:
-    """Return the class that answers every handshake, for one of uvicorn's; any other class as it is."""
+    """Return the class that answers every handshake for one of uvicorn's, and any other class unchanged."""
     if uvicorns is WebSocketsSansIOProtocol:
         return SansIOProtocol
     if uvicorns.__module__ == "uvicorn.protocols.websockets.wsproto_impl":

@@ -1,7 +1,7 @@
 """The package's own errors, by whose fault they are.
 
-Each message says who broke what, what came, what was expected, and what to do. A call of this package with
-wrong arguments raises a `TypeError` or a `ValueError`, as everywhere.
+Each message says who broke which rule, what came, what was expected, and what to do. Wrong arguments raise a
+`TypeError` or a `ValueError`, as everywhere.
 """
 
 __all__ = ["ApplicationError", "BridgeError", "ClientDisconnected", "Overloaded", "WebSocketDisconnect"]

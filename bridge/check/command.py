@@ -12,9 +12,8 @@ from bridge.check.output import print_report, print_routes
 from bridge.check.routes import list_routes
 from bridge.check.tracing import parse_request, print_trace
 from bridge.server.application import adapt, as_asgi3, make_adapter
-from bridge.server.clashes import check_names
 from bridge.server.cli import bridge, make_settings
-from bridge.server.loading import LoadedApp, load_app
+from bridge.server.loading import LoadedApp, check_names, load_app
 from bridge.server.options import SettingsCommand, setting_parameters
 from bridge.server.settings import ServeSettings, app_dir_of
 from bridge.trace import trace_request

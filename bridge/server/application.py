@@ -1,15 +1,16 @@
 """Settings → the ASGI application that is served, in each process that serves it."""
 
+import logging
 import math
+import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bridge.asgi.adapter import WSGIToASGI
 from bridge.errors import BridgeError
 from bridge.http.exchange import Hook
 from bridge.interfaces import asgi3_of_asgi2, is_flask
-from bridge.server.debugging import announce_debug_mode, debugged
 from bridge.server.hooks.access_log import LogLines, PlainLog
 from bridge.server.hooks.health import Health, ReadinessCheck
 from bridge.server.hooks.metrics import Metrics
@@ -31,6 +32,8 @@ __all__ = [
     "make_application",
 ]
 
+logger = logging.getLogger("bridge")
+
 
 @dataclass(frozen=True)
 class Application:
@@ -45,7 +48,7 @@ class Application:
     """Called for each request, in this order."""
 
     metrics: Metrics | None = None
-    """Counts requests, as one of the hooks; the server has it report."""
+    """Counts requests; one of the hooks. The server makes it report."""
 
     adapter: WSGIToASGI | None = None
     """Bridge's own, if that serves a WSGI app."""
@@ -59,33 +62,71 @@ def make_application(settings: ServeSettings) -> Application:
         BridgeError: the adapter, or the debugger, is not installed.
     """
     if settings.debug:
-        announce_debug_mode()
+        os.environ["FLASK_DEBUG"] = (
+            "1"  # as `flask run --debug` does; an app may read it while it is imported
+        )
     loaded = load_app(settings.target, factory=settings.factory, interface=settings.interface)
     if settings.debug:
-        loaded = debugged(loaded)
-    description = f"{loaded.kind} app '{loaded.name}'"
+        loaded = _debugged(loaded)
+    about = f"{loaded.kind} app '{loaded.name}'"
+    check: ReadinessCheck | None = None
     if is_flask(loaded.app):
-        description += f" ({_describe_routes(loaded.app, settings)})"
-    if loaded.interface == "wsgi":
-        adapted = adapt(loaded.app, settings)
-        calls = "one request at a time" if settings.adapter == "asgiref" else f"{settings.threads} threads"
-        details = f"adapter {settings.adapter}, {calls}"
+        about += f" ({_describe_routes(loaded.app, settings)})"
+        check = getattr(loaded.app.extensions.get("bridge"), "readiness_check", None)
+    if settings.readiness is not None:
+        check = load_function(settings.readiness)
+    if loaded.interface != "wsgi":
+        adapted, details = as_asgi3(loaded), "served as it is, no adapter"
+    elif settings.adapter == "asgiref":
+        adapted, details = adapt(loaded.app, settings), "adapter asgiref, one request at a time"
     else:
-        adapted = as_asgi3(loaded)
-        details = "served as it is, no adapter"
+        adapted = adapt(loaded.app, settings)
+        details = f"adapter {settings.adapter}, {settings.threads} threads"
     bridged = adapted if isinstance(adapted, WSGIToASGI) else None
     metrics = Metrics(bridged) if settings.metrics_port is not None else None
-    health = Health(
-        live=settings.health_live, ready=settings.health_ready, check=_readiness(loaded, settings)
-    )
+    health = Health(live=settings.health_live, ready=settings.health_ready, check=check)
     return Application(
         adapted,
-        description=f"{description} · {details}",
+        description=f"{about} · {details}",
         health=health,
         hooks=tuple(_hooks(settings, health, metrics, bridged)),
         metrics=metrics,
         adapter=bridged if loaded.interface == "wsgi" else None,
     )
+
+
+def _debugged(loaded: LoadedApp) -> LoadedApp:
+    """Put Werkzeug's debugger around the app, and Flask into debug mode; log the PIN.
+
+    An ASGI app stays as it is.
+
+    Raises:
+        BridgeError: Werkzeug is not installed.
+    """
+    if loaded.interface != "wsgi":
+        logger.warning("--debug reloads an ASGI app, and no more: Werkzeug's debugger is for WSGI apps")
+        return loaded
+    try:
+        from bridge.server.debugger import Debugger
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "werkzeug":
+            raise
+        raise BridgeError(
+            "--debug needs Werkzeug, whose debugger it is: pip install werkzeug; or use --reload alone"
+        ) from None
+    app = loaded.app
+    if is_flask(app):
+        app.debug = True
+        debugger = Debugger(app.wsgi_app, app)
+        vars(app)["wsgi_app"] = debugger  # as middleware is put around a Flask app: it stays one
+    else:
+        debugger = Debugger(app, app)
+        loaded = replace(loaded, app=debugger)
+    if debugger.pin is None:
+        logger.warning("the debugger is on, without a PIN, as WERKZEUG_DEBUG_PIN says")
+    else:
+        logger.warning("the debugger is on, a Python shell for whoever knows its PIN: %s", debugger.pin)
+    return loaded
 
 
 def _hooks(
@@ -107,15 +148,6 @@ def _hooks(
     if settings.request_timeout is not None:
         busy = (lambda: adapter.busy_threads) if adapter is not None else (lambda: 0)
         yield RequestTimeout(settings.request_timeout, busy)
-
-
-def _readiness(loaded: LoadedApp, settings: ServeSettings) -> ReadinessCheck | None:
-    """The app's own check: the one that is named, else that of its Flask extension."""
-    if settings.readiness is not None:
-        return load_function(settings.readiness)
-    extension = loaded.app.extensions.get("bridge") if is_flask(loaded.app) else None
-    check: ReadinessCheck | None = getattr(extension, "readiness_check", None)
-    return check
 
 
 def as_asgi3(loaded: LoadedApp) -> ASGI3Application:
@@ -165,12 +197,13 @@ def adapt(app: WSGIApplication, settings: ServeSettings) -> ASGI3Application:
     Raises:
         BridgeError: it is not installed.
     """
+    # The three are typed each in its own way.
     wsgi_app: Any = app
-    adapted: ASGI3Application
-    if settings.adapter == "bridge":
-        return make_adapter(app, settings)
+    adapted: Any
     try:
-        if settings.adapter == "a2wsgi":
+        if settings.adapter == "bridge":
+            adapted = make_adapter(app, settings)
+        elif settings.adapter == "a2wsgi":
             from a2wsgi import WSGIMiddleware
 
             middleware: Any = WSGIMiddleware(wsgi_app, workers=settings.threads)  # its types are narrower
@@ -184,4 +217,5 @@ def adapt(app: WSGIApplication, settings: ServeSettings) -> ASGI3Application:
         raise BridgeError(
             f"--adapter {name} needs the package {name}, which is not installed: pip install {name}"
         ) from None
-    return adapted
+    asgi: ASGI3Application = adapted
+    return asgi

@@ -1,7 +1,6 @@
 """The command line: `bridge serve`, `config` and `completion`; `options.py` has the settings."""
 
 import importlib
-import importlib.metadata
 import inspect
 import json
 import logging
@@ -17,9 +16,7 @@ from click.shell_completion import get_completion_class
 
 from bridge import __version__
 from bridge.errors import BridgeError
-from bridge.server.app_errors import AppError, BrokenAppError
-from bridge.server.clashes import check_names
-from bridge.server.naming import find_app
+from bridge.server.loading import AppError, BrokenAppError, check_names, find_app
 from bridge.server.options import (
     InForce,
     SettingsCommand,
@@ -60,6 +57,8 @@ in a file are relative to the current folder. `bridge config` shows what is in f
 def _version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
     if not wanted or context.resilient_parsing:
         return
+    import importlib.metadata  # 5 % of the time to import the command
+
     versions = [f"bridge {__version__}"]
     for part in _PARTS:
         try:
@@ -79,7 +78,7 @@ _version_option = click.option(
 class _Commands(click.Group):
     """The commands; each ends with one line if Bridge cannot do what is asked.
 
-    Those in `later` are imported when they are asked for: their names, and the module that adds them.
+    `later` has the names of those that are imported when asked for, with the module that adds each.
     """
 
     later: Mapping[str, str] = {}
@@ -124,11 +123,13 @@ def serve_command(context: click.Context, /, app: str | None, **options: Any) ->
     check_names(app_dir_of(options))
     config = make_config(target, options)  # sets logging up
     if options["env_file"] is None:  # else uvicorn says so
-        for each in variables_read(context):  # which may be left over from development
+        # They may be left over from development.
+        for each in variables_read(context):
             logger.info("variables from %s: %d", each.file, len(each.names))
             if "FLASK_DEBUG" in each.names and is_on("FLASK_DEBUG") and not options["debug"]:
                 logger.warning(
-                    "FLASK_DEBUG in %s puts Flask apps into debug mode, which hides their own error pages",
+                    "FLASK_DEBUG in %s has a Flask app in debug mode, in which its own error pages are not "
+                    "shown",
                     each.file,
                 )
     sys.exit(serve(config))
@@ -159,7 +160,8 @@ def config_command(context: click.Context, /, as_json: bool, app: str | None, **
             json.dumps({row.key: {"value": row.value, "source": row.source} for row in rows}, indent=2)
         )
     else:
-        cells = [(row.key, row.shown, row.source) for row in sorted(rows, key=lambda row: row.is_default)]
+        rows.sort(key=lambda row: row.is_default)
+        cells = [(row.key, row.shown, row.source) for row in rows]
         widths = [max(len(row[column]) for row in cells) for column in range(2)]
         for key, value, source in cells:
             click.echo(f"{key:{widths[0]}}  {value:{widths[1]}}  {source}")
@@ -186,16 +188,6 @@ def make_config(app: str | None, options: dict[str, Any]) -> ServeConfig:
     Raises:
         AppError: there is no app to be found.
     """
-    return ServeConfig(make_settings(app, options), **_config_options(options))
-
-
-def make_settings(app: str | None, options: dict[str, Any]) -> ServeSettings:
-    """What of it is Bridge's own. Arguments and errors as for `make_config`."""
-    return ServeSettings.from_options(app or _find_app(options), options)
-
-
-def _config_options(options: dict[str, Any]) -> dict[str, Any]:
-    """What of the command line's options `uvicorn.Config` takes, in the form in which it takes them."""
     known = inspect.signature(uvicorn.Config).parameters.keys() - {"app", "factory", "interface"}
     taken = {name: value for name, value in options.items() if name in known}
     for name, value in taken.items():
@@ -212,7 +204,12 @@ def _config_options(options: dict[str, Any]) -> dict[str, Any]:
         taken["workers"] = 1
     else:
         taken |= dict.fromkeys(("reload_dirs", "reload_includes", "reload_excludes"))
-    return taken
+    return ServeConfig(make_settings(app, options), **taken)
+
+
+def make_settings(app: str | None, options: dict[str, Any]) -> ServeSettings:
+    """Bridge's own part of `make_config`, with the same arguments and errors."""
+    return ServeSettings.from_options(app or _find_app(options), options)
 
 
 def _find_app(options: dict[str, Any]) -> str:

@@ -34,10 +34,10 @@ _Page = Callable[[Exception], Iterator[bytes]]
 
 
 class Debugger(DebuggedApplication):
-    """A WSGI application that runs another, and answers with a page where that raises an exception.
+    """A WSGI application that runs another, and answers its exceptions with a page.
 
-    Whoever knows the PIN can evaluate Python in the page, and at /console. Werkzeug allows that only for the
-    hosts that it trusts: localhost and addresses of loopback.
+    Whoever knows the PIN can evaluate Python in the page, and at /console, but only by a host that Werkzeug
+    trusts: localhost and addresses of loopback.
 
     Args:
         app: the other application.

@@ -1,18 +1,21 @@
-"""Import the app that a command line names."""
+"""Find and import the app that a command line names, with errors that say what is wrong."""
 
 import ast
 import difflib
 import functools
 import importlib
 import inspect
+import multiprocessing
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from bridge.errors import BridgeError
 from bridge.interfaces import (
     Interface,
     detect_interface,
@@ -21,15 +24,74 @@ from bridge.interfaces import (
     signature_of_call,
     why_not_callable_as,
 )
-from bridge.server.app_errors import AppError, BrokenAppError
-from bridge.server.naming import Target, parse_target
 from bridge.server.own_loggers import enable_own_loggers
 
-__all__ = ["LoadedApp", "load_app", "load_function"]
+__all__ = [
+    "AppError",
+    "BrokenAppError",
+    "LoadedApp",
+    "check_names",
+    "check_workers_start",
+    "find_app",
+    "load_app",
+    "load_function",
+]
 
-# What Flask's own command looks for in a module, in its order.
+# What Flask's own command looks for: modules in a folder, and names in a module, each in its order.
+_MODULES = ("wsgi", "app")
 _NAMES = ("app", "application")
 _FACTORIES = ("create_app", "make_app")
+
+_MACHINERY = (os.path.dirname(__file__) + os.sep, importlib.__file__, "<frozen importlib")
+
+# The server and its adapters import these, besides Python's own modules. All of them are packages, so a
+# single file of the same name cannot be a copy of one; a folder can.
+_NEEDED = (
+    "a2wsgi",
+    "anyio",
+    "asgiref",
+    "bridge",
+    "click",
+    "dotenv",
+    "greenlet",
+    "h11",
+    "httptools",
+    "prometheus_client",
+    "uvicorn",
+    "uvloop",
+    "watchfiles",
+    "websockets",
+    "wsproto",
+    "yaml",
+)
+
+
+class AppError(BridgeError):
+    """The app cannot be loaded; the message is one line that names what is missing."""
+
+
+class BrokenAppError(AppError):
+    """The app's own code failed while it was loaded; `report` has the traceback, with the app's frames alone.
+
+    Args:
+        what: the step that has failed.
+        cause: the app's exception.
+    """
+
+    def __init__(self, what: str, cause: BaseException) -> None:
+        lines = str(cause).strip().splitlines()  # the first says enough beside the traceback
+        super().__init__(f"{what} failed: {': '.join([type(cause).__name__, *lines[:1]])}")
+        # Without the frames that import and call the app.
+        report = traceback.TracebackException.from_exception(cause)
+        following: list[traceback.TracebackException | None] = [report]
+        while following:
+            one = following.pop()
+            if one is not None:
+                one.stack = traceback.StackSummary.from_list(
+                    [frame for frame in one.stack if not frame.filename.startswith(_MACHINERY)]
+                )
+                following += [one.__cause__, one.__context__, *(one.exceptions or ())]
+        self.report = "".join(report.format())
 
 
 @dataclass(frozen=True)
@@ -50,11 +112,88 @@ class LoadedApp:
         return {"wsgi": "WSGI", "asgi": "ASGI", "asgi2": "ASGI 2"}[self.interface]
 
 
+def check_names(folder: str) -> None:
+    """Refuse a folder that has a module with the name of a package that the server needs.
+
+    A process has one module of each name: the app would import the server's instead of its own, or the
+    server the app's.
+
+    Raises:
+        AppError: the folder has one.
+    """
+    here = Path(folder)
+    clashes = [(here / f"{name}.py", name) for name in _NEEDED if (here / f"{name}.py").is_file()]
+    package = here / "bridge"
+    # A clone of this repository has the package itself.
+    if (package / "__init__.py").is_file() and not (package / "runners").is_dir():
+        clashes.append((package, "bridge"))
+    for path, name in clashes:
+        raise AppError(
+            f"{path.resolve()} has the name of the package {name!r}, which the server needs, so that the app "
+            "would get that package in the place of its own module; rename it"
+        )
+
+
+def check_workers_start() -> None:
+    """Check that Python can start other processes from the current folder.
+
+    A new worker looks in that folder first for the modules of Python that it starts with.
+
+    Raises:
+        BridgeError: it cannot; its traceback has been printed.
+    """
+    if sys.flags.safe_path:
+        return
+    suspects = sorted(
+        name
+        for name in os.listdir()
+        if name.removesuffix(".py") in sys.stdlib_module_names
+        and (name.endswith(".py") or os.path.isfile(os.path.join(name, "__init__.py")))
+    )
+    if not suspects:
+        return
+    process = multiprocessing.get_context("spawn").Process(target=_start)
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise BridgeError(
+            f"no worker can be started in {os.getcwd()}: see above. {', '.join(suspects)} there "
+            f"{'has' if len(suspects) == 1 else 'have'} the name of a module of Python's own; rename it, or "
+            "start the server elsewhere, with --app-dir"
+        )
+
+
+def _start() -> None:
+    """Do nothing: a process that gets here has started."""
+
+
+def find_app(folder: str = ".") -> str:
+    """Find what to serve when the command line names no app: FLASK_APP, or the module Flask's command takes.
+
+    Args:
+        folder: where to look for the module.
+
+    Raises:
+        AppError: there is none.
+    """
+    named = os.environ.get("FLASK_APP")
+    if named:
+        return named
+    for module in _MODULES:
+        for file in (Path(folder, module, "__init__.py"), Path(folder, f"{module}.py")):
+            if file.is_file():
+                return str(file)
+    raise AppError(
+        "no app given, FLASK_APP is not set, and there is no wsgi.py or app.py in "
+        f"{os.path.abspath(folder)}; say which: bridge serve module:app"
+    )
+
+
 def load_app(target: str, *, factory: bool = False, interface: Interface | None = None) -> LoadedApp:
     """Import an app.
 
     Args:
-        target: `module:attribute`, `module:factory()`, `module`, or the path of a `.py` file in the place of
+        target: `module:attribute`, `module:factory()`, `module`, or the path of a `.py` file instead of
             the module. The arguments of a factory are literals, as in Flask's command.
         factory: the attribute is a factory even without the parentheses.
         interface: what the app speaks, if it cannot be told by looking at it. It is believed, unless every
@@ -64,7 +203,7 @@ def load_app(target: str, *, factory: bool = False, interface: Interface | None 
         AppError: there is no such module, or nothing in it that can be served.
         BrokenAppError: the app's own code raised an exception.
     """
-    named = parse_target(target)
+    named = _parse_target(target)
     module = _import(named)
     if named.expression:
         expression, app = named.expression, _evaluate(module, named.expression)
@@ -87,7 +226,7 @@ def load_function(target: str) -> Callable[..., Any]:
         AppError: there is no such module or function.
         BrokenAppError: the module's own code raised an exception.
     """
-    named = parse_target(target)
+    named = _parse_target(target)
     if not named.expression:
         raise AppError(f"{target!r} names a module; a function in it is expected, as {target}:function")
     function: Callable[..., Any] = _evaluate(_import(named), named.expression)
@@ -97,7 +236,56 @@ def load_function(target: str) -> Callable[..., Any]:
     return function
 
 
-def _import(named: Target) -> ModuleType:
+@dataclass(frozen=True)
+class _Target:
+    """An app, as a command line names it."""
+
+    module: str
+    file: Path | None
+    """Where the module has to come from, if a path was given."""
+    expression: str
+    """The attribute or the call of a factory; empty if none was given."""
+
+
+def _parse_target(target: str) -> _Target:
+    """Take apart `module:attribute`; the folder of a file, or of its package, is put on sys.path.
+
+    Raises:
+        AppError: it is of another form, or there is no such file.
+    """
+    head, separator, expression = (part.strip() for part in target.partition(":"))
+    is_module = all(head.split("."))
+    if (not is_module and os.sep not in head) or (separator and not expression):
+        raise AppError(f"{target!r} does not name an app; write module:attribute, such as app:app")
+    if head.endswith(".py") or os.sep in head:
+        file = _file(head)
+        return _Target(_module_of_file(file), file, expression)
+    return _Target(head, None, expression)
+
+
+def _file(named: str) -> Path:
+    """The file of a path; Flask's command also takes it without its `.py`, and the folder of a package."""
+    path = Path(named).resolve()
+    for file in (path, path.with_name(f"{path.name}.py"), path / "__init__.py"):
+        if file.suffix == ".py" and file.is_file():
+            return file
+    raise AppError(f"no Python file {named!r} (looked in {os.getcwd()})")
+
+
+def _module_of_file(file: Path) -> str:
+    """The import name of a file; its package's root is put on sys.path, as Flask's command does."""
+    parts = [] if file.stem == "__init__" else [file.stem]
+    folder = file.parent
+    while (folder / "__init__.py").is_file():
+        parts.insert(0, folder.name)
+        folder = folder.parent
+    check_names(str(folder))
+    if sys.path[:1] != [str(folder)]:
+        sys.path.insert(0, str(folder))
+    return ".".join(parts)
+
+
+def _import(named: _Target) -> ModuleType:
     try:
         module = importlib.import_module(named.module)
     except KeyboardInterrupt:
@@ -111,18 +299,14 @@ def _import(named: Target) -> ModuleType:
                 "is --app-dir right?)"
             ) from None
         raise BrokenAppError(f"importing {named.module!r}", error) from None
-    _check_origin(module, named)
-    return module
-
-
-def _check_origin(module: ModuleType, named: Target) -> None:
-    """Refuse another module of the same name as the file: `random.py` would give the standard library's."""
+    # `random.py` would give the standard library's.
     origin = getattr(module, "__file__", None)
     if named.file is not None and (origin is None or Path(origin).resolve() != named.file):
         raise AppError(
             f"{named.file} cannot be imported as {named.module!r}, for {origin or 'a built-in module'} "
             "has that name already; rename the file"
         )
+    return module
 
 
 def _evaluate(module: ModuleType, expression: str) -> Any:
@@ -161,9 +345,9 @@ def _attribute(module: ModuleType, dotted: str) -> Any:
         except AttributeError:
             public = [name for name in vars(module) if not name.startswith("_")]
             similar = difflib.get_close_matches(dotted, public)
-            found = dict.fromkeys([*(name for name, _ in _candidates(module)), *similar])
-            there = f"; it has {', '.join(map(repr, found))}" if found else ""
-            raise AppError(f"module {module.__name__!r} has no attribute {dotted!r}{there}") from None
+            there = dict.fromkeys([*(name for name, _ in _candidates(module)), *similar])
+            advice = f"; it has {', '.join(map(repr, there))}" if there else ""
+            raise AppError(f"module {module.__name__!r} has no attribute {dotted!r}{advice}") from None
     return value
 
 

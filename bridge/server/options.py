@@ -20,7 +20,6 @@ from click.core import ParameterSource
 from uvicorn.main import main as uvicorn_command
 
 from bridge.errors import BridgeError
-from bridge.server.root_path import check_root_path
 from bridge.server.settings import GRACEFUL_SHUTDOWN, ROWS, UVICORN_GROUPS, Row
 from bridge.server.variables import FileVariables, read_variables
 
@@ -29,6 +28,7 @@ __all__ = [
     "InForce",
     "SettingsCommand",
     "SettingsError",
+    "check_root_path",
     "setting_parameters",
     "settings_in_force",
     "strengths",
@@ -59,16 +59,14 @@ _OTHER_VARIABLES = {
     "root_path": "SCRIPT_NAME",
 }
 
-# What a file must have for an option, by the name of the option's type: Python's types, and words for one
-# value and for a list.
-_KINDS: dict[str, tuple[tuple[type, ...], str, str]] = {
-    "integer": ((int,), "an integer", "a list of integers"),
-    "integer range": ((int,), "an integer", "a list of integers"),
-    "float": ((int, float), "a number", "a list of numbers"),
-    "float range": ((int, float), "a number", "a list of numbers"),
-    "boolean": ((bool,), "true or false", "a list of true and false"),
+# What a file must have for an option, by the name of the option's type: Python's types, and words.
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "integer": ((int,), "an integer"),
+    "integer range": ((int,), "an integer"),
+    "float": ((int, float), "a number"),
+    "float range": ((int, float), "a number"),
+    "boolean": ((bool,), "true or false"),
 }
-_TEXT: tuple[tuple[type, ...], str, str] = ((str,), "a string", "a list of strings")
 
 # What came, in words. A bool is an int to Python, so it comes first.
 _CALLED: list[tuple[type, str]] = [
@@ -286,6 +284,20 @@ def _checked(
     return check
 
 
+def check_root_path(root_path: str) -> str:
+    """Return a root path in ASGI's form: empty, or with a slash at its beginning and none at its end.
+
+    Raises:
+        ValueError: it cannot be the beginning of a path.
+    """
+    if not root_path.isascii() or not root_path.isprintable():
+        raise ValueError(f"{root_path!r} is not printable ASCII")  # uvicorn would fail at every request
+    if set(root_path) & set("?#%"):
+        raise ValueError(f"{root_path!r} is not a decoded path: it has one of ? # %")
+    inner = root_path.strip("/")
+    return f"/{inner}" if inner else ""
+
+
 def _headers(headers: Sequence[str]) -> Sequence[str]:
     for header in headers:
         if ":" not in header:
@@ -326,8 +338,8 @@ class _File:
     """What a file says of the settings."""
 
     name: str
-    table: str
-    """Where in it they are, for messages; empty for the top level."""
+    place: str
+    """How a message about one of them begins."""
     values: Mapping[str, Any]
     """The values, by the names of the parameters."""
     keys: Mapping[str, str]
@@ -335,37 +347,40 @@ class _File:
 
     def fail(self, parameter: str, message: str) -> NoReturn:
         """Say that a value is wrong, though it is of the right kind."""
-        raise SettingsError(f"{self.name}: {self.table}'{self.keys[parameter]}': {message}") from None
+        raise SettingsError(f"{self.place}'{self.keys[parameter]}': {message}") from None
 
 
-def _find_file(known: Iterable[click.Parameter]) -> _File | None:
-    """Read `bridge.toml` in the current folder, or else `pyproject.toml` if it has a table [tool.bridge].
-
-    Raises:
-        SettingsError: as for `_load_file`.
-    """
-    if os.path.isfile("bridge.toml"):
-        return _load_file("bridge.toml", known)
-    if os.path.isfile("pyproject.toml"):
-        tool = _parse("pyproject.toml").get("tool")
-        if isinstance(tool, dict) and "bridge" in tool:
-            return _load_file("pyproject.toml", known)
-    return None
-
-
-def _load_file(name: str, known: Iterable[click.Parameter]) -> _File:
+def _load_file(name: str | None, known: Iterable[click.Parameter]) -> _File | None:
     """Read the settings in a file: in [tool.bridge] of a `pyproject.toml`, at the top level of any other.
+
+    Args:
+        name: the file; None for `bridge.toml`, or else `pyproject.toml`, if that has settings.
+        known: what may be set.
 
     Raises:
         SettingsError: the file cannot be read, or it is not TOML, or a key is unknown, or given twice, or its
             value is of the wrong kind.
     """
-    found: Any = _parse(name)
-    table = ""
+    is_named = name is not None
+    name = name or next(filter(os.path.isfile, ("bridge.toml", "pyproject.toml")), None)
+    if name is None:
+        return None
+    try:
+        with open(name, "rb") as file:
+            found: Any = tomllib.load(file)
+    except OSError as error:
+        raise SettingsError(f"cannot read the settings in {name}: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{name}: byte {error.start} is not UTF-8, which TOML must be") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{name} is not TOML: {error}") from None
+    place = f"{name}: "
     if Path(name).name == "pyproject.toml":
-        table = "[tool.bridge] "
+        place += "[tool.bridge] "
         tool = found.get("tool")
         if not isinstance(tool, dict) or "bridge" not in tool:
+            if not is_named:
+                return None
             raise SettingsError(f"{name} has no settings; they belong in a table [tool.bridge]")
         found = tool["bridge"]
         if not isinstance(found, dict):
@@ -374,40 +389,26 @@ def _load_file(name: str, known: Iterable[click.Parameter]) -> _File:
     values: dict[str, Any] = {}
     keys: dict[str, str] = {}
     for key, value in found.items():
-        place = f"{name}: {table}"
         parameter = by_key.get(key.replace("_", "-"))
         if parameter is None or parameter.name is None:
             near = _nearest(key.replace("_", "-"), by_key)
             advice = f"did you mean '{near}'?" if near else "bridge serve --help has them all"
             raise SettingsError(f"{place}there is no setting '{key}'; {advice}")
-        types, one, several = _KINDS.get(parameter.type.name, _TEXT)
-        repeated = isinstance(parameter, click.Option) and parameter.multiple
-        if not (
-            isinstance(value, list) and all(_is_of(each, types) for each in value)
-            if repeated
-            else _is_of(value, types)
-        ):
+        types, wanted = _KINDS.get(parameter.type.name, ((str,), "a string"))
+        is_right = _is_of(value, types)
+        if isinstance(parameter, click.Option) and parameter.multiple:
+            wanted = "a list of strings"
+            is_right = isinstance(value, list) and all(_is_of(each, types) for each in value)
+        if not is_right:
             came = _call(value, secret=parameter.name in _SECRETS)
-            raise SettingsError(f"{place}'{key}' must be {several if repeated else one}; it is {came}")
+            raise SettingsError(f"{place}'{key}' must be {wanted}; it is {came}")
         if parameter.name in keys:
             raise SettingsError(
                 f"{place}'{key}' and '{keys[parameter.name]}' are the same setting; keep one of them"
             )
         keys[parameter.name] = key
         values[parameter.name] = value
-    return _File(name, table, values, keys)
-
-
-def _parse(name: str) -> dict[str, Any]:
-    try:
-        with open(name, "rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        raise SettingsError(f"cannot read the settings in {name}: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"{name}: byte {error.start} is not UTF-8, which TOML must be") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{name} is not TOML: {error}") from None
+    return _File(name, place, values, keys)
 
 
 def _is_of(value: object, types: tuple[type, ...]) -> bool:
@@ -434,7 +435,7 @@ def _read_file(context: click.Context, parameter: click.Parameter, path: str | N
     if context.resilient_parsing:
         return path  # completion: a wrong file is not its business
     known = _settings_of(context.command.params)
-    found = _find_file(known) if path is None else _load_file(path, known)
+    found = _load_file(path, known)
     if found is not None:
         context.meta[_FILE] = found
         context.default_map = dict(found.values)

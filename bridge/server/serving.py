@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import uvicorn
 from uvicorn.config import LOG_LEVELS, LOGGING_CONFIG, STARTUP_FAILURE
@@ -29,18 +29,16 @@ from bridge.http.exchange import Hooks
 from bridge.http.server import HTTPServer
 from bridge.http.wsgi import WSGIServe
 from bridge.monkey_patching import describe_monkey_patching
-from bridge.server.app_errors import BrokenAppError
 from bridge.server.application import Application, make_application
-from bridge.server.clashes import check_workers_start
-from bridge.server.debugging import check_addresses
 from bridge.server.hooks.access_log import PlainLog
 from bridge.server.hooks.forwarded import Forwarded
 from bridge.server.hooks.metrics import Figures
 from bridge.server.hooks.metrics_endpoint import MetricsEndpoint, metrics_endpoint
+from bridge.server.loading import BrokenAppError, check_workers_start
 from bridge.server.own_loggers import enable_own_loggers
 from bridge.server.processes.preloading import forkable
 from bridge.server.processes.server import Server
-from bridge.server.processes.sockets import address_of, bind, inherited
+from bridge.server.processes.sockets import address_of, bind, check_addresses, inherited
 from bridge.server.processes.supervisors import Reloader, Supervisor
 from bridge.server.processes.worker import let_ctrl_c_through
 from bridge.server.request_scope import RequestScope
@@ -148,10 +146,8 @@ class ServeConfig(uvicorn.Config):
     def _settle_garbage(self) -> None:
         """Have the garbage collector leave alone what is there now, and run less often.
 
-        It runs after every 700 objects (2,000 from Python 3.13 on) that a process makes more than it frees,
-        and now and then walks through all modules, functions and classes of the app. With 1,000 connections
-        on an async Flask view it took a fifth of the processor, in pauses of up to 100 ms. A higher threshold
-        of the app's stays, as does a collector that the app has switched off.
+        With 1,000 connections on an async Flask view it took a fifth of the processor, in pauses of up to
+        100 ms. A higher threshold of the app's stays, as does a collector that the app has switched off.
         """
         if self.settings.settle_gc:
             gc.collect()
@@ -166,9 +162,8 @@ class ServeConfig(uvicorn.Config):
             # It has no bound for what it keeps, and no back-pressure; uvicorn is about to do the same.
             logger.info("--ws websockets is deprecated in uvicorn: websockets-sansio serves instead")
             self.ws = "websockets-sansio"
-        speaks_http = self.http in ("auto", "httptools")  # the parser is ours by either name
-        if speaks_http:
-            self.http = "auto"
+        if self.http == "auto":
+            self.http = asyncio.Protocol  # Bridge's own, below; not one of uvicorn's, nor httptools
         try:
             super().load()
         except OSError as error:
@@ -192,14 +187,14 @@ class ServeConfig(uvicorn.Config):
             self.lifespan_class = _Lifespan
         if self.ws_protocol_class is not None:
             self.ws_protocol_class = answering(self.ws_protocol_class)
-        if speaks_http:
+        if self.http_protocol_class is asyncio.Protocol:
             self._speak_http()
         else:
             logger.info(
                 "%s: only uvicorn's own options apply to requests. Limits and deadlines, health, request "
                 "ids, --access-log-format, metrics, Server-Timing, --timeout-request and --clear-forwarded "
                 "come with --http auto",
-                f"--http {self.http}" if isinstance(self.http, str) else self.http.__name__,
+                f"--http {self.http}" if isinstance(self.http, str) else self.http_protocol_class.__name__,
             )
 
     def _speak_http(self) -> None:
@@ -218,16 +213,14 @@ class ServeConfig(uvicorn.Config):
             or settings.server_timing,
         )
         adapter = application.adapter
-        self.http_protocol_class = cast(
-            "type[asyncio.Protocol]",
-            HTTPServer(
-                settings.limits,
-                hooks,
-                None if adapter is None else partial(WSGIServe, adapter, RequestScope),
-                # With wsproto, the app asks for websockets of the server's.
-                partial(WebSocketUpgrades, hooks, forwarded, None if self.ws == "wsproto" else adapter),
-            ),
+        make_connection: Any = HTTPServer(
+            settings.limits,
+            hooks,
+            None if adapter is None else partial(WSGIServe, adapter, RequestScope),
+            # With wsproto, the app asks for websockets of the server's.
+            partial(WebSocketUpgrades, hooks, forwarded, None if self.ws == "wsproto" else adapter),
         )
+        self.http_protocol_class = make_connection
 
     def load_app(self) -> Callable[[], Any]:
         """Return a factory of the ASGI app, for uvicorn; log a line about the app."""

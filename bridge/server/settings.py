@@ -12,7 +12,8 @@ import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, TypeVar, get_args, overload
+from functools import partial
+from typing import Any, Literal, TypeAlias, get_args
 
 import click
 
@@ -20,8 +21,7 @@ from bridge.asgi.adapter import WSGIToASGI
 from bridge.errors import BridgeError
 from bridge.http.limits import Limits
 from bridge.interfaces import Interface
-from bridge.server.debugging import check_processes
-from bridge.server.hooks.access_log import check_format
+from bridge.server.hooks.access_log import compile_format
 from bridge.types import AsyncViews
 
 __all__ = [
@@ -81,8 +81,6 @@ UVICORN_GROUPS: dict[str, tuple[str, ...]] = {
     "Development": ("reload", "reload_dirs", "reload_includes", "reload_excludes", "reload_delay"),
 }
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True)
 class Row:
@@ -116,29 +114,9 @@ class Row:
         return typed if self.take is None else self.take(typed)
 
 
-@overload
 def _setting(
-    default: T,
     group: str,
-    help: str,
-    *,
-    option: str | None = None,
-    type: click.ParamType[Any] | None = None,
-) -> T: ...
-@overload
-def _setting(
     default: Any,
-    group: str,
-    help: str,
-    *,
-    option: str | None = None,
-    type: click.ParamType[Any] | None = None,
-    multiple: bool = False,
-    take: Callable[[Any], T],
-) -> T: ...
-def _setting(
-    default: Any,
-    group: str,
     help: str,
     *,
     option: str | None = None,
@@ -179,6 +157,23 @@ def _health_path(path: str) -> str | None:
     return path or None
 
 
+def _log_format(format: str | None) -> str | None:
+    if format is not None:
+        compile_format(format)
+    return format
+
+
+_app = partial(_setting, "App")
+_workers = partial(_setting, "Workers and threads")
+_address = partial(_setting, "Addresses")
+_health = partial(_setting, "Health")
+_limit = partial(_setting, "Limits and deadlines")
+_tls = partial(_setting, "TLS")
+_log = partial(_setting, "Logging")
+_metrics = partial(_setting, "Metrics")
+_proxies = partial(_setting, "Proxies")
+_development = partial(_setting, "Development")
+
 _LIMITS = Limits()
 
 _COUNT = click.IntRange(min=0)
@@ -203,225 +198,180 @@ class ServeSettings:
     factory: bool = False
     graceful_timeout: float | None = GRACEFUL_SHUTDOWN
 
-    interface: Interface | None = _setting(
+    interface: Interface | None = _app(
         "auto",
-        "App",
         "What the app speaks, if it cannot be told.",
         type=click.Choice(list(_INTERFACES)),
         take=_INTERFACES.__getitem__,
     )
-    adapter: AdapterName = _setting(
+    adapter: AdapterName = _app(
         "bridge",
-        "App",
         "What runs a WSGI app; the other two are there to compare.",
         type=click.Choice(get_args(AdapterName)),
     )
-    async_views: AsyncViews = _setting(
+    async_views: AsyncViews = _app(
         _of_adapter("async_views"),
-        "App",
         "Where async Flask views run: on the event loop, or in a thread, as Flask has it. "
         "auto: on the loop if every hook is async or known to be safe in any thread; "
         "`bridge routes` says where, and why.",
         type=click.Choice(["auto", "loop", "thread"]),
     )
 
-    threads: int = _setting(
-        _of_adapter("threads"),
-        "Workers and threads",
-        "How many calls of a WSGI app may run at once.",
-        type=_POSITIVE_COUNT,
+    threads: int = _workers(
+        _of_adapter("threads"), "How many calls of a WSGI app may run at once.", type=_POSITIVE_COUNT
     )
-    streams: int = _setting(
-        _of_adapter("streams"),
-        "Workers and threads",
-        "How many responses more may be streaming for over a second.",
-        type=_COUNT,
+    streams: int = _workers(
+        _of_adapter("streams"), "How many responses more may be streaming for over a second.", type=_COUNT
     )
-    websockets: int = _setting(
+    websockets: int = _workers(
         _of_adapter("websockets"),
-        "Workers and threads",
         "How many websockets a library such as Flask-Sock may serve at once, each in a thread more.",
         type=_COUNT,
     )
-    queue_length: int | None = _setting(
-        1000, "Workers and threads", "How many requests may wait for a thread; more are a 503.", type=_COUNT
+    queue_length: int | None = _workers(
+        1000, "How many requests may wait for a thread; more are a 503.", type=_COUNT
     )
-    queue_timeout: float | None = _setting(
+    queue_timeout: float | None = _workers(
         30.0,
-        "Workers and threads",
         "Seconds that each may wait for one, before it is a 503; 0 for ever.",
         type=_SECONDS,
         take=_positive_or_none,
     )
-    blocking_threshold: float | None = _setting(
+    blocking_threshold: float | None = _workers(
         None,
-        "Workers and threads",
         "Warn of code that holds the event loop for so many seconds; 0 for never.  "
         "[default: 0.1 for a Flask app with async views on the loop, or in debug mode]",
         type=_SECONDS,
     )
-    settle_gc: bool = _setting(
-        True,
-        "Workers and threads",
-        "Have the garbage collector leave the loaded app alone, and come less often.",
+    settle_gc: bool = _workers(
+        True, "Have the garbage collector leave the loaded app alone, and come less often."
     )
-    supervise: bool | None = _setting(
+    supervise: bool | None = _workers(
         None,
-        "Workers and threads",
         "Have a process watch over the workers and replace them without a gap, also over one.  "
         "[default: with several workers, or with --limit-max-requests]",
         option="--supervise/--no-supervise",
     )
-    preload: bool = _setting(
+    preload: bool = _workers(
         False,
-        "Workers and threads",
         "Load the app once, in the supervisor, and fork the workers, which share its memory then. "
         "While it is loaded it may start no thread or event loop. SIGHUP does not load new code.",
     )
-    worker_start_timeout: float = _setting(
+    worker_start_timeout: float = _workers(
         60.0,
-        "Workers and threads",
         "Seconds that a worker may take to serve; then it is killed, and another started.",
         option="--timeout-worker-start",
         type=_POSITIVE_SECONDS,
     )
 
-    binds: tuple[str, ...] = _setting(
+    binds: tuple[str, ...] = _address(
         (),
-        "Addresses",
         "Listen on host:port, [IPv6 address]:port, unix:PATH or fd:NUMBER, in place of the "
         "other options for addresses; may be given several times.",
         option="--bind",
         multiple=True,
         take=tuple[str, ...],
     )
-    uds_mode: int = _setting(
-        "600", "Addresses", "Who may connect to a unix socket, as octal permissions.", take=_permissions
+    uds_mode: int = _address(
+        "600", "Who may connect to a unix socket, as octal permissions.", take=_permissions
     )
 
-    health: bool = _setting(True, "Health", "Answer for the server's health, without a thread.")
-    health_live: str | None = _setting(
-        "/-/health/live", "Health", "The path that says whether the server is alive.", take=_health_path
+    health: bool = _health(True, "Answer for the server's health, without a thread.")
+    health_live: str | None = _health(
+        "/-/health/live", "The path that says whether the server is alive.", take=_health_path
     )
-    health_ready: str | None = _setting(
-        "/-/health/ready", "Health", "The path that says whether it should get requests.", take=_health_path
+    health_ready: str | None = _health(
+        "/-/health/ready", "The path that says whether it should get requests.", take=_health_path
     )
-    readiness: str | None = _setting(
+    readiness: str | None = _health(
         None,
-        "Health",
         "module:function, async or not, that says whether the app can serve.  "
         "[default: that of bridge.flask.Bridge]",
     )
-    drain_delay: float = _setting(
+    drain_delay: float = _health(
         0.0,
-        "Health",
         "Seconds to go on serving after a signal, not ready, for load balancers to notice.",
         type=_SECONDS,
     )
 
-    limit_request_line: int = _setting(
-        _LIMITS.request_line,
-        "Limits and deadlines",
-        "Bytes of a request's first line; more is a 414.",
-        type=_POSITIVE_COUNT,
+    limit_request_line: int = _limit(
+        _LIMITS.request_line, "Bytes of a request's first line; more is a 414.", type=_POSITIVE_COUNT
     )
-    limit_request_fields: int = _setting(
-        _LIMITS.header_count,
-        "Limits and deadlines",
-        "Header fields of a request; more is a 431.",
-        type=_POSITIVE_COUNT,
+    limit_request_fields: int = _limit(
+        _LIMITS.header_count, "Header fields of a request; more is a 431.", type=_POSITIVE_COUNT
     )
-    limit_request_field_size: int = _setting(
-        _LIMITS.header_size,
-        "Limits and deadlines",
-        "Bytes of one header field; more is a 431.",
-        type=_POSITIVE_COUNT,
+    limit_request_field_size: int = _limit(
+        _LIMITS.header_size, "Bytes of one header field; more is a 431.", type=_POSITIVE_COUNT
     )
-    limit_request_head: int = _setting(
-        _LIMITS.head_size,
-        "Limits and deadlines",
-        "Bytes of all header fields; more is a 431.",
-        type=_POSITIVE_COUNT,
+    limit_request_head: int = _limit(
+        _LIMITS.head_size, "Bytes of all header fields; more is a 431.", type=_POSITIVE_COUNT
     )
-    limit_request_body: int | None = _setting(
-        _LIMITS.body_size,
-        "Limits and deadlines",
-        "Bytes of a request's body; more is a 413.  [default: any number]",
-        type=_COUNT,
+    limit_request_body: int | None = _limit(
+        _LIMITS.body_size, "Bytes of a request's body; more is a 413.  [default: any number]", type=_COUNT
     )
-    timeout_first_byte: float = _setting(
+    timeout_first_byte: float = _limit(
         _LIMITS.first_byte,
-        "Limits and deadlines",
         "Seconds until a connection's first byte.  Then it is a 408.",
         type=_POSITIVE_SECONDS,
     )
-    timeout_request_head: float = _setting(
+    timeout_request_head: float = _limit(
         _LIMITS.head_time,
-        "Limits and deadlines",
         "Seconds from there to the end of a head.  Then it is a 408.",
         type=_POSITIVE_SECONDS,
     )
-    timeout_request_body: float = _setting(
+    timeout_request_body: float = _limit(
         _LIMITS.body_pause,
-        "Limits and deadlines",
         "Seconds without a byte of an unfinished body.  Then it is a 408.",
         type=_POSITIVE_SECONDS,
     )
-    request_timeout: float | None = _setting(
+    request_timeout: float | None = _limit(
         0.0,
-        "Limits and deadlines",
         "Seconds that a request may take, with its response, before it is a 504; 0 for ever.",
         option="--timeout-request",
         type=_SECONDS,
         take=_positive_or_none,
     )
 
-    ssl_min_version: TLSVersionName = _setting(
-        "1.2", "TLS", "The oldest version of TLS that is spoken.", type=click.Choice(get_args(TLSVersionName))
+    ssl_min_version: TLSVersionName = _tls(
+        "1.2", "The oldest version of TLS that is spoken.", type=click.Choice(get_args(TLSVersionName))
     )
 
-    access_log_format: str | None = _setting(
+    access_log_format: str | None = _log(
         None,
-        "Logging",
         "A line for each request: gunicorn's %(h)s and so on, or json.  [default: uvicorn's line]",
-        take=check_format,
+        take=_log_format,
     )
-    request_id: bool = _setting(
-        False, "Logging", "Take each request's id from X-Request-ID, or make one, and answer with it."
+    request_id: bool = _log(
+        False, "Take each request's id from X-Request-ID, or make one, and answer with it."
     )
 
-    metrics_port: int | None = _setting(
+    metrics_port: int | None = _metrics(
         None,
-        "Metrics",
         "Serve figures for Prometheus on this port; 0 for any free one.  [default: no figures]",
         type=click.IntRange(0, 65535),
     )
-    metrics_host: str = _setting("127.0.0.1", "Metrics", "The address for them.")
-    server_timing: bool = _setting(
-        False,
-        "Metrics",
-        "Tell clients how long a request waited for a thread, and was in the app: Server-Timing.",
+    metrics_host: str = _metrics("127.0.0.1", "The address for them.")
+    server_timing: bool = _metrics(
+        False, "Tell clients how long a request waited for a thread, and was in the app: Server-Timing."
     )
 
-    clear_forwarded: bool = _setting(
+    clear_forwarded: bool = _proxies(
         False,
-        "Proxies",
         "Keep Forwarded, X-Forwarded-For and the like from the app, unless the client is one of "
         "--forwarded-allow-ips. An app that reads them itself, as with Werkzeug's ProxyFix, goes without "
         "then if its proxy is not among those.",
         option="--clear-forwarded/--keep-forwarded",
     )
 
-    debug: bool = _setting(
+    debug: bool = _development(
         False,
-        "Development",
         "Reload, show errors in Werkzeug's debugger, and warn of code that holds the event loop; "
         "on this machine alone.",
     )
 
     @classmethod
     def from_options(cls, target: str, options: Mapping[str, Any]) -> "ServeSettings":
-        """The settings that a parsed command line has, with what variables and files say.
+        """Return the settings of a parsed command line, which has those of variables and files, too.
 
         Args:
             target: the app to serve.
@@ -495,8 +445,16 @@ def check_settings(options: Mapping[str, Any], strengths: Mapping[str, int]) -> 
     Raises:
         BridgeError: the settings cannot be served as they are.
     """
-    if options["debug"]:
-        check_processes(options["workers"] or 1)
+    workers = options["workers"] or 1
+    if options["debug"] and workers > 1:  # the debugger's requests need the frames that an error has left
+        raise BridgeError(
+            f"--debug and {workers} workers exclude each other: what an error has left is in one of the "
+            "processes, and the debugger's next request may reach another; leave --workers out"
+        )
+    if workers > 1 and options["supervise"] is False and not options["reload"]:
+        raise BridgeError(f"--no-supervise is for one worker; --workers is {workers}")
+    if options["ssl_keyfile"] and not options["ssl_certfile"]:
+        raise BridgeError("--ssl-keyfile needs the certificate, too: --ssl-certfile")
     if options["preload"] and (options["reload"] or options["debug"]):
         raise BridgeError(
             f"--preload and --{'debug' if options['debug'] else 'reload'} exclude each other: an app that "

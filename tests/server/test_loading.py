@@ -1,4 +1,4 @@
-"""`bridge.server.naming` and `loading`: what can be named, and what is said where there is no such app."""
+"""`bridge.server.loading`: what can be named, and what is said where there is no such app."""
 
 import functools
 import os
@@ -13,9 +13,7 @@ from flask.cli import ScriptInfo
 
 from bridge import WSGIToASGI
 from bridge.interfaces import Interface, detect_interface
-from bridge.server.app_errors import AppError, BrokenAppError
-from bridge.server.loading import load_app
-from bridge.server.naming import find_app
+from bridge.server.loading import AppError, BrokenAppError, find_app, load_app
 
 Project = Callable[[dict[str, str]], Path]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from websockets.sync.client import connect
 
-from bridge.server.root_path import check_root_path
+from bridge.server.options import check_root_path
 from tests.server.command import Serving, run
 
 PORT = ("--port", "0")

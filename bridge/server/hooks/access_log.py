@@ -1,11 +1,11 @@
-"""The access log: a line for every request, in a format of the operator's, or as JSON.
+"""The access log: a line for every request, in a format that the operator chooses, or as JSON.
 
     LogLines('%(h)s "%(r)s" %(s)s %(b)s %(M)s ms, %(W)s of them waiting, %(id)s')
 
 Names are gunicorn's, and a few more. Values from the client are escaped: whatever it sends, a line stays one
 line, and a quoted value stays between its quotes.
 
-| name | what it is |
+| name | value |
 | --- | --- |
 | `h` `l` `u` | the client's address; `-`; the user of Basic auth |
 | `t` | the time at which the line is written, such as `[22/Nov/2026:10:00:00 +0000]` |
@@ -47,21 +47,17 @@ from bridge.http.exchange import Exchange, Hook
 from bridge.http.request import Request
 from bridge.types import override
 
-__all__ = ["COMBINED", "JSON", "LogLines", "PlainFormatter", "PlainLog", "check_format"]
-
-COMBINED = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
-"""The combined log format, which is gunicorn's default."""
+__all__ = ["JSON", "LogLines", "PlainFormatter", "PlainLog", "compile_format"]
 
 JSON = "json"
 """In place of a format: every line is a JSON object."""
 
 
 class LogLines(Hook):
-    """Logs a line for every request.
+    """Logs a line for every request, to the logger `bridge.access`, at level INFO.
 
     Args:
         format: a %-style string with the names above, or "json".
-        logger: the logger that gets the lines, at level INFO; by default `bridge.access`.
 
     Raises:
         ValueError: the format has an unknown name, or is ill-formed.
@@ -72,16 +68,14 @@ class LogLines(Hook):
     app does afterwards.
     """
 
-    def __init__(self, format: str = COMBINED, logger: logging.Logger | None = None) -> None:
-        self._line_of = _compile(format)
-        self._logger = logger or logging.getLogger("bridge.access")
+    def __init__(self, format: str) -> None:
+        self._line_of = compile_format(format)
+        self._logger = logging.getLogger("bridge.access")
 
     def on_end(self, exchange: Exchange) -> None:
         """Write the line."""
-        logger = self._logger
-        if not logger.isEnabledFor(logging.INFO):
-            return
-        _write(logger, self._line_of(exchange), ())
+        if self._logger.isEnabledFor(logging.INFO):
+            _write(self._logger, self._line_of(exchange), ())
 
 
 class PlainLog(Hook):
@@ -107,7 +101,7 @@ class PlainLog(Hook):
     def _log(self, request: Request, status: int) -> None:
         if not self._logger.isEnabledFor(logging.INFO):
             return
-        # As uvicorn's get_path_with_query_string() has it.
+        # The form of uvicorn's get_path_with_query_string().
         path = quote(request.decoded_path) or "-"
         if request.query:
             path = f"{path}?{request.query.decode('ascii')}"
@@ -140,17 +134,6 @@ class PlainFormatter(AccessFormatter):
 def _write(logger: logging.Logger, message: str, values: tuple[object, ...]) -> None:
     """Log at level INFO, as `Logger.info` does, without its search of the stack for the caller."""
     logger.handle(logger.makeRecord(logger.name, logging.INFO, __file__, 0, message, values, None))
-
-
-def check_format(format: str | None) -> str | None:
-    """Check a format for `LogLines`, and return it; None is none.
-
-    Raises:
-        ValueError: it is wrong; the message says where, and which names are known.
-    """
-    if format is not None:
-        _compile(format)
-    return format
 
 
 # Escaping: for text between quotes, and for a word without quotes.
@@ -271,11 +254,11 @@ _DIRECTIVE = re.compile(r"%(?:\((?P<name>[^)]*)\)(?P<size>-?[0-9]*(?:\.[0-9]+)?)
 _NAMED = re.compile(r"\{(?P<name>[^{}\x00-\x20\x7f-\U0010ffff]+)\}(?P<kind>[ioe])")
 
 
-def _compile(format: str) -> Callable[[Exchange], str]:
-    """Return the function that makes the lines of a format.
+def compile_format(format: str) -> Callable[[Exchange], str]:
+    """Return the function that makes the lines of a format for `LogLines`.
 
     Raises:
-        ValueError: see `check_format`.
+        ValueError: it is wrong; the message says where, and which names are known.
     """
     if format == JSON:
         return _json_line
@@ -289,22 +272,21 @@ def _compile(format: str) -> Callable[[Exchange], str]:
                 f"the access log format has a % at {format[directive.start() :][:10]!r} that begins no name; "
                 "write %(name)s, or %% for a percent sign"
             )
-        readers.append(_reader_of(directive["name"]))
+        name = directive["name"]
+        reader = _READERS.get(name)
+        if reader is None:
+            named = _NAMED.fullmatch(name)
+            if named is None:
+                known = ", ".join([*_READERS, *(f"{{name}}{kind}" for kind in _NAMED_READERS)])
+                raise ValueError(
+                    f"the access log format has the name {name!r}, which is not known; known are {known}"
+                )
+            reader = _NAMED_READERS[named["kind"]](named["name"])
+        readers.append(reader)
         return f"%{directive['size']}s"
 
     template = _DIRECTIVE.sub(take, format)
     return lambda exchange: template % tuple([read(exchange) for read in readers])
-
-
-def _reader_of(name: str) -> _Reader:
-    reader = _READERS.get(name)
-    if reader is not None:
-        return reader
-    named = _NAMED.fullmatch(name)
-    if named is not None:
-        return _NAMED_READERS[named["kind"]](named["name"])
-    known = ", ".join([*_READERS, *(f"{{name}}{kind}" for kind in _NAMED_READERS)])
-    raise ValueError(f"the access log format has the name {name!r}, which is not known; known are {known}")
 
 
 def _json_line(exchange: Exchange) -> str:

@@ -1,4 +1,4 @@
-"""What proxies say of a client: believed of those that are trusted, kept from the app if others say it."""
+"""Headers that speak for a proxy: applied if it is trusted, otherwise kept from the app."""
 
 from typing import Any, cast
 
@@ -38,13 +38,13 @@ _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 
 
 class Forwarded(Hook):
-    """Takes a trusted proxy's word for who the client is, and what scheme it has asked for.
+    """Takes the client's address and scheme from the headers of a trusted proxy.
 
-    It belongs before all other hooks: they are to see the client, not the proxy.
+    It comes before all other hooks, so that they see the client, not the proxy.
 
     Args:
-        trusted_hosts: whose word is taken, as uvicorn has it: addresses, networks, or `*` for all; None for
-            nobody's.
+        trusted_hosts: the trusted proxies, in uvicorn's form: addresses, networks, or `*` for all; None for
+            none.
         clear: whether others' headers that speak for a proxy are kept from the app.
     """
 
@@ -63,13 +63,11 @@ class Forwarded(Hook):
 
     def apply(self, request: Request) -> None:
         """Change a request, also one for a websocket, into what its client has asked for."""
-        if self._trusted is not None and (request.client[0] if request.client else None) in self._trusted:
-            self._believe(request)
-        elif self._clear:
-            request.headers = [field for field in request.headers if not _speaks_for_a_proxy(field[0])]
-
-    def _believe(self, request: Request) -> None:
-        assert self._trusted is not None
+        trusted = self._trusted
+        if trusted is None or (request.client[0] if request.client else None) not in trusted:
+            if self._clear:
+                request.headers = [field for field in request.headers if not _speaks_for_a_proxy(field[0])]
+            return
         addresses = []
         scheme = None
         for name, value in request.headers:
@@ -80,7 +78,7 @@ class Forwarded(Hook):
         if scheme is not None:
             request.scheme = _SCHEMES.get(scheme.decode("latin-1").strip(), request.scheme)
         if addresses:
-            host, port = self._trusted.get_trusted_client_address(b", ".join(addresses).decode("latin-1"))
+            host, port = trusted.get_trusted_client_address(b", ".join(addresses).decode("latin-1"))
             if host:  # an empty header says nothing
                 request.client = host, port
 

@@ -32,7 +32,7 @@ _PATIENCE = 5.0
 class Health(Hook):
     """Answers for the server's health, instead of the app.
 
-    It belongs before all hooks that count or watch requests: the app never gets these.
+    It comes before all hooks that count or watch requests: the app never gets these.
 
     Args:
         live: the path of "is it alive?"; None for none.
@@ -40,13 +40,7 @@ class Health(Hook):
         check: the app's own, asked each time.
     """
 
-    def __init__(
-        self,
-        *,
-        live: str | None,
-        ready: str | None,
-        check: ReadinessCheck | None = None,
-    ) -> None:
+    def __init__(self, *, live: str | None, ready: str | None, check: ReadinessCheck | None = None) -> None:
         self._live = live
         self._ready = ready
         self._check = check
@@ -68,13 +62,13 @@ class Health(Hook):
         if path not in (self._live, self._ready):
             return None
         if request.method not in ("GET", "HEAD"):
-            return _answer(request, 405, "method not allowed", (b"allow", b"GET, HEAD"))
+            return _answer(request, "method not allowed", 405, (b"allow", b"GET, HEAD"))
         if path == self._live:
-            return _answer(request, 200, "live")
+            return _answer(request, "live", 200)
         if self._state == "starting":
             self._state = "ready"  # a server that gets requests has started
         if self._state == "draining" or self._check is None:
-            return _answer_ready(request, self._state)
+            return _answer(request, self._state)
         return _checked_answer(request, self._check)
 
 
@@ -87,15 +81,12 @@ async def _checked_answer(request: Request, check: ReadinessCheck) -> Part:
             is_ready = await result if inspect.isawaitable(result) else result
     except Exception as error:  # noqa: BLE001  # whatever it is, the answer is no
         logger.warning("not ready: the app's check raised %s: %s", type(error).__name__, error)
-        return _answer_ready(request, "failing")
-    return _answer_ready(request, "failing" if is_ready is False else "ready")
+        return _answer(request, "failing")
+    return _answer(request, "failing" if is_ready is False else "ready")
 
 
-def _answer_ready(request: Request, status: str) -> Part:
-    return _answer(request, 200 if status == "ready" else 503, status)
-
-
-def _answer(request: Request, code: int, status: str, *extra: tuple[bytes, bytes]) -> Part:
+def _answer(request: Request, status: str, code: int | None = None, *extra: tuple[bytes, bytes]) -> Part:
+    """Answer with a status in a word; by default, ready or not is the code."""
     body = json.dumps({"status": status}).encode()
     headers = [
         (b"content-type", b"application/json"),
@@ -103,4 +94,6 @@ def _answer(request: Request, code: int, status: str, *extra: tuple[bytes, bytes
         (b"cache-control", b"no-store"),
         *extra,
     ]
+    if code is None:
+        code = 200 if status == "ready" else 503
     return Head(code, b"", headers), b"" if request.method == "HEAD" else body, False

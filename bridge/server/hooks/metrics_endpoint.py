@@ -95,7 +95,7 @@ class MetricsEndpoint:
         try:
             self._app_gone = _added_up([*self._app_gone, *MultiProcessCollector.merge([str(file)])])
         except (struct.error, RuntimeError, ValueError) as error:
-            # Its process was killed as it made it. No answer could be given as long as it is there.
+            # Its process was killed while writing it. As long as the file exists, no answer is possible.
             logger.warning("a worker has left figures that cannot be read: %s: %s", file, error)
         file.unlink()
 
@@ -169,58 +169,47 @@ def metrics_endpoint(host: str, port: int | None, *, has_workers: bool) -> Itera
     if port is None:
         yield MetricsEndpoint()
         return
-    with _endpoint(has_workers) as endpoint, _listening(host, port, endpoint):
-        yield endpoint
-
-
-@contextlib.contextmanager
-def _endpoint(has_workers: bool) -> Iterator[MetricsEndpoint]:
-    """Make an endpoint, and the folder for several processes."""
     given = os.environ.get(_DIRECTORY)
     if given is not None and not os.path.isdir(given):
         raise BridgeError(f"{_DIRECTORY} names {given!r}, which is no folder; make it, or unset the variable")
-    if not has_workers:
-        yield MetricsEndpoint(None, None if given is None else Path(given))
-        return
-    made = tempfile.mkdtemp(prefix="bridge-metrics-")  # forked workers would remove a TemporaryDirectory
-    os.environ.setdefault(_DIRECTORY, made)
-    try:
-        yield MetricsEndpoint(Path(made), Path(given or made))
-    finally:
-        if given is None:
-            del os.environ[_DIRECTORY]
-        shutil.rmtree(made, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _listening(host: str, port: int, endpoint: MetricsEndpoint) -> Iterator[None]:
-    try:
-        # Only now, as prometheus-client looks for the variable when it is imported; and all of it, as a fork
-        # while another thread imports would leave that import locked in the child.
-        import prometheus_client.core
-        import prometheus_client.multiprocess
-    except ModuleNotFoundError:
-        raise BridgeError(
-            "--metrics-port needs the package prometheus-client, which is not installed: "
-            "pip install 'bridge[metrics]'"
-        ) from None
-    registry = prometheus_client.CollectorRegistry()
-    registry.register(endpoint)
-    # Signals are for the main thread, which may hold them back, and not for this one.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        server, thread = prometheus_client.start_http_server(port, host, registry)
-    except OSError as error:
-        raise BridgeError(
-            f"cannot serve metrics on port {port} of {host}: {error.strerror}; give another with "
-            "--metrics-port or --metrics-host"
-        ) from None
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    endpoint.url = f"{address_of(server.socket, tls=False)}/metrics"
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with contextlib.ExitStack() as stack:
+        made = None
+        if has_workers:
+            made = tempfile.mkdtemp(
+                prefix="bridge-metrics-"
+            )  # forked workers would remove a TemporaryDirectory
+            stack.callback(shutil.rmtree, made, ignore_errors=True)
+            if given is None:
+                os.environ[_DIRECTORY] = made
+                stack.callback(os.environ.pop, _DIRECTORY)
+        app_folder = given or made
+        endpoint = MetricsEndpoint(
+            None if made is None else Path(made), None if app_folder is None else Path(app_folder)
+        )
+        try:
+            # Only now, as prometheus-client looks for the variable when it is imported; and all of it, as a
+            # fork while another thread imports would leave that import locked in the child.
+            import prometheus_client.core
+            import prometheus_client.multiprocess
+        except ModuleNotFoundError:
+            raise BridgeError(
+                "--metrics-port needs the package prometheus-client, which is not installed: "
+                "pip install 'bridge[metrics]'"
+            ) from None
+        registry = prometheus_client.CollectorRegistry()
+        registry.register(endpoint)
+        # Signals are for the main thread, which may hold them back, and not for this one.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            server, thread = prometheus_client.start_http_server(port, host, registry)
+        except OSError as error:
+            raise BridgeError(
+                f"cannot serve metrics on port {port} of {host}: {error.strerror}; give another with "
+                "--metrics-port or --metrics-host"
+            ) from None
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for end in (thread.join, server.server_close, server.shutdown):  # the last one is called first
+            stack.callback(end)
+        endpoint.url = f"{address_of(server.socket, tls=False)}/metrics"
+        yield endpoint

@@ -22,9 +22,10 @@ __all__ = ["REQUEST_ID", "RequestIdFilter", "RequestIds", "current_request_id"]
 REQUEST_ID: ContextVar[str | None] = ContextVar("bridge_request_id", default=None)
 """The id of the request that is being served; `current_request_id()` reads it."""
 
+_HEADER = b"x-request-id"
+
 # What can do no harm in a log, in a header, or in the address of a tracing tool.
 _ACCEPTABLE = re.compile(rb"[A-Za-z0-9._:+=/@-]{1,128}")
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.6.2
 
 # The bits of a UUID that say that it is random, version 4 (RFC 9562, 5.4), and those that are.
 _UUID4 = (4 << 76) | (2 << 62)
@@ -39,48 +40,35 @@ def current_request_id() -> str | None:
 class RequestIds(Hook):
     """Gives every request an id.
 
-    The id is the one in the request's header, if there is one header and it has 1 to 128 of the characters
-    `A-Z a-z 0-9 . _ : + = / @ -`; if not, a new one, in 32 hexadecimal digits, which also takes the place of
+    The id is the one in the request's header, if there is one X-Request-ID and it has 1 to 128 of the
+    characters `A-Z a-z 0-9 . _ : + = / @ -`; if not, a new one, in 32 hexadecimal digits, which also replaces
     what was in the header. The app finds it in the request's headers, the client in the response's, unless
     the app has set that header itself.
 
-    Args:
-        header: the name of the header.
-
-    Raises:
-        ValueError: `header` cannot be the name of a header.
-
-    It belongs before all other hooks that say something of a request, which then has the id as well. The
-    variable keeps its value when the request has ended: what the server says about it afterwards, such as
-    that the app has failed, is a part of it.
+    It comes before every hook that logs a request, so that their lines have the id. The variable keeps its
+    value after the request, for what the server logs about it later, such as a failure of the app.
     """
-
-    def __init__(self, header: str = "X-Request-ID") -> None:
-        if not _TOKEN.fullmatch(header):
-            raise ValueError(f"the header for request ids cannot be named {header!r}; e.g. X-Request-ID")
-        self._name = header.lower().encode("ascii")
 
     def on_request(self, exchange: Exchange) -> None:
         """Have the request be known by its id, from here on."""
         request = exchange.request
-        given = request.values(self._name)
+        given = request.values(_HEADER)
         if len(given) == 1 and _ACCEPTABLE.fullmatch(given[0]):
             value = given[0]
         else:
             # As uuid.uuid4().hex, in less than half of its time.
             value = b"%032x" % (int.from_bytes(os.urandom(16)) & _UUID4_RANDOM | _UUID4)
             if given:
-                request.headers = [field for field in request.headers if field[0] != self._name]
-            request.headers.append((self._name, value))
+                request.headers = [field for field in request.headers if field[0] != _HEADER]
+            request.headers.append((_HEADER, value))
         exchange.request_id = value.decode("ascii")
         exchange.context.run(REQUEST_ID.set, exchange.request_id)
 
     def on_head(self, exchange: Exchange, head: Head) -> Head:
         """Tell the client of the id. The list of fields is the app's, and stays."""
-        wanted = self._name
-        if exchange.request_id is None or any(name.lower() == wanted for name, _ in head.headers):
+        if exchange.request_id is None or any(name.lower() == _HEADER for name, _ in head.headers):
             return head
-        return head._replace(headers=[*head.headers, (wanted, exchange.request_id.encode("ascii"))])
+        return head._replace(headers=[*head.headers, (_HEADER, exchange.request_id.encode("ascii"))])
 
 
 class RequestIdFilter(logging.Filter):

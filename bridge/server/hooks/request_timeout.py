@@ -48,15 +48,12 @@ class RequestTimeout(Hook):
         serving = exchange.serving
         if exchange.ended or serving is None:
             return  # the response has had its end in time, and only the call goes on
-        # A thread may be in the context itself.
-        exchange.context.copy().run(self._log, exchange)
-        serving.cut(plain_answer(504, _BODY, exchange.request.method))
-
-    def _log(self, exchange: Exchange) -> None:
-        logger.error(
+        exchange.context.copy().run(  # a thread may be in the context itself
+            logger.error,
             "%s: it took more than %g s; %s. %d thread(s) are at work still",
             request_name(exchange.request.method, exchange.request.decoded_path),
             self._seconds,
             "answering 504" if exchange.head is None else "cutting the connection",
             self._busy_threads(),
         )
+        serving.cut(plain_answer(504, _BODY, exchange.request.method))

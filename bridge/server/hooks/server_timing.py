@@ -25,17 +25,12 @@ class ServerTiming(Hook):
 
     def on_head(self, exchange: Exchange, head: Head) -> Head:
         """Add the header. The list of fields is the app's, and stays."""
-        value = ", ".join(self._metrics(exchange))
-        return head._replace(headers=[*head.headers, (b"server-timing", value.encode())])
-
-    def _metrics(self, exchange: Exchange) -> list[str]:
         now = time.perf_counter()
         call = exchange.call
         if call is None or call.begun is None:
-            return [_metric("queue" if self._has_threads else "app", now - exchange.begun)]
-        app = _metric("app", now - call.begun)
-        return [app] if call.waited is None else [_metric("queue", call.waited), app]
-
-
-def _metric(name: str, seconds: float) -> str:
-    return f"{name};dur={seconds * 1000:.1f}"
+            spent = {"queue" if self._has_threads else "app": now - exchange.begun}
+        else:
+            spent = {} if call.waited is None else {"queue": call.waited}
+            spent["app"] = now - call.begun
+        value = ", ".join(f"{name};dur={seconds * 1000:.1f}" for name, seconds in spent.items())
+        return head._replace(headers=[*head.headers, (b"server-timing", value.encode())])

@@ -1,8 +1,7 @@
 """The end of a process that has served: an orderly one, in bounded time.
 
-Python ends a process by waiting for all threads but daemons, and then by calling the functions of `atexit`:
-an exporter of traces sends its last spans there. It waits as long as they take. A thread bounds that here,
-and says what held the process.
+Python waits for all threads but daemons, and then calls the functions of `atexit`, where an exporter of
+traces sends its last spans, for as long as they take. A thread bounds that, and says what held the process.
 """
 
 import atexit
@@ -267,10 +266,10 @@ def _hide_from_unraisable_hook() -> None:
 
 
 class _SignalsOfForks(threading.local):
-    """Gives a forked child, the app's or a worker, the handlers of signals that it has without a server.
+    """Gives a forked child, the app's or a worker, Python's own handlers of signals.
 
-    The server's handlers would only take note of signals there, so that nobody could end the child. Signals
-    are blocked during a fork: one that came before the child's handlers are set would be lost.
+    The server's handlers only note a signal, so that nobody could end the child. Signals are blocked during a
+    fork: one that came before the child's handlers are set would be lost.
     """
 
     before: set[signal.Signals] | set[int]

@@ -1,16 +1,6 @@
 """Decide what a supervisor does about its workers. Pure: no process, no signal, no clock.
 
-Each event moves a worker from its state to another; an empty cell changes nothing:
-
-| event | starting | serving | spent | stopping |
-| --- | --- | --- | --- | --- |
-| ready: it serves | serving | | | |
-| served enough | spent | spent | | |
-| leaves: somebody else has told it to stop | stopping | stopping | stopping | |
-| retired: another has replaced it, or the server stops | stopping | stopping | stopping | |
-| silent: it has not answered in time | gone | gone | gone | |
-| exited | gone | gone | gone | gone |
-| overdue: it has not stopped in time | | | | gone |
+`_TRANSITIONS` has what each event makes of a worker.
 
 A fleet lacks a worker where one has left or is gone, and one more while another is spent or is older than the
 last HUP. It has one too many as soon as the new one serves.
@@ -34,7 +24,7 @@ _LONGEST_AFTER_SERVICE = 2.0
 
 
 class Backoff:
-    """Counts deaths: the first is followed by a start at once, further ones by longer and longer waits.
+    """Delays the replacement of dead workers: not at first, then longer and longer.
 
     It counts the death of a worker that was started since the last one. Several that die together, for want
     of memory, for instance, are no reason to leave nobody to serve.
@@ -75,11 +65,11 @@ class Event(Enum):
 
     READY = "serving"
     SERVED_ENOUGH = "spent"
-    LEAVES = "stopping"
-    RETIRED = "retired"
-    SILENT = "silent"
+    LEAVES = "stopping"  # somebody else has told it to stop
+    RETIRED = "retired"  # another has replaced it, or the server stops
+    SILENT = "silent"  # it has not answered in time
     EXITED = "exited"
-    OVERDUE = "overdue"
+    OVERDUE = "overdue"  # it has not stopped in time
 
 
 _ENDS = {
@@ -112,7 +102,7 @@ _Worker = TypeVar("_Worker", bound=Member)
 
 
 class Loss(NamedTuple):
-    """What follows from the death of a worker that nobody has told to stop."""
+    """The consequence of the death of a worker that nobody has told to stop."""
 
     consequence: str
     """In words, for the log."""
@@ -205,7 +195,7 @@ class Fleet(Generic[_Worker]):
         return False
 
     def lacks_worker(self, now: float) -> bool:
-        """Whether to start a worker now: one is missing, or one is to be replaced."""
+        """Whether to start a worker now, because one is missing or needs a replacement."""
         active = self.active
         most = self.wanted + any(map(self.is_old, active))
         return len(active) < most and self.backoff.is_over(now)
@@ -223,5 +213,5 @@ class Fleet(Generic[_Worker]):
         return old[0] if is_replaced or surplus > 1 else None
 
     def is_old(self, worker: _Worker) -> bool:
-        """Whether a worker is to be replaced."""
+        """Whether a worker needs a replacement."""
         return worker.state is State.SPENT or worker.generation < self.generation

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from bridge.monkey_patching import describe_monkey_patching
-from bridge.server.app_errors import AppError
+from bridge.server.loading import AppError
 from bridge.server.processes.ending import end_after, flush_output
 
 __all__ = ["Fork", "forkable"]

@@ -177,8 +177,12 @@ class Server(uvicorn.Server):
         self._begin_to_stop()
         try:
             self.config.application.health.drain()
-            if not self._is_replaced:
-                await self._drain(self.config.settings.drain_delay)
+            delay = 0 if self._is_replaced else self.config.settings.drain_delay
+            if delay:
+                logger.info("not ready from here on; going on for %g s, for load balancers to notice", delay)
+            end = time.monotonic() + delay
+            while not self.force_exit and time.monotonic() < end:  # noqa: ASYNC110  # uvicorn sets a flag
+                await asyncio.sleep(0.1)
             # The lifespan ends when all responses have ended, and a stream may never end by itself.
             for adapter in self._adapters:
                 adapter.end_streams()
@@ -195,14 +199,6 @@ class Server(uvicorn.Server):
                     await task
             if self._ending is not None:
                 self._ending.stopped(LEAST if self.force_exit else max(LEAST, self._time_left()))
-
-    async def _drain(self, seconds: float) -> None:
-        if not seconds:
-            return
-        logger.info("not ready from here on; going on for %g s, for load balancers to notice", seconds)
-        end = time.monotonic() + seconds
-        while not self.force_exit and time.monotonic() < end:  # noqa: ASYNC110  # uvicorn sets a flag
-            await asyncio.sleep(0.1)
 
     async def _beat(self, interval: float) -> None:
         """Feed systemd's watchdog as long as the event loop runs."""

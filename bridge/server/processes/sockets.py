@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import ipaddress
 import os
 import re
 import socket
@@ -11,7 +12,7 @@ from typing import Any
 
 from bridge.errors import BridgeError
 
-__all__ = ["address_of", "bind", "inherited"]
+__all__ = ["address_of", "bind", "check_addresses", "inherited"]
 
 # The first descriptor that systemd hands over (sd_listen_fds(3)).
 _FIRST_INHERITED = 3
@@ -38,7 +39,7 @@ def bind(addresses: Iterable[str], *, uds_mode: int = 0o600) -> list[socket.sock
 
 
 def inherited(environ: Mapping[str, str]) -> list[socket.socket]:
-    """Return the sockets that systemd has opened for this very process (sd_listen_fds(3)); mostly none.
+    """Return the sockets that systemd has opened for this process (sd_listen_fds(3)); often none.
 
     Raises:
         BridgeError: one of them cannot listen.
@@ -55,6 +56,27 @@ def address_of(bound: socket.socket, *, tls: bool) -> str:
     if not isinstance(name, tuple):
         return f"unix:{os.fsdecode(name)}"
     return f"{'https' if tls else 'http'}://{_in_url(name[0])}:{name[1]}"
+
+
+def check_addresses(sockets: Iterable[socket.socket]) -> None:
+    """Check that only this machine can reach the debugger.
+
+    Args:
+        sockets: the server's listening sockets.
+
+    Raises:
+        BridgeError: one is no TCP socket of loopback (127.0.0.0/8 or ::1).
+    """
+    for each in sockets:
+        name = each.getsockname()
+        # A unix socket usually has a proxy before it, which anybody may reach.
+        has_address = each.family in (socket.AF_INET, socket.AF_INET6)
+        if not has_address or not ipaddress.ip_address(name[0]).is_loopback:
+            shown = name[0] if has_address else f"a unix socket ({os.fsdecode(name)})"
+            raise BridgeError(
+                f"--debug does not listen on {shown}: the debugger is a Python shell for whoever knows "
+                "its PIN, so only this machine may reach it; use --host 127.0.0.1, or leave --debug out"
+            )
 
 
 def _bind(address: str, uds_mode: int) -> list[socket.socket]:
@@ -107,30 +129,31 @@ def _bind_addresses(addresses: list[tuple[socket.AddressFamily, Any]]) -> list[s
     return bound
 
 
-def _bind_address(family: socket.AddressFamily, address: Any) -> socket.socket:
+@contextlib.contextmanager
+def _closed_on_error(bound: socket.socket) -> Iterator[socket.socket]:
     with contextlib.ExitStack() as stack:
-        # asyncio sets TCP_NODELAY only on a socket that names its protocol: without, each answer on a kept
-        # connection took 40 ms.
-        bound = stack.enter_context(socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP))
+        yield stack.enter_context(bound)
+        stack.pop_all()
+
+
+def _bind_address(family: socket.AddressFamily, address: Any) -> socket.socket:
+    # asyncio sets TCP_NODELAY only on a socket that names its protocol: without, each answer on a kept
+    # connection took 40 ms.
+    with _closed_on_error(socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)) as bound:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         bound.bind(address)
-        # Only listening claims a port: before that, a second server could bind it as well.
-        bound.listen()
-        stack.pop_all()
+        bound.listen()  # only this claims a port: before, a second server could bind it as well
     return bound
 
 
 def _bind_path(path: str, mode: int) -> socket.socket:
     _remove_stale(path)
-    with contextlib.ExitStack() as stack:
-        bound = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
-        # Nobody can connect before it listens, so that the mode is early enough.
+    with _closed_on_error(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as bound:
         bound.bind(path)
-        os.chmod(path, mode)
+        os.chmod(path, mode)  # early enough: nobody can connect before it listens
         bound.listen()
-        stack.pop_all()
     return bound
 
 

@@ -29,7 +29,7 @@ logger = logging.getLogger("bridge")
 # Seconds between two polls.
 _TICK = 0.5
 
-# The last four do nothing: as for other servers, they must not end this one.
+# The last four do nothing: as with other servers, they must not end the process.
 _SIGNALS = [
     getattr(signal, f"SIG{name}")
     for name in ("INT", "TERM", "HUP", "TTIN", "TTOU", "QUIT", "USR1", "USR2", "WINCH")
@@ -105,7 +105,7 @@ class Supervisor:
         return [(worker, event) for worker, event in polled if event is not None]
 
     def _obey(self) -> None:
-        """Do what signals ask for."""
+        """Act on the signals that have come."""
         fleet = self._fleet
         while self._signals:
             number = self._signals.pop(0)
@@ -132,7 +132,7 @@ class Supervisor:
                 logger.info("one worker less for SIGTTOU: %d", fleet.wanted)
 
     def _follow(self, worker: Worker, event: Event) -> None:
-        """Do what follows from an event."""
+        """Act on an event of a worker."""
         was = worker.state
         if not self._fleet.apply(worker, event):
             return
@@ -154,7 +154,7 @@ class Supervisor:
                 self._replace(worker, was, what, "hung" if event is Event.SILENT else "died")
 
     def _replace(self, worker: Worker, was: State, what: str, reason: str) -> None:
-        """Do what follows from the death of a worker that nobody has told to stop."""
+        """Act on the death of a worker that nobody has told to stop."""
         was_restarting = self._fleet.is_restarting
         loss = self._fleet.lose(worker, was, time.monotonic(), could_not_start=worker.could_not_start)
         if not loss.is_new:
@@ -174,7 +174,7 @@ class Supervisor:
             self._is_stopping = True
 
     def _adjust(self) -> None:
-        """Start the workers that are missing, and retire those that are too many."""
+        """Start missing workers, and retire surplus ones."""
         fleet = self._fleet
         if fleet.has_restarted():  # the old ones were told to stop a tick ago: no new connection is theirs
             what = "were replaced" if self._config.preloads else "have loaded the app anew"

@@ -20,8 +20,11 @@ class Notifier:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._address = environ.get("NOTIFY_SOCKET", "")
-        self.watchdog_interval = _watchdog_interval(environ) if self._address else None
-        """Seconds between two messages WATCHDOG=1; None if nobody waits for them."""
+        self.watchdog_interval: float | None = None
+        """Seconds between two messages WATCHDOG=1: half of the time after which systemd restarts the service,
+        as sd_watchdog_enabled(3) advises; None if nobody waits for them."""
+        if self._address and environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid()):
+            self.watchdog_interval = int(environ.get("WATCHDOG_USEC", "0")) / 2_000_000 or None
         self._fed_at = 0.0
 
     def tell(self, **variables: str | int) -> None:
@@ -47,11 +50,3 @@ class Notifier:
         if self.watchdog_interval is not None and now - self._fed_at >= self.watchdog_interval:
             self._fed_at = now
             self.tell(WATCHDOG=1)
-
-
-def _watchdog_interval(environ: Mapping[str, str]) -> float | None:
-    """Return half of the time after which systemd restarts the service, as sd_watchdog_enabled(3) advises."""
-    if environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
-        return None  # another process's
-    microseconds = int(environ.get("WATCHDOG_USEC", "0"))
-    return microseconds / 2_000_000 if microseconds else None

@@ -1,4 +1,4 @@
-"""One worker process: as its supervisor sees it, and as it sees its supervisor."""
+"""One worker process: the supervisor's handle of it, and the code that runs in it."""
 
 import contextlib
 import logging
@@ -41,8 +41,8 @@ _LIFESPAN = 10.0
 def ctrl_c_held_back() -> Iterator[None]:
     """Start a process in this block: Ctrl-C reaches it when it lets the signal through.
 
-    A terminal sends Ctrl-C to all processes. One that still imports what it needs would die of it with a
-    traceback. So it inherits the blocked signal, which is late then, but not lost.
+    A terminal sends Ctrl-C to all processes. One that is still importing would die of it with a traceback. It
+    inherits the blocked signal, and gets it when it can end in good order.
     """
     resource_tracker.ensure_running()  # or it is started with the first process, and lets the signal through
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -78,8 +78,8 @@ class Worker(Member):
         self,
         config: "ServeConfig",
         sockets: list[socket.socket],
-        generation: int = 0,
-        others: "list[Worker] | None" = None,
+        generation: int,
+        others: "list[Worker]",
     ) -> None:
         super().__init__(time.monotonic(), generation)
         self._config = config
@@ -88,7 +88,7 @@ class Worker(Member):
         self._pipe, end = multiprocessing.Pipe()
         self._process: Fork | multiprocessing.context.SpawnProcess
         if config.preloads:
-            pipes = [self._pipe, *(other._pipe for other in others or ())]
+            pipes = [self._pipe, *(other._pipe for other in others)]
             self._process = Fork(partial(_run_forked, config, sockets, end, pipes))
         else:
             stdin = None
@@ -217,7 +217,7 @@ def _run(config: "ServeConfig", sockets: list[socket.socket], pipe: Connection) 
 
 
 def _answer(server: Server, pipe: Connection) -> None:
-    """Answer the supervisor's polls. When there is none any more, stop: nobody else would do it."""
+    """Answer the supervisor's polls; stop when it is gone, as nobody else would stop this process."""
     try:
         while True:
             if pipe.recv() == _RETIRE:

@@ -52,7 +52,7 @@ class WebSocketAnswers(_Base):
     _has_handshake = False
     _has_answered = False  # something of an answer has been sent
     _is_open = False  # it was the 101
-    _denial: Head | None = None  # of a response that replaces a 101, while more of it is to come
+    _denial: Head | None = None  # of a response that replaces a 101, until its last part
     _encoder: ResponseEncoder | None = None  # of that response, once its head is sent
     _early = b""
 
@@ -161,7 +161,12 @@ class WebSocketAnswers(_Base):
             if not self.handshake_complete:  # uvicorn has sent nothing, as the connection is closing
                 raise ClientDisconnected
             self._has_answered = self._is_open = True
-            self._take_early()
+            early, self._early = self._early, b""
+            if early:
+                self.data_received(early)
+            if self.read_paused and self.queue.empty():
+                self.read_paused = False
+                self.transport.resume_reading()
         else:
             self._tell(403)  # for websocket.close, as the ASGI spec has it
             self._has_answered = True
@@ -202,15 +207,6 @@ class WebSocketAnswers(_Base):
             if self.hooks is not None:
                 self.hooks.websocket_answered(status)
 
-    def _take_early(self) -> None:
-        """Take what came before the websocket was open."""
-        early, self._early = self._early, b""
-        if early:
-            self.data_received(early)
-        if self.read_paused and self.queue.empty():
-            self.read_paused = False
-            self.transport.resume_reading()
-
 
 class SansIOProtocol(WebSocketAnswers, WebSocketsSansIOProtocol):
     """uvicorn's websockets by the `websockets` package."""
@@ -224,7 +220,7 @@ class SansIOProtocol(WebSocketAnswers, WebSocketsSansIOProtocol):
 
 
 def answering(uvicorns: type[asyncio.Protocol]) -> type[asyncio.Protocol]:
-    """Return the class that answers every handshake, for one of uvicorn's; any other class as it is."""
+    """Return the class that answers every handshake for one of uvicorn's, and any other class unchanged."""
     if uvicorns is WebSocketsSansIOProtocol:
         return SansIOProtocol
     if uvicorns.__module__ == "uvicorn.protocols.websockets.wsproto_impl":

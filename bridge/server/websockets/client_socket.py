@@ -96,10 +96,10 @@ class ClientSocket(socket.socket):
         finally:
             self._sending.release()
 
-    def send_close_soon(self, code: int, reason: str = "") -> None:
+    def send_close_soon(self, code: int) -> None:
         """Close the websocket as soon as the library is between two frames; does not wait."""
         if self._closing is None:
-            self._closing = close_frame(code, reason)
+            self._closing = close_frame(code)
         self._close_if_possible()
 
     # What libraries call
@@ -165,16 +165,14 @@ class ClientSocket(socket.socket):
         super().close()
         if self.fileno() == -1 and self._on_closed is not None:
             tell, self._on_closed = self._on_closed, None
-            tell(self._unsent())
+            unsent = b""  # the Close that was not sent before the library has closed this socket
+            is_open = self.status == _SWITCHING_PROTOCOLS and not self._sent.has_closed
+            if is_open and self._sent.is_between_frames:
+                unsent = close_frame(_INTERNAL_ERROR) if self._closing is None else self._closing
+            tell(unsent)
 
     def __del__(self) -> None:
         self.close()
-
-    def _unsent(self) -> bytes:
-        """Return the Close that was not sent before the library has closed this socket."""
-        if self.status != _SWITCHING_PROTOCOLS or self._sent.has_closed or not self._sent.is_between_frames:
-            return b""
-        return close_frame(_INTERNAL_ERROR) if self._closing is None else self._closing
 
     def _read_head(self, data: bytes) -> None:
         self._head += data

@@ -9,7 +9,6 @@ _FIN = 0x80
 _MASKED = 0x80
 _LENGTH_SIZES = {126: 2, 127: 8}
 _LONGEST_HEAD = 10  # without the mask, which counts as payload
-_LONGEST_REASON = 123
 
 
 class FrameWatch:
@@ -80,15 +79,13 @@ class FrameWatch:
             self.is_too_big = self._max_message is not None and self._message > self._max_message
 
 
-def close_frame(code: int, reason: str = "", *, is_masked: bool = False) -> bytes:
+def close_frame(code: int, *, is_masked: bool = False) -> bytes:
     """Return a Close (RFC 6455, 5.5.1).
 
     Args:
-        code: why; 1005 for none.
-        reason: the same in words, cut to the length of a control frame.
+        code: why.
         is_masked: whether it has the form of a client's; the mask is zero.
     """
-    said = reason.encode()[:_LONGEST_REASON].decode(errors="ignore")  # no half of a character
-    payload = b"" if code == 1005 else code.to_bytes(2, "big") + said.encode()
+    payload = code.to_bytes(2, "big")
     mask = bytes(4) if is_masked else b""
     return bytes([_FIN | CLOSE, len(payload) | (_MASKED if is_masked else 0)]) + mask + payload

@@ -2,7 +2,7 @@
 
 import asyncio
 from copy import copy
-from typing import Any, cast
+from typing import Any
 
 from bridge.asgi.adapter import WSGIToASGI
 from bridge.http.connection import Connection
@@ -104,10 +104,9 @@ class WebSocketUpgrades:
                 early,
             )
         else:
-            protocol = cast(asyncio.Protocol, websocket)
-            # The handshake as it came, for a class that reads it itself.
+            protocol: asyncio.Protocol = websocket  # reads the handshake itself, as it came
             fields = [b"%b: %b\r\n" % field for field in request.headers]
-            line = b"GET %b HTTP/1.1\r\n" % request.target.encode("ascii")
-            protocol.data_received(b"".join([line, *fields, b"\r\n"]))
+            target = request.target.encode("ascii")
+            protocol.data_received(b"".join([b"GET ", target, b" HTTP/1.1\r\n", *fields, b"\r\n"]))
             if early and not transport.is_closing():
                 protocol.data_received(early)

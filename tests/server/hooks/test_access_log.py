@@ -23,11 +23,13 @@ from uvicorn.logging import AccessFormatter
 from bridge import WSGIToASGI
 from bridge.core.call_facts import CallFacts
 from bridge.core.link import Head
-from bridge.server.hooks.access_log import COMBINED, JSON, LogLines, PlainFormatter, PlainLog, check_format
+from bridge.server.hooks.access_log import JSON, LogLines, PlainFormatter, PlainLog, compile_format
 from bridge.server.hooks.request_id import RequestIds
 from bridge.testing import Client
 from tests.server.command import Serving
 from tests.server.exchanges import Driven, HookedApp, make_request
+
+COMBINED = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
 
 
 @pytest.fixture(autouse=True)
@@ -409,7 +411,7 @@ NONSENSE = {
 
 
 @pytest.mark.parametrize(("format", "message"), NONSENSE.items(), ids=NONSENSE)
-@pytest.mark.parametrize("take", [check_format, LogLines])
+@pytest.mark.parametrize("take", [compile_format, LogLines])
 def test_nonsense(take: Callable[[str], object], format: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         take(format)
@@ -417,7 +419,7 @@ def test_nonsense(take: Callable[[str], object], format: str, message: str) -> N
 
 @pytest.mark.parametrize("format", [COMBINED, JSON, *NAMES])
 def test_sense(format: str) -> None:
-    check_format(format)
+    compile_format(format)
 
 
 # Where lines go
@@ -429,13 +431,11 @@ def test_a_logger_that_is_not_enabled(lines: Lines) -> None:
     assert not lines()
 
 
-def test_a_logger_of_ones_own(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "own")
-    hook = LogLines("%(r)s %%s", logging.getLogger("own"))
-    driven = Driven(hook, request=make_request(query=b"%s%(a)s"))
-    driven.finish()
+def test_values_are_no_formats(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "bridge.access")
+    Driven(LogLines("%(r)s %%s"), request=make_request(query=b"%s%(a)s")).finish()
     ((name, level, message),) = caplog.record_tuples
-    assert (name, level, message) == ("own", logging.INFO, "GET /?%s%(a)s HTTP/1.1 %s")
+    assert (name, level, message) == ("bridge.access", logging.INFO, "GET /?%s%(a)s HTTP/1.1 %s")
 
 
 # uvicorn's own line

@@ -104,20 +104,9 @@ def test_any_pieces_are_the_same(frames: list[tuple[bytes, Opcode, bool]], cuts:
     assert watch.is_between_frames
 
 
-@pytest.mark.parametrize(
-    ("code", "reason", "read"),
-    [
-        (1001, "", (1001, "")),
-        (3000, "as you wish ✓", (3000, "as you wish ✓")),
-        (1005, "", (None, "")),
-        (1000, "x" * 200, (1000, "x" * 123)),
-        (1000, "é" * 62, (1000, "é" * 61)),
-    ],
-)
 @pytest.mark.parametrize("is_masked", [False, True])
-def test_a_close(code: int, reason: str, read: tuple[int | None, str], is_masked: bool) -> None:
+def test_a_close(is_masked: bool) -> None:
     protocol = FrameProtocol(client=not is_masked, extensions=[])
-    protocol.receive_bytes(close_frame(code, reason, is_masked=is_masked))
+    protocol.receive_bytes(close_frame(1001, is_masked=is_masked))
     (received,) = protocol.received_frames()
-    expected = (CloseReason.NO_STATUS_RCVD if read[0] is None else read[0], read[1] or None)
-    assert (received.opcode, (received.payload[0], received.payload[1] or None)) == (Opcode.CLOSE, expected)
+    assert (received.opcode, tuple(received.payload)) == (Opcode.CLOSE, (CloseReason.GOING_AWAY, ""))

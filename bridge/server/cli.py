@@ -20,6 +20,7 @@ from bridge.server.loading import AppError, BrokenAppError, check_names, find_ap
 from bridge.server.options import (
     InForce,
     SettingsCommand,
+    is_on,
     setting_parameters,
     settings_in_force,
     strengths,
@@ -28,7 +29,6 @@ from bridge.server.options import (
 )
 from bridge.server.serving import STARTUP_FAILURE, ServeConfig, default_log_config, serve
 from bridge.server.settings import ServeSettings, app_dir_of, check_settings
-from bridge.server.variables import is_on
 from bridge.types import override
 
 __all__ = ["bridge", "make_config", "make_settings"]
@@ -124,13 +124,13 @@ def serve_command(context: click.Context, /, app: str | None, **options: Any) ->
     config = make_config(target, options)  # sets logging up
     if options["env_file"] is None:  # else uvicorn says so
         # They may be left over from development.
-        for each in variables_read(context):
-            logger.info("variables from %s: %d", each.file, len(each.names))
-            if "FLASK_DEBUG" in each.names and is_on("FLASK_DEBUG") and not options["debug"]:
+        for file, names in variables_read(context).items():
+            logger.info("variables from %s: %d", file, len(names))
+            if "FLASK_DEBUG" in names and is_on("FLASK_DEBUG") and not options["debug"]:
                 logger.warning(
                     "FLASK_DEBUG in %s has a Flask app in debug mode, in which its own error pages are not "
                     "shown",
-                    each.file,
+                    file,
                 )
     sys.exit(serve(config))
 

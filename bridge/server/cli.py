@@ -1,6 +1,7 @@
 """The command line: `bridge serve`, `config` and `completion`; `options.py` has the settings."""
 
 import importlib
+import importlib.metadata
 import inspect
 import json
 import logging
@@ -57,8 +58,6 @@ in a file are relative to the current folder. `bridge config` shows what is in f
 def _version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
     if not wanted or context.resilient_parsing:
         return
-    import importlib.metadata  # 5 % of the time to import the command
-
     versions = [f"bridge {__version__}"]
     for part in _PARTS:
         try:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
+from typing import Any
 
 from bridge.errors import BridgeError
 from bridge.interfaces import (
@@ -229,11 +229,11 @@ def load_function(target: str) -> Callable[..., Any]:
     named = _parse_target(target)
     if not named.expression:
         raise AppError(f"{target!r} names a module; a function in it is expected, as {target}:function")
-    function = _evaluate(_import(named), named.expression)
+    function: object = _evaluate(_import(named), named.expression)
     enable_own_loggers()
     if not callable(function):
         raise AppError(f"{target!r} is of type {type(function).__name__}; a function is expected")
-    return cast(Callable[..., Any], function)
+    return function
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The command line: `bridge serve`, `config` and `completion`; `options.py` has the settings."""
 
 import importlib
+import importlib.metadata
 import inspect
 import json
 import logging
@@ -20,6 +21,7 @@ from bridge.server.loading import AppError, BrokenAppError, check_names, find_ap
 from bridge.server.options import (
     InForce,
     SettingsCommand,
+    is_on,
     setting_parameters,
     settings_in_force,
     strengths,
@@ -28,7 +30,6 @@ from bridge.server.options import (
 )
 from bridge.server.serving import STARTUP_FAILURE, ServeConfig, default_log_config, serve
 from bridge.server.settings import ServeSettings, app_dir_of, check_settings
-from bridge.server.variables import is_on
 from bridge.types import override
 
 __all__ = ["bridge", "make_config", "make_settings"]
@@ -57,8 +58,6 @@ in a file are relative to the current folder. `bridge config` shows what is in f
 def _version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
     if not wanted or context.resilient_parsing:
         return
-    import importlib.metadata  # 5 % of the time to import the command
-
     versions = [f"bridge {__version__}"]
     for part in _PARTS:
         try:
@@ -124,13 +123,13 @@ def serve_command(context: click.Context, /, app: str | None, **options: Any) ->
     config = make_config(target, options)  # sets logging up
     if options["env_file"] is None:  # else uvicorn says so
         # They may be left over from development.
-        for each in variables_read(context):
-            logger.info("variables from %s: %d", each.file, len(each.names))
-            if "FLASK_DEBUG" in each.names and is_on("FLASK_DEBUG") and not options["debug"]:
+        for file, names in variables_read(context).items():
+            logger.info("variables from %s: %d", file, len(names))
+            if "FLASK_DEBUG" in names and is_on("FLASK_DEBUG") and not options["debug"]:
                 logger.warning(
                     "FLASK_DEBUG in %s has a Flask app in debug mode, in which its own error pages are not "
                     "shown",
-                    each.file,
+                    file,
                 )
     sys.exit(serve(config))
 

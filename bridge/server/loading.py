@@ -229,7 +229,7 @@ def load_function(target: str) -> Callable[..., Any]:
     named = _parse_target(target)
     if not named.expression:
         raise AppError(f"{target!r} names a module; a function in it is expected, as {target}:function")
-    function: Callable[..., Any] = _evaluate(_import(named), named.expression)
+    function: object = _evaluate(_import(named), named.expression)
     enable_own_loggers()
     if not callable(function):
         raise AppError(f"{target!r} is of type {type(function).__name__}; a function is expected")

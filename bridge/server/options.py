@@ -21,7 +21,6 @@ from uvicorn.main import main as uvicorn_command
 
 from bridge.errors import BridgeError
 from bridge.server.settings import GRACEFUL_SHUTDOWN, ROWS, UVICORN_GROUPS, Row
-from bridge.server.variables import FileVariables, read_variables
 
 __all__ = [
     "GROUPS",
@@ -29,6 +28,7 @@ __all__ = [
     "SettingsCommand",
     "SettingsError",
     "check_root_path",
+    "is_on",
     "setting_parameters",
     "settings_in_force",
     "strengths",
@@ -82,6 +82,9 @@ _CALLED: list[tuple[type, str]] = [
 _SHOWN = 60
 
 _STRENGTHS = {ParameterSource.COMMANDLINE: 3, ParameterSource.ENVIRONMENT: 2, ParameterSource.DEFAULT_MAP: 1}
+
+# The stronger one first.
+_VARIABLE_FILES = (".env", ".flaskenv")
 
 # Where a context keeps what files say.
 _FILE = "bridge.server.options.file"
@@ -442,22 +445,6 @@ def _read_file(context: click.Context, parameter: click.Parameter, path: str | N
     return path
 
 
-def _read_variables(context: click.Context, parameter: click.Parameter, path: str | None) -> str | None:
-    """Read a file of variables, or those that Flask's own command reads: any setting may be in them."""
-    if not context.resilient_parsing:
-        found, hints = read_variables(path)
-        context.meta[_VARIABLES] = found
-        for hint in hints:
-            click.echo(f"bridge: {hint}", err=True)
-    return path
-
-
-def variables_read(context: click.Context) -> list[FileVariables]:
-    """The files of variables that were read for a parsed command line, and what they have set."""
-    found: list[FileVariables] = context.meta[_VARIABLES]
-    return found
-
-
 def _file_of(context: click.Context) -> _File:
     found: _File = context.meta[_FILE]
     return found
@@ -473,3 +460,65 @@ def _source(context: click.Context, parameter: click.Parameter) -> str:
     if source is ParameterSource.DEFAULT_MAP:
         return _file_of(context).name
     return "default"
+
+
+# Files of variables: `.env` and `.flaskenv`, as Flask's own command reads them, or that of `--env-file`
+
+
+def variables_read(context: click.Context) -> dict[str, set[str]]:
+    """The files of variables that a command line has read, each with the names that it has set."""
+    found: dict[str, set[str]] = context.meta[_VARIABLES]
+    return found
+
+
+def is_on(name: str) -> bool:
+    """Whether a variable of Flask's says yes, as Flask reads it."""
+    return os.environ.get(name, "").lower() not in ("", "0", "false", "no")
+
+
+def _read_variables(context: click.Context, parameter: click.Parameter, path: str | None) -> str | None:
+    """Put into the environment what files say, less the variables that are there already.
+
+    By default these are `.env` and `.flaskenv`, in the current folder or the nearest one above that has them.
+    `FLASK_SKIP_DOTENV=1` leaves them out. A file that is only found may be somebody else's, and unreadable.
+
+    Raises:
+        BridgeError: the file of --env-file cannot be read, or one is not UTF-8, or sets what no variable can
+            have.
+    """
+    if context.resilient_parsing:
+        return path
+    read: dict[str, set[str]] = context.meta.setdefault(_VARIABLES, {})
+    if path is None and is_on("FLASK_SKIP_DOTENV"):
+        return path
+    try:
+        from dotenv import find_dotenv, load_dotenv
+    except ModuleNotFoundError:
+        install = "pip install python-dotenv"
+        if path is not None:
+            raise BridgeError(f"--env-file needs python-dotenv, which is not installed: {install}") from None
+        found = [name for name in _VARIABLE_FILES if os.path.isfile(name)]
+        if found:
+            message = f"{' and '.join(found)} cannot be read without python-dotenv: {install}"
+            click.echo(f"bridge: {message}", err=True)
+        return path
+    for name in _VARIABLE_FILES if path is None else [path]:
+        file = find_dotenv(name, usecwd=True) if path is None else path
+        if not file:
+            continue
+        before = set(os.environ)
+        failure = f"cannot read the variables in {file}"
+        try:
+            load_dotenv(file, encoding="utf-8")
+        except UnicodeDecodeError:
+            raise BridgeError(f"{failure}: it is not UTF-8") from None
+        except ValueError as error:  # a NUL, which no variable can have
+            raise BridgeError(f"{failure}: {error}") from None
+        except OSError as error:
+            failure += f": {error.strerror or error}"
+            if path is not None:
+                raise BridgeError(failure) from None
+            click.echo(f"bridge: {failure}; going on without them", err=True)
+        else:
+            read[file] = set(os.environ) - before
+    return path

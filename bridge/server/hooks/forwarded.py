@@ -1,6 +1,6 @@
 """Headers that speak for a proxy: applied if it is trusted, otherwise kept from the app."""
 
-from typing import Any, cast
+from typing import Any
 
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
@@ -50,11 +50,9 @@ class Forwarded(Hook):
 
     def __init__(self, trusted_hosts: str | list[str] | None, *, clear: bool) -> None:
         # uvicorn's rules for who is trusted, and which of the addresses is the client's.
-        self._trusted = (
-            None
-            if trusted_hosts is None
-            else ProxyHeadersMiddleware(cast(Any, None), trusted_hosts=trusted_hosts).trusted_hosts
-        )
+        no_app: Any = None
+        rules = trusted_hosts is not None and ProxyHeadersMiddleware(no_app, trusted_hosts=trusted_hosts)
+        self._trusted = rules.trusted_hosts if rules else None
         self._clear = clear
 
     @override

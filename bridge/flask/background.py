@@ -4,7 +4,6 @@ import asyncio
 import contextvars
 import inspect
 import logging
-import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -18,17 +17,12 @@ __all__ = ["Background"]
 
 logger = logging.getLogger("bridge")
 
-# Flask's prefix for the variables of its contexts.
-_FLASKS = "flask."
-
 
 class Background:
     """The background functions of an app that have not ended yet."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
-        self._lock = threading.Lock()
-        self._begun = 0  # by threads, and not among the tasks yet
 
     def prepared(self, app: Flask, call: "partial[Any]") -> Callable[[], None]:
         """Return a function that begins the call; it may run in any thread."""
@@ -37,14 +31,15 @@ class Background:
             return lambda: _call_here(app, call)
         context = _context_for(access)
 
+        def start() -> None:
+            task = access.loop.create_task(_run(app, call), context=context)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
         def begin() -> None:
-            with self._lock:
-                self._begun += 1
             try:
-                access.loop.call_soon_threadsafe(self._start, access.loop, context, app, call)
+                access.loop.call_soon_threadsafe(start)
             except RuntimeError:
-                with self._lock:
-                    self._begun -= 1
                 logger.error("%s is not done in the background: the server has stopped", _name(call))
 
         return begin
@@ -52,14 +47,9 @@ class Background:
     async def finish(self, patience: float) -> None:
         """Wait for functions that have not ended, `patience` seconds at most, and cancel the rest."""
         deadline = asyncio.get_running_loop().time() + patience
-        while self._tasks or self._begun:
-            left = deadline - asyncio.get_running_loop().time()
-            if left <= 0:
-                break
-            if self._tasks:
-                await asyncio.wait(self._tasks, timeout=left)
-            else:
-                await asyncio.sleep(0)  # the loop's next turn makes a task of what a thread has begun
+        await asyncio.sleep(0)  # the loop's next turn makes tasks of what threads have begun
+        while self._tasks and (left := deadline - asyncio.get_running_loop().time()) > 0:
+            await asyncio.wait(self._tasks, timeout=left)
         if self._tasks:
             logger.warning(
                 "cancelling %d background function(s), not done after %g s", len(self._tasks), patience
@@ -67,19 +57,6 @@ class Background:
             for task in self._tasks:
                 task.cancel()
             await asyncio.wait(self._tasks, timeout=1)
-
-    def _start(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        context: contextvars.Context,
-        app: Flask,
-        call: "partial[Any]",
-    ) -> None:
-        with self._lock:
-            self._begun -= 1
-        task = loop.create_task(_run(app, call), context=context)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 def _context_for(access: LoopAccess) -> contextvars.Context:
@@ -89,7 +66,7 @@ def _context_for(access: LoopAccess) -> contextvars.Context:
     """
     context = contextvars.Context()
     for variable, value in contextvars.copy_context().items():
-        if not variable.name.startswith(_FLASKS):
+        if not variable.name.startswith("flask."):
             context.run(variable.set, value)
     context.run(CURRENT_LOOP.set, access)
     return context

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from flask import Response
 
-from bridge.flask.streams import stream
+from bridge.flask.streams import Steps, close_iterator, stream
 
 __all__ = ["Event", "EventSource", "ServerSentEvent", "encode_event"]
 
@@ -126,75 +126,39 @@ async def _encoded(events: AsyncIterable[Event]) -> AsyncGenerator[str, None]:
         async for event in iterator:
             yield encode_event(event)
     finally:
-        close = getattr(iterator, "aclose", None)
-        if close is not None:
-            await close()
+        await close_iterator(iterator)
 
 
 async def _with_pings(events: AsyncGenerator[str, None], ping: float) -> AsyncGenerator[str, None]:
     """Yield the events, and a comment after each `ping` seconds without one.
 
-    A task of its own iterates over the events: a ping must not cancel the wait for the next one, and what
-    they enter, such as a timeout, belongs to one task.
+    A task of its own iterates over the events, as a ping must not cancel the wait for the next one.
     """
-    async with _Relay(events) as relay:
+    loop = asyncio.get_running_loop()
+    steps = Steps(events)
+    task = loop.create_task(steps.serve())
+    answer: asyncio.Future[str] | None = None  # to the question for the next event
+    try:
         while True:
-            text = await relay.next_or_none(ping)
-            if text is None:
+            answer = loop.create_future()
+            steps.ask(answer)
+            while not (await asyncio.wait([answer], timeout=ping))[0]:
                 yield _PING
-            elif text:
-                yield text
-            else:
+            event, answer = answer, None
+            try:
+                text = event.result()
+            except StopAsyncIteration:
                 return
-
-
-class _Relay:
-    """Iterates over events in a task of its own, one at a time."""
-
-    def __init__(self, events: AsyncGenerator[str, None]) -> None:
-        self._events = events
-        self._ready: asyncio.Future[str] | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._taken = asyncio.Event()
-
-    async def __aenter__(self) -> "_Relay":
-        loop = asyncio.get_running_loop()
-        self._ready = loop.create_future()
-        self._task = loop.create_task(self._run())
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        assert self._task is not None
-        self._task.cancel()
-        await asyncio.wait([self._task])
+            finally:
+                del event  # it holds its error, whose traceback holds this frame
+            yield text
+    finally:
+        steps.end()
+        task.cancel()
+        await asyncio.wait([task])
         # Both may hold an error that came too late to be raised.
-        for late in (self._task, self._ready):
-            if late is not None and late.done() and not late.cancelled() and late.exception() is not None:
-                logger.error("a stream of events failed after its client had left", exc_info=late.exception())
-        self._task = self._ready = None  # the task holds its cancellation, whose traceback holds this
-
-    async def next_or_none(self, patience: float) -> str | None:
-        """Return the next text, "" at the end, or None if none comes for `patience` seconds."""
-        assert self._ready is not None
-        await asyncio.wait([self._ready], timeout=patience)
-        if not self._ready.done():
-            return None
-        text = self._ready.result()
-        self._ready = asyncio.get_running_loop().create_future()
-        self._taken.set()
-        return text
-
-    async def _run(self) -> None:
-        assert self._ready is not None
-        try:
-            async for text in self._events:
-                self._taken.clear()
-                self._ready.set_result(text)
-                await self._taken.wait()
-            self._ready.set_result("")
-        except Exception as error:  # `next_or_none` raises it
-            if self._ready.done():
-                raise
-            self._ready.set_exception(error)
-        finally:
-            await self._events.aclose()
+        for late in (task, answer):
+            if late is not None and late.done() and not late.cancelled():
+                error = late.exception()
+                if error is not None and not isinstance(error, asyncio.CancelledError):
+                    logger.error("a stream of events failed after its client had left", exc_info=error)

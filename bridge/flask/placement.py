@@ -96,8 +96,6 @@ _SIGNALS = tuple(each for each in vars(signals).values() if isinstance(each, Nam
 # Kinds of hooks that Flask calls without `ensure_sync`, and so in the view's thread.
 _CALLED_AS_THEY_ARE = ("url_defaults", "receiver of", "overridden method")
 
-_ADVICE = "make {it} async, mark {it} with @bridge.flask.any_thread, or ask for --async-views loop"
-
 # Modules whose middleware calls the app that it wraps, no other one, and never waits.
 _KNOWN_MIDDLEWARE = ("bridge", "opentelemetry", "werkzeug.middleware.proxy_fix")
 
@@ -186,14 +184,15 @@ def place(app: Flask, rule: Rule, method: str, async_views: AsyncViews) -> tuple
             for each in own_converters(rule)
         ]
         names = [str(hook) for hook in (*converters, *hooks_of(app, rule.endpoint)) if not hook.is_safe]
-        if len(names) == 1:
-            return "thread", (
-                f"{names[0]} is plain; if it keeps nothing in its thread, {_ADVICE.format(it='it')}"
-            )
         if names:
+            *others, last = names
+            what_if, it = "is plain; if it keeps nothing in its", "it"
+            if others:
+                last = f"{', '.join(others)} and {last}"
+                what_if, it = "are plain; if they keep nothing in their", "them"
             return "thread", (
-                f"{', '.join(names[:-1])} and {names[-1]} are plain; if they keep nothing in their thread, "
-                + _ADVICE.format(it="them")
+                f"{last} {what_if} thread, make {it} async, mark {it} with @bridge.flask.any_thread, or ask "
+                "for --async-views loop"
             )
     return "loop", f"{what} is async"
 
@@ -228,12 +227,11 @@ def is_async_view(view: _Function, method: str) -> bool:
         if inspect.iscoroutinefunction(layer):
             return True
         if view_class is not None and is_flasks_own(layer):
-            dispatch = view_class.dispatch_request
-            if dispatch is not flask_views.MethodView.dispatch_request:
-                return inspect.iscoroutinefunction(dispatch)
-            handler = getattr(view_class, method.lower(), None)
-            if handler is None and method == "HEAD":
-                handler = getattr(view_class, "get", None)
+            handler = view_class.dispatch_request
+            if handler is flask_views.MethodView.dispatch_request:
+                handler = getattr(view_class, method.lower(), None)
+                if handler is None and method == "HEAD":
+                    handler = getattr(view_class, "get", None)
             return inspect.iscoroutinefunction(handler)
     return False
 

@@ -4,7 +4,7 @@ import asyncio
 import concurrent.futures
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from contextlib import suppress
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from flask import has_request_context, stream_with_context
 
@@ -16,9 +16,10 @@ from bridge.runners.greenlet_link import GreenletLink, current_greenlet_link
 from bridge.runners.loop_access import CURRENT_LOOP, LoopAccess
 from bridge.types import override
 
-__all__ = ["stream"]
+__all__ = ["Steps", "close_iterator", "stream"]
 
 _Chunk = TypeVar("_Chunk")
+_Answer: TypeAlias = "concurrent.futures.Future[Any] | asyncio.Future[Any]"
 
 
 def stream(iterable: AsyncIterable[str | bytes]) -> Iterator[bytes]:
@@ -125,10 +126,52 @@ def _is_on_own_loop() -> bool:
         return False
 
 
-async def _close(iterator: AsyncIterator[Any]) -> None:
+async def close_iterator(iterator: AsyncIterator[Any]) -> None:
+    """Close an async iterator, if it can be closed, as generators can."""
     close = getattr(iterator, "aclose", None)
     if close is not None:
         await close()
+
+
+class Steps:
+    """Iterates in one task, as `async for` does, step by step as others ask for it.
+
+    What the iterator enters, such as a timeout, belongs to one task. The loop's thread calls all methods.
+    """
+
+    def __init__(self, iterator: AsyncIterator[Any]) -> None:
+        self._iterator = iterator
+        self._asked: asyncio.Queue[_Answer | None] = asyncio.Queue()
+        self._has_ended = False
+
+    def ask(self, answer: _Answer) -> None:
+        """Have a future get the outcome of the next step."""
+        if self._has_ended:
+            answer.set_exception(ClientDisconnected(reasons.LEFT))
+        else:
+            self._asked.put_nowait(answer)
+
+    def end(self) -> None:
+        """Have `serve` return."""
+        self._asked.put_nowait(None)
+
+    def refuse(self) -> None:
+        """Answer what nobody serves any more: the client has left, perhaps before `serve` began."""
+        self._has_ended = True
+        while not self._asked.empty():
+            if (answer := self._asked.get_nowait()) is not None:
+                self.ask(answer)
+
+    async def serve(self) -> None:
+        """Take steps until the end, and close the iterator."""
+        try:
+            while (answer := await self._asked.get()) is not None:
+                try:
+                    answer.set_result(await anext(self._iterator))
+                except BaseException as error:  # noqa: BLE001  # whoever has asked raises it
+                    answer.set_exception(error)
+        finally:
+            await close_iterator(self._iterator)
 
 
 class _InGreenlet:
@@ -141,57 +184,35 @@ class _InGreenlet:
         return self._link.await_for_app(anext(iterator))
 
     def close(self, iterator: AsyncIterator[Any]) -> None:
-        self._link.await_for_app(_close(iterator))
+        self._link.await_for_app(close_iterator(iterator))
 
 
 class _InTask:
-    """One task on the loop awaits all steps, as `async for` would; a thread waits for each."""
+    """A task on the loop takes all steps; a thread waits for each."""
 
     def __init__(self, access: LoopAccess) -> None:
         self._access = access
-        self._asked: asyncio.Queue[concurrent.futures.Future[Any] | None] = asyncio.Queue()
+        self._steps: Steps | None = None
         self._task: concurrent.futures.Future[None] | None = None
-        self._ended = False
 
     def run(self, iterator: AsyncIterator[_Chunk]) -> _Chunk:
-        if self._task is None:
-            self._task = self._access.begin(self._serve(iterator), CallContext())
+        if self._steps is None:
+            self._steps = steps = Steps(iterator)
+            self._task = self._access.begin(steps.serve(), CallContext())
+            self._task.add_done_callback(lambda task: steps.refuse())
         answer: concurrent.futures.Future[_Chunk] = concurrent.futures.Future()
-        self._access.loop.call_soon_threadsafe(self._ask, answer)
-        return answer.result()
-
-    def close(self, iterator: AsyncIterator[Any]) -> None:
-        if self._task is not None:
-            self._access.loop.call_soon_threadsafe(self._asked.put_nowait, None)
-            with suppress(asyncio.CancelledError):
-                self._task.result()
-
-    def _ask(self, answer: "concurrent.futures.Future[Any]") -> None:
-        if self._ended:
-            answer.set_exception(ClientDisconnected(reasons.LEFT))
-        else:
-            self._asked.put_nowait(answer)
-
-    async def _serve(self, iterator: AsyncIterator[Any]) -> None:
-        answer: concurrent.futures.Future[Any] | None = None
+        self._access.loop.call_soon_threadsafe(self._steps.ask, answer)
         try:
-            while (answer := await self._asked.get()) is not None:
-                await self._step(iterator, answer)
-        finally:
-            self._ended = True
-            while not self._asked.empty():
-                if (answer := self._asked.get_nowait()) is not None:
-                    self._ask(answer)
-            await _close(iterator)
-
-    async def _step(self, iterator: AsyncIterator[Any], answer: "concurrent.futures.Future[Any]") -> None:
-        try:
-            answer.set_result(await anext(iterator))
+            return answer.result()
         except asyncio.CancelledError as error:
             self._access.explain(error)
-            answer.set_exception(error)
-        except BaseException as error:  # noqa: BLE001  # the thread that waits raises it
-            answer.set_exception(error)
+            raise
+
+    def close(self, iterator: AsyncIterator[Any]) -> None:
+        if self._steps is not None and self._task is not None:
+            self._access.loop.call_soon_threadsafe(self._steps.end)
+            with suppress(asyncio.CancelledError):
+                self._task.result()
 
 
 class _OwnLoop:
@@ -210,7 +231,7 @@ class _OwnLoop:
         return self._runner.run(step) if self._access is None else self._access.run_here(self._runner, step)
 
     def close(self, iterator: AsyncIterator[Any]) -> None:
-        self._runner.run(_close(iterator))
+        self._runner.run(close_iterator(iterator))
         self._runner.close()
 
 

@@ -101,22 +101,20 @@ class FlaskViews:
 
     def new_link(self, call: Call, host: Host, engine: Engine, rule: Rule) -> GreenletLink:
         """Return the link of a request that runs on the loop, by this rule."""
-        if self._engine is not engine:
-            self._use(engine)
-        return GreenletLink(call, host, engine, self._greenlets, rule)
+        return GreenletLink(call, host, engine, self._greenlets_for(engine), rule)
 
     def new_websocket_link(
         self, websocket: HostWebSocket, call: Call, host: Host, engine: Engine, rule: Rule
     ) -> WebSocketLink:
         """Return the link of a websocket that runs on the loop, by this rule."""
-        if self._engine is not engine:
-            self._use(engine)
-        return WebSocketLink(websocket, call, host, engine, self._greenlets, rule)
+        return WebSocketLink(websocket, call, host, engine, self._greenlets_for(engine), rule)
 
-    def _use(self, engine: Engine) -> None:
-        """Take new greenlets for another loop: greenlets belong to a thread."""
-        self._engine = engine
-        self._greenlets = Greenlets()
+    def _greenlets_for(self, engine: Engine) -> Greenlets:
+        """Return the greenlets of a loop; new ones for another loop, as greenlets belong to a thread."""
+        if self._engine is not engine:
+            self._engine = engine
+            self._greenlets = Greenlets()
+        return self._greenlets
 
     async def close(self, patience: float) -> None:
         """Wait for calls that the host has given up, `patience` seconds at most; drop the idle greenlets."""
@@ -214,9 +212,10 @@ class FlaskViews:
         if self._middleware.leads_elsewhere(path):
             return None
         decoded = path.encode("latin-1").decode("utf-8", "replace")  # as Werkzeug decodes it
-        if method == _WEBSOCKET:
-            return self._routing.rule_of(decoded, "GET", host, is_websocket=True)
-        return self._routing.rule_of(decoded, method, host, is_websocket=False)
+        is_websocket = method == _WEBSOCKET
+        return self._routing.rule_of(
+            decoded, "GET" if is_websocket else method, host, is_websocket=is_websocket
+        )
 
 
 def adopt(app: Flask) -> None:

@@ -86,11 +86,6 @@ class HostWebSocket:
         self._changed: asyncio.Event | None = None  # set when it is closed or answered; for `wait_for_end`
 
     @property
-    def path(self) -> str:
-        """The path of its handshake, decoded."""
-        return self.scope["path"]
-
-    @property
     def subprotocols(self) -> Sequence[str]:
         """The subprotocols that the client offers."""
         return list(self.scope.get("subprotocols") or ())

@@ -19,7 +19,7 @@ makes the host wait, and with it the client.
 | the client is gone | the end of the connection | |
 | the server stops | 1001 | 1001 |
 | the call ends | the end of the connection | 1000; 1011 if the call failed |
-| the library breaks the protocol, or its socket ends without a Close | 1002, 1007 or 1009 | 1011 |
+| the library breaks the protocol, or its socket ends without a Close | 1002 or 1007 | 1011 |
 """
 
 import asyncio
@@ -27,6 +27,8 @@ import logging
 import socket
 from collections.abc import Iterable
 from contextlib import suppress
+
+from wsproto import events
 
 from bridge.errors import WebSocketDisconnect
 from bridge.runners.carry import serve_in_thread
@@ -36,15 +38,7 @@ from bridge.runners.thread_link import Work
 from bridge.types import StartResponse, WSGIApplication, WSGIEnvironment
 from bridge.websockets.host import HostWebSocket
 from bridge.websockets.library import call_app
-from bridge.websockets.protocol import (
-    Accepted,
-    Broken,
-    Closed,
-    LibraryConnection,
-    LibraryEvent,
-    Received,
-    Reply,
-)
+from bridge.websockets.protocol import BrokenProtocol, LibraryConnection
 from bridge.websockets.states import ABNORMAL, GOING_AWAY, INTERNAL_ERROR, NO_STATUS, NORMAL
 
 __all__ = ["WebSocketCall"]
@@ -69,7 +63,7 @@ class WebSocketCall:
         self._app = app
         self._websocket = websocket
         self._loop = loop
-        self._library = LibraryConnection(websocket.subprotocols)
+        self._library = LibraryConnection(websocket.subprotocols, self._reply)
         self._ours, theirs = socket.socketpair()
         self._ours.setblocking(False)
         theirs.setblocking(True)  # whatever the default timeout is, libraries expect to wait
@@ -142,8 +136,7 @@ class WebSocketCall:
         try:
             while data := await self._receive():
                 if self._websocket.state != "closed":  # a closed one takes nothing; the library must not wait
-                    for event in self._library.receive(data):
-                        await self._take(event)
+                    await self._take(data)
             if not self._is_over:
                 await self._websocket.close(INTERNAL_ERROR)
         except WebSocketDisconnect as end:
@@ -176,20 +169,25 @@ class WebSocketCall:
         if self._readable is not None and not self._readable.done():
             self._readable.set_result(None)
 
-    async def _take(self, event: LibraryEvent) -> None:
-        if isinstance(event, Received):
-            await self._websocket.send(event.data)
-        elif isinstance(event, Reply):
-            self._reply(event.data)
-        elif isinstance(event, Accepted):
-            await self._websocket.accept(event.subprotocol, event.headers)
-            self._from_host = self._loop.create_task(self._write())
-            if self._is_stopping:
-                await self._end(GOING_AWAY, "")
-        elif isinstance(event, Closed):
-            await self._end(NORMAL if event.code == NO_STATUS else event.code, event.reason)
-        elif isinstance(event, Broken):
-            logger.error("%s", event.describe(self._websocket.path))
+    async def _take(self, data: bytes) -> None:
+        try:
+            for event in self._library.receive(data):
+                if isinstance(event, str | bytes):
+                    await self._websocket.send(event)
+                elif isinstance(event, events.AcceptConnection):
+                    headers = [(bytes(name), bytes(value)) for name, value in event.extra_headers]
+                    await self._websocket.accept(event.subprotocol, headers)
+                    self._from_host = self._loop.create_task(self._write())
+                    if self._is_stopping:
+                        await self._end(GOING_AWAY, "")
+                else:
+                    code = NORMAL if event.code == NO_STATUS else int(event.code)  # hosts take no enum
+                    await self._end(code, event.reason or "")
+        except BrokenProtocol as error:
+            path = ascii(self._websocket.scope["path"])[1:-1]
+            logger.error(
+                "%s: the app's websocket library has broken the protocol (RFC 6455): %s", path, error
+            )
             await self._end(INTERNAL_ERROR, "")
 
     async def _end(self, code: int, reason: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 from flask import Flask, Response, request
 
 from bridge import WSGIToASGI
+from bridge.errors import ClientDisconnected
 from bridge.flask import EventSource, ServerSentEvent, stream
 from bridge.flask.events import encode_event
 from bridge.testing import Client
@@ -156,6 +157,31 @@ async def test_a_client_that_has_left_gets_no_more() -> None:
     before = made
     await asyncio.wait_for(call, 5)
     assert made == before
+
+
+async def test_a_client_may_leave_before_the_iterable_begins() -> None:
+    has_left = threading.Event()
+    ends: list[BaseException] = []
+
+    def chunks() -> Iterator[bytes]:
+        yield b"x"
+        has_left.wait(5)
+        try:
+            yield from stream(words())
+        except BaseException as error:
+            ends.append(error)
+            raise
+
+    adapter = serve(lambda: Response(chunks()), "plain view")
+    async with adapter.lifespan_context():
+        host = ScriptedHost([body_event()])
+        call = asyncio.create_task(adapter(http_scope(), host.receive, host.send))
+        await host.until_sent(2)
+        host.disconnect()
+        await asyncio.sleep(0.1)
+        has_left.set()
+        await asyncio.wait_for(call, 5)
+    assert [type(end) for end in ends] == [ClientDisconnected]
 
 
 @pytest.mark.parametrize("mode", MODES)

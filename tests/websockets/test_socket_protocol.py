@@ -16,15 +16,7 @@ from wsproto.events import (
 )
 from wsproto.frame_protocol import CloseReason
 
-from bridge.websockets.protocol import (
-    Accepted,
-    Broken,
-    Closed,
-    LibraryConnection,
-    LibraryEvent,
-    Received,
-    Reply,
-)
+from bridge.websockets.protocol import BrokenProtocol, LibraryConnection, LibraryEvent
 
 
 class Library:
@@ -52,40 +44,41 @@ class Library:
         return list(self.connection.events())
 
 
-def opened(**options: Any) -> tuple[LibraryConnection, Library]:
-    ours = LibraryConnection(**options)
+def opened() -> tuple[LibraryConnection, Library, list[bytes]]:
+    """Our end, the library's, and what ours replies."""
+    replies: list[bytes] = []
+    ours = LibraryConnection((), replies.append)
     library = Library(ours)
-    assert list(ours.receive(library.send(AcceptConnection()))) == [Accepted(None, [])]
-    return ours, library
+    assert list(ours.receive(library.send(AcceptConnection()))) == [AcceptConnection(extra_headers=[])]
+    return ours, library, replies
 
 
 def received(ours: LibraryConnection, data: bytes, step: int) -> list[LibraryEvent]:
-    """What is made of the data if it comes in pieces of `step` bytes; replies are joined."""
-    events = [
+    """What is made of the data if it comes in pieces of `step` bytes."""
+    return [
         event for start in range(0, len(data), step) for event in ours.receive(data[start : start + step])
     ]
-    return [event for event in events if not isinstance(event, Reply)]
 
 
 # Frames of a server, by hand where wsproto would not make them
 
 MESSAGES: dict[str, tuple[bytes, list[LibraryEvent]]] = {
-    "text": (b"\x81\x02hi", [Received("hi")]),
-    "text that is not ASCII": (b"\x81\x03\xe2\x82\xac", [Received("€")]),
-    "empty text": (b"\x81\x00", [Received("")]),
-    "binary": (b"\x82\x02\x00\xff", [Received(b"\x00\xff")]),
-    "empty binary": (b"\x82\x00", [Received(b"")]),
-    "two": (b"\x81\x01a\x82\x01b", [Received("a"), Received(b"b")]),
-    "fragments": (b"\x01\x01a\x00\x01b\x80\x01c", [Received("abc")]),
-    "fragments of binary": (b"\x02\x01a\x80\x01b", [Received(b"ab")]),
-    "a character in two fragments": (b"\x01\x01\xe2\x80\x02\x82\xac", [Received("€")]),
-    "a ping within fragments": (b"\x01\x01a\x89\x01p\x80\x01b", [Received("ab")]),
-    "longer than one length byte": (b"\x82\x7e\x01\x00" + b"x" * 256, [Received(b"x" * 256)]),
-    "a pong nobody asked for": (b"\x8a\x00\x81\x01a", [Received("a")]),
-    "close": (b"\x88\x02\x03\xe8", [Closed(1000, "")]),
-    "close with a reason": (b"\x88\x05\x0f\xa0bye", [Closed(4000, "bye")]),
-    "close without a code": (b"\x88\x00", [Closed(1005, "")]),
-    "a message after the close": (b"\x88\x00\x81\x01a", [Closed(1005, "")]),
+    "text": (b"\x81\x02hi", ["hi"]),
+    "text that is not ASCII": (b"\x81\x03\xe2\x82\xac", ["€"]),
+    "empty text": (b"\x81\x00", [""]),
+    "binary": (b"\x82\x02\x00\xff", [b"\x00\xff"]),
+    "empty binary": (b"\x82\x00", [b""]),
+    "two": (b"\x81\x01a\x82\x01b", ["a", b"b"]),
+    "fragments": (b"\x01\x01a\x00\x01b\x80\x01c", ["abc"]),
+    "fragments of binary": (b"\x02\x01a\x80\x01b", [b"ab"]),
+    "a character in two fragments": (b"\x01\x01\xe2\x80\x02\x82\xac", ["€"]),
+    "a ping within fragments": (b"\x01\x01a\x89\x01p\x80\x01b", ["ab"]),
+    "longer than one length byte": (b"\x82\x7e\x01\x00" + b"x" * 256, [b"x" * 256]),
+    "a pong nobody asked for": (b"\x8a\x00\x81\x01a", ["a"]),
+    "close": (b"\x88\x02\x03\xe8", [CloseConnection(code=1000, reason="")]),
+    "close with a reason": (b"\x88\x05\x0f\xa0bye", [CloseConnection(code=4000, reason="bye")]),
+    "close without a code": (b"\x88\x00", [CloseConnection(code=1005, reason="")]),
+    "a message after the close": (b"\x88\x00\x81\x01a", [CloseConnection(code=1005, reason="")]),
 }
 
 BROKEN = {
@@ -108,7 +101,7 @@ BROKEN = {
 @pytest.mark.parametrize("name", MESSAGES)
 def test_what_a_library_writes(name: str, step: int) -> None:
     data, events = MESSAGES[name]
-    ours, _ = opened()
+    ours, _, _ = opened()
     assert received(ours, data, step) == events
 
 
@@ -116,36 +109,14 @@ def test_what_a_library_writes(name: str, step: int) -> None:
 @pytest.mark.parametrize("name", BROKEN)
 def test_what_a_library_must_not_write(name: str, step: int) -> None:
     data, code = BROKEN[name]
-    ours, library = opened()
-    replies = []
-    broken = []
-    for start in range(0, len(data), step):
-        for event in ours.receive(data[start : start + step]):
-            if isinstance(event, Reply):
-                replies += library.receive(event.data)
-            else:
-                broken.append(event)
-    assert [type(event) for event in broken] == [Broken]
-    assert isinstance(broken[0], Broken)
-    assert (broken[0].code, bool(broken[0].what)) == (code, True)
-    assert [(event.code, bool(event.reason)) for event in replies] == [(code, True)]
+    ours, library, replies = opened()
+    with pytest.raises(BrokenProtocol) as broken:
+        received(ours, data, step)
+    assert (broken.value.code, bool(str(broken.value))) == (code, True)
+    (close,) = library.receive(b"".join(replies))
+    assert (close.code, bool(close.reason)) == (code, True)
     assert not ours.is_open
     assert list(ours.receive(b"\x81\x01a")) == []
-
-
-def test_a_message_in_fragments_has_a_bound() -> None:
-    ours, library = opened(max_message=10)
-    events = list(ours.receive(b"\x02\x06aaaaaa\x00\x04bbbb"))
-    assert events == []
-    reply, broken = ours.receive(b"\x80\x01c")
-    assert isinstance(reply, Reply)
-    assert [event.code for event in library.receive(reply.data)] == [1009]
-    assert broken == Broken(1009, "a message has more than 10 bytes")
-
-
-def test_the_bound_is_for_each_message() -> None:
-    ours, _ = opened(max_message=3)
-    assert list(ours.receive(b"\x82\x03aaa\x82\x03bbb")) == [Received(b"aaa"), Received(b"bbb")]
 
 
 # The handshake
@@ -153,13 +124,14 @@ def test_the_bound_is_for_each_message() -> None:
 
 @pytest.mark.parametrize("step", [1, 100_000])
 def test_the_101_has_a_subprotocol_and_headers(step: int) -> None:
-    ours = LibraryConnection(["chat", "news"])
+    ours = LibraryConnection(["chat", "news"], list)
     library = Library(ours, ["chat", "news"])
     cookie = (b"Set-Cookie", b"a=1")
     answer = library.send(AcceptConnection(subprotocol="news", extra_headers=[cookie, cookie]))
     frame = library.send(TextMessage(data="hi"))
     events = received(ours, answer + frame, step)
-    assert events == [Accepted("news", [(b"set-cookie", b"a=1")] * 2), Received("hi")]
+    headers = [(b"set-cookie", b"a=1")] * 2
+    assert events == [AcceptConnection(subprotocol="news", extra_headers=headers), "hi"]
 
 
 @pytest.mark.parametrize(
@@ -175,29 +147,33 @@ def test_the_101_has_a_subprotocol_and_headers(step: int) -> None:
     ],
 )
 def test_what_is_no_handshake(answer: bytes, what: str) -> None:
-    assert list(LibraryConnection().receive(answer)) == [Broken(1002, what)]
+    with pytest.raises(BrokenProtocol, match=what) as broken:
+        list(LibraryConnection((), list).receive(answer))
+    assert broken.value.code == 1002
 
 
 def test_a_subprotocol_that_was_not_offered_is_refused() -> None:
-    ours = LibraryConnection(["chat"])
+    ours = LibraryConnection(["chat"], list)
     answer = Library(ours, ["news"]).send(AcceptConnection(subprotocol="news"))
-    assert list(ours.receive(answer)) == [Broken(1002, "unrecognized subprotocol news")]
+    with pytest.raises(BrokenProtocol, match="unrecognized subprotocol news"):
+        list(ours.receive(answer))
 
 
 @pytest.mark.parametrize("odd", ["", " ", "é", "a b", "a\r\nb: c"])
 def test_subprotocols_that_are_none_are_passed_over(odd: str) -> None:
-    ours = LibraryConnection([odd, "chat", odd])
+    ours = LibraryConnection([odd, "chat", odd], list)
     answer = Library(ours, ["chat"]).send(AcceptConnection(subprotocol="chat"))
-    assert list(ours.receive(answer)) == [Accepted("chat", [])]
+    assert list(ours.receive(answer)) == [AcceptConnection(subprotocol="chat", extra_headers=[])]
 
 
 def test_a_rejection_with_a_body_is_no_handshake() -> None:
-    ours = LibraryConnection()
+    ours = LibraryConnection((), list)
     library = Library(ours)
     answer = library.send(
         RejectConnection(status_code=401, has_body=True, headers=[(b"content-length", b"2")])
     )
-    assert list(ours.receive(answer)) == [Broken(1002, "its handshake has the status 401, not 101")]
+    with pytest.raises(BrokenProtocol, match="its handshake has the status 401, not 101"):
+        list(ours.receive(answer))
 
 
 # To the library
@@ -205,7 +181,7 @@ def test_a_rejection_with_a_body_is_no_handshake() -> None:
 
 @pytest.mark.parametrize("data", ["hi", "€" * 100, "", b"\x00\xff", b"", b"x" * 70_000])
 def test_messages_arrive(data: str | bytes) -> None:
-    ours, library = opened()
+    ours, library, _ = opened()
     kind = TextMessage if isinstance(data, str) else BytesMessage
     parts = library.receive(ours.send(data))
     assert {type(part) for part in parts} == {kind}
@@ -218,53 +194,49 @@ def test_messages_arrive(data: str | bytes) -> None:
     [(1000, "", 1000), (1001, "bye", 1001), (4321, "é" * 61, 4321), (1005, "", 1005), (1005, "lost", 1005)],
 )
 def test_a_close_arrives(code: int, reason: str, expected: int) -> None:
-    ours, library = opened()
+    ours, library, _ = opened()
     (event,) = library.receive(ours.close(code, reason))
     assert (event.code, event.reason or "") == (expected, "" if code == 1005 else reason)
     assert not ours.is_open
     # It answers, and that is the end.
-    assert list(ours.receive(library.send(event.response()))) == [Closed(expected, event.reason or "")]
+    (closed,) = ours.receive(library.send(event.response()))
+    assert isinstance(closed, CloseConnection)
+    assert (closed.code, closed.reason or "") == (expected, event.reason or "")
     assert list(ours.receive(b"\x81\x01a")) == []
 
 
 def test_a_reason_that_is_too_long_is_cut() -> None:
-    ours, library = opened()
+    ours, library, _ = opened()
     (event,) = library.receive(ours.close(4000, "é" * 100))
     assert event.reason == "é" * 61
 
 
 def test_a_ping_is_answered() -> None:
-    ours, library = opened()
-    (reply,) = ours.receive(library.send(Ping(payload=b"now")))
-    assert isinstance(reply, Reply)
-    assert [(type(event).__name__, bytes(event.payload)) for event in library.receive(reply.data)] == [
+    ours, library, replies = opened()
+    assert list(ours.receive(library.send(Ping(payload=b"now")))) == []
+    assert [(type(event).__name__, bytes(event.payload)) for event in library.receive(replies[0])] == [
         ("Pong", b"now")
     ]
 
 
 def test_a_ping_after_our_close_is_not() -> None:
-    ours, library = opened()
+    ours, library, replies = opened()
     ours.close(1000)
     assert list(ours.receive(library.send(Ping()))) == []
+    assert replies == []
 
 
-def test_its_close_is_answered_after_it_is_known() -> None:
-    ours, library = opened()
-    closed, reply = ours.receive(library.send(CloseConnection(code=4000, reason="bye")))
-    assert closed == Closed(4000, "bye")
-    assert isinstance(reply, Reply)
-    assert [event.code for event in library.receive(reply.data)] == [4000]
+def test_its_close_is_answered() -> None:
+    ours, library, replies = opened()
+    closed = CloseConnection(code=4000, reason="bye")
+    assert list(ours.receive(library.send(closed))) == [closed]
+    assert [event.code for event in library.receive(replies[0])] == [4000]
 
 
 def test_what_it_breaks_after_our_close_is_known() -> None:
-    ours, _ = opened()
+    ours, _, replies = opened()
     ours.close(CloseReason.NORMAL_CLOSURE)
-    (broken,) = ours.receive(b"\x81\x01\xff")
-    assert isinstance(broken, Broken)
-    assert broken.code == 1007
-
-
-def test_what_is_broken_is_described_for_the_log() -> None:
-    assert Broken(1007, "no UTF-8").describe("/a\nb") == (
-        "/a\\nb: the app's websocket library has broken the protocol (RFC 6455): no UTF-8"
-    )
+    with pytest.raises(BrokenProtocol) as broken:
+        list(ours.receive(b"\x81\x01\xff"))
+    assert broken.value.code == 1007
+    assert replies == []

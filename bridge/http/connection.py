@@ -24,7 +24,6 @@ from bridge.http.deadline import Deadline
 from bridge.http.exchange import Answer, Exchange
 from bridge.http.http1 import ResponseEncoder
 from bridge.http.limits import (
-    Limits,
     Refusal,
     check_head,
     check_unfinished_head,
@@ -64,9 +63,11 @@ _MOST_UNREAD = 65536
 
 _FAILED = b"Internal Server Error"
 _BUSY = Refusal(503, "The server is busy with other requests.")
-_FIRST_BYTE_TIMEOUT = Refusal(408, "The connection was open, and no request came.")
-_HEAD_TIMEOUT = Refusal(408, "The head of the request did not arrive in time.")
-_BODY_TIMEOUT = Refusal(408, "The body of the request stopped coming.")
+_LATE = {
+    "first byte": Refusal(408, "The connection was open, and no request came."),
+    "head": Refusal(408, "The head of the request did not arrive in time."),
+    "body": Refusal(408, "The body of the request stopped coming."),
+}
 _CUT_SHORT = Refusal(400, "The connection was closed before the request was whole (RFC 9112, 8).")
 
 
@@ -156,7 +157,9 @@ class Connection(asyncio.Protocol):
         if self._is_over:
             return
         if self._unread or self._is_answering():
-            self._keep(data)
+            self._unread += data
+            if len(self._unread) > _MOST_UNREAD:
+                self.transport.pause_reading()
             return
         if (
             data[0] in b"\r\n"
@@ -184,11 +187,6 @@ class Connection(asyncio.Protocol):
         """Whether a request is whole, and its response is not."""
         return self._serving is not None and not self._reader.in_body
 
-    def _keep(self, data: bytes) -> None:
-        self._unread += data
-        if len(self._unread) > _MOST_UNREAD:
-            self.transport.pause_reading()
-
     # Reading
 
     def _read(self, data: bytes) -> None:
@@ -213,7 +211,8 @@ class Connection(asyncio.Protocol):
                 deadline.expect("head", server.limits.head_time)
             return
         if reader.in_body:
-            self._arrival.check(server.limits)
+            if self._arrival.beside > server.limits.head_size:
+                raise Refused(trailers_too_large(server.limits))
             if deadline.what != "body":
                 deadline.expect("body", server.limits.body_pause)
             self._arrival.last_data = server.loop.time()
@@ -265,13 +264,14 @@ class Connection(asyncio.Protocol):
                 raise Refused(refusal)
             self._handshake = request
             return True
-        self._arrival.begin()
+        arrival = self._arrival
+        arrival.size = arrival.trailers = arrival.beside = 0
         if version == "1.1" and self._reader.has_body:  # in 1.0 it is ignored (RFC 9110, 10.1.1)
             request.expects_continue = any(
                 name == b"expect" and value.lower() == b"100-continue" for name, value in headers
             )
         request.client_closes = client_closes
-        self._arrival.exchange = Exchange(request, server.new_context())
+        arrival.exchange = Exchange(request, server.new_context())
         return False
 
     def _is_handshake(self, request: Request) -> bool:
@@ -305,13 +305,15 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         """See `reader.Sink`."""
-        self._arrival.take(len(data))
+        arrival = self._arrival
+        arrival.size += len(data)
+        arrival.beside = 0
         limit = self.server.limits.body_size
-        if limit is not None and self._arrival.size > limit:
+        if limit is not None and arrival.size > limit:
             raise Refused(too_large(self.server.limits))
         serving = self._serving
         if serving is None:
-            self._arrival.pieces.append(data)
+            arrival.pieces.append(data)
         elif serving.connection is not None:
             serving.feed(data)
 
@@ -481,13 +483,16 @@ class Connection(asyncio.Protocol):
         if what == "keep-alive":
             self.transport.close()
         elif what == "half-closed":
-            self._leave_if_silent()
-        elif what == "first byte":
-            self._refuse(_FIRST_BYTE_TIMEOUT)
-        elif what == "head":
-            self._refuse(_HEAD_TIMEOUT)
-        else:
+            # Nothing more is written while the client is behind; what is on its way finds out whether it is
+            # there.
+            serving, outlet = self._serving, self.outlet
+            is_silent = not outlet.has_written and not outlet.is_behind
+            if serving is not None and is_silent and not serving.writes_by_itself:
+                self.cut(serving)
+        elif what == "body":
             self._body_is_late()
+        else:
+            self._refuse(_LATE[what])
 
     def _body_is_late(self) -> None:
         # Not moved for every read: looked at again when it is due.
@@ -499,19 +504,11 @@ class Connection(asyncio.Protocol):
         if left > 0:
             self._deadline.expect("body", left)
         else:
-            self._refuse(_BODY_TIMEOUT)
+            self._refuse(_LATE["body"])
 
     def _wait_for_half_closed(self) -> None:
         self.outlet.has_written = False
         self._deadline.expect("half-closed", _HALF_CLOSED)
-
-    def _leave_if_silent(self) -> None:
-        """The client has closed its direction a while ago: is it there still?"""
-        serving, outlet = self._serving, self.outlet
-        # Nothing more is written while it is behind; what is on its way finds out whether it is there.
-        is_silent = not outlet.has_written and not outlet.is_behind
-        if serving is not None and is_silent and not serving.writes_by_itself:
-            self.cut(serving)
 
     # Refusing
 
@@ -624,17 +621,6 @@ class _Arrival:
         self.beside = 0  # bytes of a head, or since the last part of a body: chunk headers, trailers
         self.last_data = 0.0  # when some of the body has come, in the loop's time
 
-    def begin(self) -> None:
-        self.size = self.trailers = self.beside = 0
-
-    def take(self, size: int) -> None:
-        self.size += size
-        self.beside = 0
-
-    def check(self, limits: Limits) -> None:
-        if self.beside > limits.head_size:
-            raise Refused(trailers_too_large(limits))
-
 
 class _HookServing(LoopServing):
     """A request that a hook answers; of the hooks, no other knows of it."""
@@ -649,7 +635,7 @@ class _HookServing(LoopServing):
             self.send_part(*answer)
             self.finish()
         else:
-            self.serve_by(lambda: self._give(answer))
+            self.serve = lambda: self._give(answer)
             super().start()
 
     async def _give(self, answer: Awaitable[Part]) -> None:
@@ -658,9 +644,7 @@ class _HookServing(LoopServing):
             await self.send(*part)
 
     def begin(self, head: Head) -> bytes:
-        connection = self.connection
-        assert connection is not None
-        return self._encode(head, keep_alive=self._may_keep_alive(connection))
+        return self._encode(head)
 
     def _tell_end(self) -> None:
         self._server.tasks.discard(self)

@@ -35,8 +35,7 @@ from bridge.http.loop_serving import LoopServing
 from bridge.http.outlet import Outlet
 from bridge.http.reader import Refused, RequestReader
 from bridge.http.request import Request
-from bridge.http.request_line import RequestLine
-from bridge.http.request_target import read_request_target, replace_host
+from bridge.http.request_line import RequestLine, read_request_target, replace_host
 from bridge.http.serving import Serving
 from bridge.http.websocket_handshake import check_handshake
 from bridge.runners import reasons
@@ -97,10 +96,10 @@ class Connection(asyncio.Protocol):
 
     transport: asyncio.Transport
     outlet: Outlet
+    _ends: "_Ends"
 
     def __init__(self, server: "HTTPServer") -> None:
         self.server = server
-        self._ends = _Ends()
         self._arrival = _Arrival()
         self._deadline = Deadline(server.loop, self._on_late)
         self._reader = RequestReader(self)
@@ -121,7 +120,7 @@ class Connection(asyncio.Protocol):
         server = self.server
         self.transport = transport
         self.outlet = Outlet(transport, server.loop)
-        self._ends.read(transport)
+        self._ends = _Ends(transport)
         if self._ends.scheme == "http":
             self.plain_socket = transport.get_extra_info("socket")
         server.connections.add(self)
@@ -142,7 +141,7 @@ class Connection(asyncio.Protocol):
 
     @override
     def pause_writing(self) -> None:
-        self.outlet.pause()
+        self.outlet.is_behind = True
 
     @override
     def resume_writing(self) -> None:
@@ -217,7 +216,7 @@ class Connection(asyncio.Protocol):
                 deadline.expect("body", server.limits.body_pause)
             self._arrival.last_data = server.loop.time()
         else:
-            deadline.expect_nothing()
+            deadline.what = ""
         if self._handshake is not None:
             self._become_websocket()
             return
@@ -331,7 +330,13 @@ class Connection(asyncio.Protocol):
         arrival = self._arrival
         arrival.exchange = None
         try:
-            serving = self._serving_of(exchange)
+            for on_request in self.server.hooks.request:
+                answer = on_request(exchange)
+                if answer is not None:
+                    serving = self._answered_by_hook(exchange, answer)
+                    break
+            else:
+                serving = self.server.serve(self, exchange)
         except Exception:
             logger.exception("%s: the server failed to serve the request", exchange.request.method)
             serving = self._answered_by_hook(exchange, plain_answer(500, _FAILED, exchange.request.method))
@@ -343,13 +348,6 @@ class Connection(asyncio.Protocol):
         if not self._reader.in_body:
             serving.feed(b"")
         serving.start()
-
-    def _serving_of(self, exchange: Exchange) -> Serving:
-        for on_request in self.server.hooks.request:
-            answer = on_request(exchange)
-            if answer is not None:
-                return self._answered_by_hook(exchange, answer)
-        return self.server.serve(self, exchange)
 
     def _answered_by_hook(self, exchange: Exchange, answer: Answer) -> Serving:
         serving = _HookServing(self, exchange)
@@ -565,13 +563,10 @@ class _Ends:
 
     __slots__ = ("client", "scheme", "server")
 
-    def __init__(self) -> None:
+    def __init__(self, transport: asyncio.Transport) -> None:
         self.client: tuple[str, int] | None = None
         self.server: tuple[str, int | None] | None = None
-        self.scheme = "http"
-
-    def read(self, transport: asyncio.Transport) -> None:
-        """Ask the transport."""
+        self.scheme = "https" if transport.get_extra_info("sslcontext") else "http"
         client, server = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         if isinstance(client, list | tuple) and len(client) >= 2:
             self.client = str(client[0]), int(client[1])
@@ -579,8 +574,6 @@ class _Ends:
             self.server = str(server[0]), int(server[1])
         elif isinstance(server, str):
             self.server = server, None
-        if transport.get_extra_info("sslcontext"):
-            self.scheme = "https"
 
     def complete(self, request: Request, root_path: str) -> None:
         """Say in a request who is at both ends, and put the root path before its path.

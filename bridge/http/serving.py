@@ -106,10 +106,8 @@ class Serving:
 
     def cancel(self, msg: Any | None = None) -> None:
         """Cut it soon, as the server stops and has waited long enough; see `asyncio.Task`."""
-        asyncio.get_running_loop().call_soon(self._stop)
-
-    def _stop(self) -> None:
-        self.cut(plain_answer(503, _STOPPED, self.exchange.request.method))
+        answer = plain_answer(503, _STOPPED, self.exchange.request.method)
+        asyncio.get_running_loop().call_soon(self.cut, answer)
 
     # For subclasses
 

@@ -24,13 +24,12 @@ from bridge.errors import ClientDisconnected
 from bridge.runners import reasons
 from bridge.runners.carry import Carrier
 from bridge.runners.context import context_of_task
-from bridge.runners.engine import Engine
+from bridge.runners.engine import Engine, is_event_stream
 from bridge.runners.greenlets import CallGreenlet
 from bridge.runners.host import Body, Host
 from bridge.runners.loop_access import CURRENT_LOOP, AccessTokens, LoopAccess
 from bridge.runners.offload import Offload
 from bridge.runners.read_ahead import ReadAhead
-from bridge.runners.streams import is_event_stream
 from bridge.types import override
 
 __all__ = ["GreenletLink", "GreenletLoopAccess", "Greenlets", "LoopIterable", "current_greenlet_link"]

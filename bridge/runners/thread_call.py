@@ -8,9 +8,8 @@ from bridge.core.link import Head, Link
 from bridge.errors import BridgeError, Overloaded
 from bridge.runners import reasons
 from bridge.runners.context import CallContext
-from bridge.runners.engine import Engine
+from bridge.runners.engine import Engine, is_event_stream
 from bridge.runners.loop_access import LoopAccess
-from bridge.runners.streams import is_event_stream
 from bridge.runners.thread_link import ThreadLink, Work
 from bridge.runners.thread_queue import ThreadQueue
 from bridge.runners.threads import WorkerPool

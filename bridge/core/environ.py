@@ -155,19 +155,12 @@ def _join(key: str, values: list[str]) -> str:
 
 
 def _remember_key(name: bytes) -> str | None:
-    key = _key(name)
+    """Return the environ key of a header, or None if the header must not reach the app."""
+    key: str | None = name.upper().replace(b"-", b"_").decode("latin-1")
+    if b"_" in name or key == "PROXY":
+        key = None
+    elif key not in ("CONTENT_LENGTH", "CONTENT_TYPE"):
+        key = f"HTTP_{key}"
     if len(_KEYS) < _MAX_KEYS and len(name) <= _MAX_CACHED_NAME:
         _KEYS[name] = key
     return key
-
-
-def _key(name: bytes) -> str | None:
-    """The environ key of a header, or None if the header must not reach the app."""
-    name = name.lower()
-    if name == b"content-length":
-        return "CONTENT_LENGTH"
-    if name == b"content-type":
-        return "CONTENT_TYPE"
-    if b"_" in name or name == b"proxy":
-        return None
-    return "HTTP_" + name.upper().replace(b"-", b"_").decode("latin-1")

@@ -8,6 +8,7 @@ from bridge.http.exchange import Exchange
 from bridge.http.http1 import checked_head
 from bridge.http.loop_serving import LoopServing
 from bridge.http.request import Request
+from bridge.runners.host import PARTS_PER_TURN
 from bridge.types import override
 
 if TYPE_CHECKING:
@@ -17,10 +18,6 @@ __all__ = ["ASGIServing", "make_scope"]
 
 # uvicorn's, for what it says of an app.
 logger = logging.getLogger("uvicorn.error")
-
-# Parts of a response that may leave before the loop gets a turn: an app that never waits for anything else
-# would stop all others, and nobody would notice that its client has left.
-_PARTS_PER_TURN = 16
 
 
 class ASGIServing(LoopServing):
@@ -98,7 +95,7 @@ class ASGIServing(LoopServing):
         while (connection := self.connection) is not None and connection.outlet.is_behind:
             self._parts = 0
             await connection.outlet.drain()
-        if self._parts >= _PARTS_PER_TURN:
+        if self._parts >= PARTS_PER_TURN:
             self._parts = 0
             await asyncio.sleep(0)
         self._parts += 1  # also those that nobody takes: an app may never look whether anybody does

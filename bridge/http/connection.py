@@ -329,17 +329,18 @@ class Connection(asyncio.Protocol):
         """Have the request served, or answered by a hook, with what has come of its body."""
         arrival = self._arrival
         arrival.exchange = None
+        serving: Serving
         try:
             for on_request in self.server.hooks.request:
                 answer = on_request(exchange)
                 if answer is not None:
-                    serving = self._answered_by_hook(exchange, answer)
+                    serving = _HookServing(self, exchange, answer)
                     break
             else:
                 serving = self.server.serve(self, exchange)
         except Exception:
             logger.exception("%s: the server failed to serve the request", exchange.request.method)
-            serving = self._answered_by_hook(exchange, plain_answer(500, _FAILED, exchange.request.method))
+            serving = _HookServing(self, exchange, plain_answer(500, _FAILED, exchange.request.method))
         self._serving = serving
         if arrival.pieces:
             pieces, arrival.pieces = arrival.pieces, []
@@ -348,11 +349,6 @@ class Connection(asyncio.Protocol):
         if not self._reader.in_body:
             serving.feed(b"")
         serving.start()
-
-    def _answered_by_hook(self, exchange: Exchange, answer: Answer) -> Serving:
-        serving = _HookServing(self, exchange)
-        serving.answer = answer
-        return serving
 
     def on_response_complete(self, serving: Serving) -> None:
         """A response has been sent: end the connection, or go on with what is behind it."""
@@ -618,11 +614,14 @@ class _Arrival:
 class _HookServing(LoopServing):
     """A request that a hook answers; of the hooks, no other knows of it."""
 
-    __slots__ = ("answer",)
-    answer: Answer
+    __slots__ = ("_answer",)
+
+    def __init__(self, connection: Connection, exchange: Exchange, answer: Answer) -> None:
+        super().__init__(connection, exchange)
+        self._answer = answer
 
     def start(self) -> None:
-        answer = self.answer
+        answer = self._answer
         if isinstance(answer, tuple):
             self.exchange.serving = self
             self.send_part(*answer)

@@ -102,7 +102,6 @@ PURE = [
     "http/limits.py",
     "http/reader.py",
     "http/request_line.py",
-    "http/request_target.py",
     "interfaces.py",
     "lifespans.py",
     "server/processes/fleet.py",

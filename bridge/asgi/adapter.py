@@ -18,14 +18,12 @@ from bridge.errors import BridgeError, Overloaded, WebSocketDisconnect
 from bridge.interfaces import is_async_callable, is_flask, why_not_callable_as
 from bridge.lifespans import AppLifespan, entered
 from bridge.monkey_patching import describe_monkey_patching
-from bridge.runners.abandoned import describe
 from bridge.runners.carry import serve_in_thread
-from bridge.runners.engine import Engine
+from bridge.runners.engine import Engine, Streams
 from bridge.runners.host import Host
 from bridge.runners.mailbox import Mailbox
-from bridge.runners.streams import Streams
 from bridge.runners.thread_queue import ThreadQueue
-from bridge.runners.threads import WorkerPool
+from bridge.runners.threads import WorkerPool, describe
 from bridge.types import (
     AnyReceive,
     AnyScope,

@@ -13,16 +13,10 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from bridge.asgi.scope_view import ScopeView
-from bridge.core.environ import CONSTANTS, latin1, set_addresses, set_headers, split_path
+from bridge.core.environ import CONSTANTS, MULTIPROCESS, latin1, set_addresses, set_headers, split_path
 from bridge.types import WSGIEnvironment, WWWScope
 
-__all__ = ["MULTIPROCESS", "build_environ"]
-
-MULTIPROCESS = "bridge.multiprocess"
-"""The key of the lifespan state that says whether other processes serve the app, too (`wsgi.multiprocess`).
-
-`bridge serve` sets it; on other hosts the app's lifespan may.
-"""
+__all__ = ["build_environ"]
 
 _URL_SCHEMES = {"ws": "http", "wss": "https"}
 

@@ -164,7 +164,7 @@ class Call:
             return
         if state is State.BODY:
             raise ApplicationError(f"{name}: response cut short, for the app failed (see above)") from None
-        self.response.complete()  # a write() after it, or a second failure, sends nothing
+        self.response.state = _COMPLETE  # a write() after it, or a second failure, sends nothing
         try:
             link.send(*plain_answer(500, b"Internal Server Error", self.response.method))
         except ClientDisconnected:

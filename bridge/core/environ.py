@@ -16,7 +16,7 @@ from bridge.core.files import FileWrapper
 from bridge.types import WSGIEnvironment
 from bridge.version import __version__
 
-__all__ = ["CONSTANTS", "latin1", "set_addresses", "set_headers", "split_path"]
+__all__ = ["CONSTANTS", "MULTIPROCESS", "latin1", "set_addresses", "set_headers", "split_path"]
 
 CONSTANTS: WSGIEnvironment = {
     # The software that made the environ (RFC 3875, 4.1.17), on every host: it tells apps what to rely on.
@@ -29,6 +29,12 @@ CONSTANTS: WSGIEnvironment = {
     "wsgi.run_once": False,
 }
 """The keys that are the same for every request, to be copied."""
+
+MULTIPROCESS = "bridge.multiprocess"
+"""The key of the lifespan state that says whether other processes serve the app, too (`wsgi.multiprocess`).
+
+`bridge serve` sets it; on other hosts the app's lifespan may.
+"""
 
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 

@@ -181,10 +181,6 @@ class Response:
         self.state = _COMPLETE
         return self.head if state is _READY else None, b"", False
 
-    def complete(self) -> None:
-        """Note that head and body go out in another way, and that nothing may follow."""
-        self.state = _COMPLETE
-
     def _restart(self, exc_info: ExcInfo | None) -> None:
         """Allow a second `start_response`, with `exc_info` and while the headers are not out; else raise."""
         if not exc_info or exc_info[1] is None:

@@ -8,6 +8,7 @@ from bridge.http.exchange import Exchange
 from bridge.http.http1 import checked_head
 from bridge.http.loop_serving import LoopServing
 from bridge.http.request import Request
+from bridge.runners.host import PARTS_PER_TURN
 from bridge.types import override
 
 if TYPE_CHECKING:
@@ -17,10 +18,6 @@ __all__ = ["ASGIServing", "make_scope"]
 
 # uvicorn's, for what it says of an app.
 logger = logging.getLogger("uvicorn.error")
-
-# Parts of a response that may leave before the loop gets a turn: an app that never waits for anything else
-# would stop all others, and nobody would notice that its client has left.
-_PARTS_PER_TURN = 16
 
 
 class ASGIServing(LoopServing):
@@ -33,19 +30,20 @@ class ASGIServing(LoopServing):
         state: the lifespan state.
     """
 
-    __slots__ = ("_app", "_is_told", "_parts", "_state", "_unsent_head")
+    __slots__ = ("_app", "_body_is_given", "_is_told", "_parts", "_state", "_unsent_head")
 
     def __init__(self, connection: "Connection", exchange: Exchange, app: Any, state: dict[str, Any]) -> None:
         super().__init__(connection, exchange)
         self._app = app
         self._state = state
+        self._body_is_given = False  # to the app, its end included
         self._unsent_head = b""
         self._parts = 0  # since the loop's last turn
         self._is_told = False  # the hooks, of the end
 
     @override
     def start(self) -> None:
-        self.serve_by(self._call)
+        self.serve = self._call
         super().start()
 
     async def _call(self) -> None:
@@ -70,12 +68,22 @@ class ASGIServing(LoopServing):
 
     async def receive(self) -> dict[str, Any]:
         """Receive an event, as the ASGI spec says."""
-        while self.connection is not None and (self.body_is_given or not self.has_news):
+        while self.connection is not None and (
+            self._body_is_given or not (self._pieces or self.body_has_come)
+        ):
             self.send_continue()
             await self.change()
         if self.connection is None:
             return {"type": "http.disconnect"}
-        return {"type": "http.request", "body": self.take_all(), "more_body": not self.body_is_given}
+        pieces, self._pieces = self._pieces, []
+        was_full = not self.has_room
+        self._size = 0
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self.exchange.received += len(data)
+        self._body_is_given = self.body_has_come
+        if was_full:
+            self.connection.go_on_reading()
+        return {"type": "http.request", "body": data, "more_body": not self._body_is_given}
 
     async def send_event(self, event: Any) -> None:
         """See ASGI.
@@ -87,7 +95,7 @@ class ASGIServing(LoopServing):
         while (connection := self.connection) is not None and connection.outlet.is_behind:
             self._parts = 0
             await connection.outlet.drain()
-        if self._parts >= _PARTS_PER_TURN:
+        if self._parts >= PARTS_PER_TURN:
             self._parts = 0
             await asyncio.sleep(0)
         self._parts += 1  # also those that nobody takes: an app may never look whether anybody does

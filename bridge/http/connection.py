@@ -24,7 +24,6 @@ from bridge.http.deadline import Deadline
 from bridge.http.exchange import Answer, Exchange
 from bridge.http.http1 import ResponseEncoder
 from bridge.http.limits import (
-    Limits,
     Refusal,
     check_head,
     check_unfinished_head,
@@ -36,8 +35,7 @@ from bridge.http.loop_serving import LoopServing
 from bridge.http.outlet import Outlet
 from bridge.http.reader import Refused, RequestReader
 from bridge.http.request import Request
-from bridge.http.request_line import RequestLine
-from bridge.http.request_target import read_request_target, replace_host
+from bridge.http.request_line import RequestLine, read_request_target, replace_host
 from bridge.http.serving import Serving
 from bridge.http.websocket_handshake import check_handshake
 from bridge.runners import reasons
@@ -64,9 +62,11 @@ _MOST_UNREAD = 65536
 
 _FAILED = b"Internal Server Error"
 _BUSY = Refusal(503, "The server is busy with other requests.")
-_FIRST_BYTE_TIMEOUT = Refusal(408, "The connection was open, and no request came.")
-_HEAD_TIMEOUT = Refusal(408, "The head of the request did not arrive in time.")
-_BODY_TIMEOUT = Refusal(408, "The body of the request stopped coming.")
+_LATE = {
+    "first byte": Refusal(408, "The connection was open, and no request came."),
+    "head": Refusal(408, "The head of the request did not arrive in time."),
+    "body": Refusal(408, "The body of the request stopped coming."),
+}
 _CUT_SHORT = Refusal(400, "The connection was closed before the request was whole (RFC 9112, 8).")
 
 
@@ -96,10 +96,10 @@ class Connection(asyncio.Protocol):
 
     transport: asyncio.Transport
     outlet: Outlet
+    _ends: "_Ends"
 
     def __init__(self, server: "HTTPServer") -> None:
         self.server = server
-        self._ends = _Ends()
         self._arrival = _Arrival()
         self._deadline = Deadline(server.loop, self._on_late)
         self._reader = RequestReader(self)
@@ -120,7 +120,7 @@ class Connection(asyncio.Protocol):
         server = self.server
         self.transport = transport
         self.outlet = Outlet(transport, server.loop)
-        self._ends.read(transport)
+        self._ends = _Ends(transport)
         if self._ends.scheme == "http":
             self.plain_socket = transport.get_extra_info("socket")
         server.connections.add(self)
@@ -141,7 +141,7 @@ class Connection(asyncio.Protocol):
 
     @override
     def pause_writing(self) -> None:
-        self.outlet.pause()
+        self.outlet.is_behind = True
 
     @override
     def resume_writing(self) -> None:
@@ -156,7 +156,9 @@ class Connection(asyncio.Protocol):
         if self._is_over:
             return
         if self._unread or self._is_answering():
-            self._keep(data)
+            self._unread += data
+            if len(self._unread) > _MOST_UNREAD:
+                self.transport.pause_reading()
             return
         if (
             data[0] in b"\r\n"
@@ -184,11 +186,6 @@ class Connection(asyncio.Protocol):
         """Whether a request is whole, and its response is not."""
         return self._serving is not None and not self._reader.in_body
 
-    def _keep(self, data: bytes) -> None:
-        self._unread += data
-        if len(self._unread) > _MOST_UNREAD:
-            self.transport.pause_reading()
-
     # Reading
 
     def _read(self, data: bytes) -> None:
@@ -213,12 +210,13 @@ class Connection(asyncio.Protocol):
                 deadline.expect("head", server.limits.head_time)
             return
         if reader.in_body:
-            self._arrival.check(server.limits)
+            if self._arrival.beside > server.limits.head_size:
+                raise Refused(trailers_too_large(server.limits))
             if deadline.what != "body":
                 deadline.expect("body", server.limits.body_pause)
             self._arrival.last_data = server.loop.time()
         else:
-            deadline.expect_nothing()
+            deadline.what = ""
         if self._handshake is not None:
             self._become_websocket()
             return
@@ -265,13 +263,14 @@ class Connection(asyncio.Protocol):
                 raise Refused(refusal)
             self._handshake = request
             return True
-        self._arrival.begin()
+        arrival = self._arrival
+        arrival.size = arrival.trailers = arrival.beside = 0
         if version == "1.1" and self._reader.has_body:  # in 1.0 it is ignored (RFC 9110, 10.1.1)
             request.expects_continue = any(
                 name == b"expect" and value.lower() == b"100-continue" for name, value in headers
             )
         request.client_closes = client_closes
-        self._arrival.exchange = Exchange(request, server.new_context())
+        arrival.exchange = Exchange(request, server.new_context())
         return False
 
     def _is_handshake(self, request: Request) -> bool:
@@ -305,13 +304,15 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         """See `reader.Sink`."""
-        self._arrival.take(len(data))
+        arrival = self._arrival
+        arrival.size += len(data)
+        arrival.beside = 0
         limit = self.server.limits.body_size
-        if limit is not None and self._arrival.size > limit:
+        if limit is not None and arrival.size > limit:
             raise Refused(too_large(self.server.limits))
         serving = self._serving
         if serving is None:
-            self._arrival.pieces.append(data)
+            arrival.pieces.append(data)
         elif serving.connection is not None:
             serving.feed(data)
 
@@ -328,11 +329,18 @@ class Connection(asyncio.Protocol):
         """Have the request served, or answered by a hook, with what has come of its body."""
         arrival = self._arrival
         arrival.exchange = None
+        serving: Serving
         try:
-            serving = self._serving_of(exchange)
+            for on_request in self.server.hooks.request:
+                answer = on_request(exchange)
+                if answer is not None:
+                    serving = _HookServing(self, exchange, answer)
+                    break
+            else:
+                serving = self.server.serve(self, exchange)
         except Exception:
             logger.exception("%s: the server failed to serve the request", exchange.request.method)
-            serving = self._answered_by_hook(exchange, plain_answer(500, _FAILED, exchange.request.method))
+            serving = _HookServing(self, exchange, plain_answer(500, _FAILED, exchange.request.method))
         self._serving = serving
         if arrival.pieces:
             pieces, arrival.pieces = arrival.pieces, []
@@ -341,18 +349,6 @@ class Connection(asyncio.Protocol):
         if not self._reader.in_body:
             serving.feed(b"")
         serving.start()
-
-    def _serving_of(self, exchange: Exchange) -> Serving:
-        for on_request in self.server.hooks.request:
-            answer = on_request(exchange)
-            if answer is not None:
-                return self._answered_by_hook(exchange, answer)
-        return self.server.serve(self, exchange)
-
-    def _answered_by_hook(self, exchange: Exchange, answer: Answer) -> Serving:
-        serving = _HookServing(self, exchange)
-        serving.answer = answer
-        return serving
 
     def on_response_complete(self, serving: Serving) -> None:
         """A response has been sent: end the connection, or go on with what is behind it."""
@@ -481,13 +477,16 @@ class Connection(asyncio.Protocol):
         if what == "keep-alive":
             self.transport.close()
         elif what == "half-closed":
-            self._leave_if_silent()
-        elif what == "first byte":
-            self._refuse(_FIRST_BYTE_TIMEOUT)
-        elif what == "head":
-            self._refuse(_HEAD_TIMEOUT)
-        else:
+            # Nothing more is written while the client is behind; what is on its way finds out whether it is
+            # there.
+            serving, outlet = self._serving, self.outlet
+            is_silent = not outlet.has_written and not outlet.is_behind
+            if serving is not None and is_silent and not serving.writes_by_itself:
+                self.cut(serving)
+        elif what == "body":
             self._body_is_late()
+        else:
+            self._refuse(_LATE[what])
 
     def _body_is_late(self) -> None:
         # Not moved for every read: looked at again when it is due.
@@ -499,19 +498,11 @@ class Connection(asyncio.Protocol):
         if left > 0:
             self._deadline.expect("body", left)
         else:
-            self._refuse(_BODY_TIMEOUT)
+            self._refuse(_LATE["body"])
 
     def _wait_for_half_closed(self) -> None:
         self.outlet.has_written = False
         self._deadline.expect("half-closed", _HALF_CLOSED)
-
-    def _leave_if_silent(self) -> None:
-        """The client has closed its direction a while ago: is it there still?"""
-        serving, outlet = self._serving, self.outlet
-        # Nothing more is written while it is behind; what is on its way finds out whether it is there.
-        is_silent = not outlet.has_written and not outlet.is_behind
-        if serving is not None and is_silent and not serving.writes_by_itself:
-            self.cut(serving)
 
     # Refusing
 
@@ -568,13 +559,10 @@ class _Ends:
 
     __slots__ = ("client", "scheme", "server")
 
-    def __init__(self) -> None:
+    def __init__(self, transport: asyncio.Transport) -> None:
         self.client: tuple[str, int] | None = None
         self.server: tuple[str, int | None] | None = None
-        self.scheme = "http"
-
-    def read(self, transport: asyncio.Transport) -> None:
-        """Ask the transport."""
+        self.scheme = "https" if transport.get_extra_info("sslcontext") else "http"
         client, server = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         if isinstance(client, list | tuple) and len(client) >= 2:
             self.client = str(client[0]), int(client[1])
@@ -582,8 +570,6 @@ class _Ends:
             self.server = str(server[0]), int(server[1])
         elif isinstance(server, str):
             self.server = server, None
-        if transport.get_extra_info("sslcontext"):
-            self.scheme = "https"
 
     def complete(self, request: Request, root_path: str) -> None:
         """Say in a request who is at both ends, and put the root path before its path.
@@ -624,32 +610,24 @@ class _Arrival:
         self.beside = 0  # bytes of a head, or since the last part of a body: chunk headers, trailers
         self.last_data = 0.0  # when some of the body has come, in the loop's time
 
-    def begin(self) -> None:
-        self.size = self.trailers = self.beside = 0
-
-    def take(self, size: int) -> None:
-        self.size += size
-        self.beside = 0
-
-    def check(self, limits: Limits) -> None:
-        if self.beside > limits.head_size:
-            raise Refused(trailers_too_large(limits))
-
 
 class _HookServing(LoopServing):
     """A request that a hook answers; of the hooks, no other knows of it."""
 
-    __slots__ = ("answer",)
-    answer: Answer
+    __slots__ = ("_answer",)
+
+    def __init__(self, connection: Connection, exchange: Exchange, answer: Answer) -> None:
+        super().__init__(connection, exchange)
+        self._answer = answer
 
     def start(self) -> None:
-        answer = self.answer
+        answer = self._answer
         if isinstance(answer, tuple):
             self.exchange.serving = self
             self.send_part(*answer)
             self.finish()
         else:
-            self.serve_by(lambda: self._give(answer))
+            self.serve = lambda: self._give(answer)
             super().start()
 
     async def _give(self, answer: Awaitable[Part]) -> None:
@@ -658,9 +636,7 @@ class _HookServing(LoopServing):
             await self.send(*part)
 
     def begin(self, head: Head) -> bytes:
-        connection = self.connection
-        assert connection is not None
-        return self._encode(head, keep_alive=self._may_keep_alive(connection))
+        return self._encode(head)
 
     def _tell_end(self) -> None:
         self._server.tasks.discard(self)

@@ -25,7 +25,7 @@ class Deadline:
         self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self.what = ""
-        """What is waited for; empty for nothing."""
+        """What is waited for; set it to an empty string to wait for nothing."""
 
     def expect(self, what: str, seconds: float) -> None:
         """Wait for something, so many seconds from now, and for nothing else any more."""
@@ -37,10 +37,6 @@ class Deadline:
         elif timer.when() > due:
             timer.cancel()
             self._timer = self._loop.call_later(seconds, self._look)
-
-    def expect_nothing(self) -> None:
-        """Wait for nothing."""
-        self.what = ""
 
     def close(self) -> None:
         """Wait for nothing ever again."""

@@ -35,18 +35,16 @@ class LoopServing(Serving):
     __slots__ = (
         "_gone",
         "_pieces",
-        "_serve",
         "_size",
         "_task",
         "_tell",
         "_waiters",
         "body_has_come",
-        "body_is_given",
+        "serve",
     )
 
     def __init__(self, connection: "Connection", exchange: Exchange) -> None:
         super().__init__(connection, exchange)
-        self._serve: Callable[[], Coroutine[Any, Any, None]] | None = None
         self._task: asyncio.Task[None] | None = None
         self._tell: Callable[[], object] | None = None
         # A list, as most bodies are one piece: a deque would cost each stream 0.6 KB.
@@ -56,21 +54,17 @@ class LoopServing(Serving):
         self._waiters: list[asyncio.Future[None]] | None = None
         self.body_has_come = False
         """Whether the end of the body has come, taken or not."""
-        self.body_is_given = False
-        """Whether the end of the body was taken by `take_all`."""
-
-    def serve_by(self, serve: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Have `start` serve by a coroutine; it is cancelled when the server stops and has waited enough."""
-        self._serve = serve
+        self.serve: Callable[[], Coroutine[Any, Any, None]] | None = None
+        """Makes the coroutine that `start` runs in a task; a stopping server that has waited cancels it."""
 
     # For the connection
 
     @override
     def start(self) -> None:
-        assert self._serve is not None
+        assert self.serve is not None
         self._server.tasks.add(self)
         self.exchange.serving = self
-        serve, self._serve = self._serve, None  # it may hold this
+        serve, self.serve = self.serve, None  # it may hold this
         self._task = self._server.loop.create_task(serve(), context=self.exchange.context)
         self._task.add_done_callback(self._on_done, context=self.exchange.context)
 
@@ -165,23 +159,6 @@ class LoopServing(Serving):
         self._size -= len(data) + PART_COST
         self.exchange.received += len(data)
         if was_full and self.has_room and self.connection is not None:
-            self.connection.go_on_reading()
-        return data
-
-    @property
-    def has_news(self) -> bool:
-        """Whether there is something for `take_all`: a part of the body, or its end."""
-        return bool(self._pieces) or self.body_has_come
-
-    def take_all(self) -> bytes:
-        """Take all of the body that has come."""
-        pieces, self._pieces = self._pieces, []
-        was_full = not self.has_room
-        self._size = 0
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        self.exchange.received += len(data)
-        self.body_is_given = self.body_has_come
-        if was_full and self.connection is not None:
             self.connection.go_on_reading()
         return data
 

@@ -37,7 +37,7 @@ class Outlet:
         # later ones, and uvloop's, hold on to the bytes.
         self._copies = sys.version_info < (3, 12) and isinstance(loop, asyncio.BaseEventLoop)
         self.is_behind = False
-        """Whether the client has more to take than the transport likes to keep."""
+        """Whether the client has more to take than the transport likes to keep; the connection sets it."""
         self._backlog: deque[memoryview] | None = None
         self._waiters: list[asyncio.Future[None]] | None = None
         self._on_empty: Callable[[], object] | None = None
@@ -63,10 +63,6 @@ class Outlet:
         transport.set_write_buffer_limits(0)  # to be told of that
         if not transport.get_write_buffer_size() and not self._backlog:
             self._tell_empty()
-
-    def pause(self) -> None:
-        """The client is behind."""
-        self.is_behind = True
 
     def resume(self) -> None:
         """The client has caught up, but for what has not been given to the transport."""

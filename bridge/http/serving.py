@@ -106,10 +106,8 @@ class Serving:
 
     def cancel(self, msg: Any | None = None) -> None:
         """Cut it soon, as the server stops and has waited long enough; see `asyncio.Task`."""
-        asyncio.get_running_loop().call_soon(self._stop)
-
-    def _stop(self) -> None:
-        self.cut(plain_answer(503, _STOPPED, self.exchange.request.method))
+        answer = plain_answer(503, _STOPPED, self.exchange.request.method)
+        asyncio.get_running_loop().call_soon(self.cut, answer)
 
     # For subclasses
 
@@ -119,21 +117,18 @@ class Serving:
         Raises:
             IllFormedResponse: see `ResponseEncoder.head`.
         """
-        connection = self.connection
-        assert connection is not None, "nobody takes the response"
         for on_head in self._server.hooks.head:
             head = on_head(self.exchange, head)
-        return self._encode(head, keep_alive=self._may_keep_alive(connection))
+        return self._encode(head)
 
-    def _may_keep_alive(self, connection: "Connection") -> bool:
+    def _encode(self, head: Head, *, ends: bool = False) -> bytes:
+        """Begin the response without telling the hooks; `ends`: the connection ends with it."""
+        connection, exchange = self.connection, self.exchange
+        assert connection is not None, "nobody takes the response"
+        request = exchange.request
         # After `Expect: 100-continue` the client may send the body that nobody has asked for, or the next
         # request (RFC 9110, 10.1.1).
-        return not (self.exchange.request.client_closes or connection.is_last or self._expects_continue)
-
-    def _encode(self, head: Head, *, keep_alive: bool) -> bytes:
-        """Begin the response with this head, without telling the hooks."""
-        exchange = self.exchange
-        request = exchange.request
+        keep_alive = not (ends or request.client_closes or connection.is_last or self._expects_continue)
         encoder = ResponseEncoder(request.method, request.version, keep_alive=keep_alive)
         encoded = encoder.head(head, self._server.default_fields)
         self._encoder = encoder

@@ -6,6 +6,7 @@ There is no task, no future and no scope. The rules are those of `runners.thread
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from bridge.core.link import Head
@@ -213,7 +214,4 @@ class ThreadServing(Serving, ThreadCall):
         file.open(connection.plain_socket)
         self._file = file
         self._count_seconds()
-        connection.outlet.when_empty(self._let_file_go)
-
-    def _let_file_go(self) -> None:
-        self.link.sent(PART_COST)
+        connection.outlet.when_empty(partial(self.link.sent, PART_COST))

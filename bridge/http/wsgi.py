@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 from bridge.core.call import Call
 from bridge.core.call_facts import CallFacts, TimedCall
-from bridge.core.environ import CONSTANTS, set_addresses, set_headers, split_path
+from bridge.core.environ import CONSTANTS, MULTIPROCESS, set_addresses, set_headers, split_path
 from bridge.http.connection import Connection
 from bridge.http.exchange import Exchange
 from bridge.http.loop_serving import LoopServing
@@ -20,8 +20,6 @@ from bridge.runners.host import Host
 from bridge.types import WSGIApplication, WSGIEnvironment
 
 __all__ = ["Calls", "WSGIServe", "make_environ"]
-
-_MULTIPROCESS = "bridge.multiprocess"
 
 
 class Calls(Protocol):
@@ -71,7 +69,7 @@ class WSGIServe:
         if request is None:
             return ThreadServing(connection, exchange, call, engine)
         serving = LoopServing(connection, exchange)
-        serving.serve_by(partial(calls.call_on_loop, call, serving, engine, request))
+        serving.serve = partial(calls.call_on_loop, call, serving, engine, request)
         return serving
 
 
@@ -108,6 +106,6 @@ def make_environ(request: Request, state: dict[str, Any]) -> WSGIEnvironment:
     }
     set_addresses(environ, request.scheme, request.server, request.client)
     set_headers(environ, request.headers)
-    if _MULTIPROCESS in state:
-        environ["wsgi.multiprocess"] = bool(state[_MULTIPROCESS])
+    if MULTIPROCESS in state:
+        environ["wsgi.multiprocess"] = bool(state[MULTIPROCESS])
     return environ

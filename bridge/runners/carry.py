@@ -197,8 +197,8 @@ class Carrier(ThreadCall):
         """Whether a reader receives ahead of the app."""
         return self._reader is not None
 
-    @override
     def prepare_file(self, file: BinaryIO, size: int) -> object | None:
+        """See `Host.prepare_file`."""
         return self._host.prepare_file(file, size)
 
     # Inside

@@ -13,6 +13,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import Any, BinaryIO, ParamSpec, TypeVar
 
 from greenlet import GreenletExit, getcurrent
@@ -24,13 +25,12 @@ from bridge.errors import ClientDisconnected
 from bridge.runners import reasons
 from bridge.runners.carry import Carrier
 from bridge.runners.context import context_of_task
-from bridge.runners.engine import Engine
+from bridge.runners.engine import Engine, is_event_stream
 from bridge.runners.greenlets import CallGreenlet
-from bridge.runners.host import Body, Host
+from bridge.runners.host import PARTS_PER_TURN, Body, Host
 from bridge.runners.loop_access import CURRENT_LOOP, AccessTokens, LoopAccess
 from bridge.runners.offload import Offload
 from bridge.runners.read_ahead import ReadAhead
-from bridge.runners.streams import is_event_stream
 from bridge.types import override
 
 __all__ = ["GreenletLink", "GreenletLoopAccess", "Greenlets", "LoopIterable", "current_greenlet_link"]
@@ -43,10 +43,6 @@ _T = TypeVar("_T")
 # Seconds that a view may wait before a task listens for the disconnect. The task costs a tenth of a short
 # request, and most views have answered by then. For streams it listens from their beginning.
 _LISTEN_AFTER = 0.1
-
-# Parts of a response that may leave before the loop gets a turn. A response that never waits, on a host that
-# never makes it wait, would stop all others, and nobody would notice that its client has left.
-_PARTS_PER_TURN = 16
 
 # Idle greenlets that are kept, 17 KB each.
 _MAX_IDLE = 256
@@ -206,7 +202,7 @@ class GreenletLink:
         self.offload = Offload(engine.pool, engine.mailbox)
         """Calls plain functions for the app."""
         # The host, if it tells of the client's end; else a `ReadAhead`, once somebody reads or listens.
-        self._body: Body | None = host if host.tell_of_end(self._on_leave) else None
+        self._body: Body | None = host if host.tell_of_end(partial(self._leave, reasons.LEFT)) else None
         self._task: asyncio.Task[Any] | None = None
         self._gone: str | None = None  # why nobody is left to talk to
         self._waits_for_app = False  # the task waits for something of the app's, which `_leave` may cancel
@@ -321,7 +317,7 @@ class GreenletLink:
                 if streams.are_ending:
                     self.end()
             self._greenlet.steps += 1
-            if self._greenlet.steps >= _PARTS_PER_TURN:
+            if self._greenlet.steps >= PARTS_PER_TURN:
                 await asyncio.sleep(0)
         self._raise_if_gone()
 
@@ -444,9 +440,6 @@ class GreenletLink:
 
     def _listen_later(self) -> None:
         self._read_ahead().start_later(_LISTEN_AFTER)
-
-    def _on_leave(self) -> None:
-        self._leave(reasons.LEFT)
 
     def _on_end(self, error: Exception | None) -> None:
         if error is None:

@@ -5,11 +5,15 @@ from typing import BinaryIO, Protocol
 
 from bridge.core.link import Head
 
-__all__ = ["PART_COST", "Body", "Host"]
+__all__ = ["PARTS_PER_TURN", "PART_COST", "Body", "Host"]
 
 PART_COST = 128
 """Bytes that a part takes besides those it carries, roughly: a limit without them would let a million parts
 of one byte pass."""
+
+PARTS_PER_TURN = 16
+"""Parts of a response that may leave before the loop gets a turn. An app that never waits, on a host that
+never makes it wait, would stop all others, and nobody would notice that its client has left."""
 
 
 class Body(Protocol):

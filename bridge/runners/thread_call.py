@@ -2,15 +2,14 @@
 
 import asyncio
 from contextvars import Context
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from bridge.core.link import Head, Link
 from bridge.errors import BridgeError, Overloaded
 from bridge.runners import reasons
 from bridge.runners.context import CallContext
-from bridge.runners.engine import Engine
+from bridge.runners.engine import Engine, is_event_stream
 from bridge.runners.loop_access import LoopAccess
-from bridge.runners.streams import is_event_stream
 from bridge.runners.thread_link import ThreadLink, Work
 from bridge.runners.thread_queue import ThreadQueue
 from bridge.runners.threads import WorkerPool
@@ -151,10 +150,6 @@ class ThreadCall:
         if worker is not None and not self._engine.pool.move_off(worker, self.link):
             # Too many streams are off the count already; perhaps there is room later.
             self._timer = self._engine.mailbox.loop.call_later(_LONG_STREAM, self._move_off)
-
-    def prepare_file(self, file: BinaryIO, size: int) -> object | None:
-        """See `Host.prepare_file`."""
-        raise NotImplementedError
 
     def send_file(self, file: object) -> None:
         """See `LoopSide.send_file`: by itself, the loop has sent the file."""

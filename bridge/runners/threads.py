@@ -14,15 +14,17 @@ thread takes it only if no job was taken for `_STUCK` seconds.
 
 import logging
 import os
+import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
 from bridge.errors import Overloaded
 
-__all__ = ["Job", "Load", "Worker", "WorkerPool", "WorkerThread"]
+__all__ = ["Job", "Load", "Worker", "WorkerPool", "WorkerThread", "describe"]
 
 logger = logging.getLogger("bridge")
 
@@ -38,6 +40,10 @@ _NOT_FULL = 0.85
 # Seconds for which no thread is held back, after that has left time over.
 _SHORTEST_PAUSE = 0.1
 _LONGEST_PAUSE = 10.0
+
+
+# The innermost frames say where a thread waits.
+_SHOWN = 6
 
 
 class _Process:
@@ -421,3 +427,11 @@ class WorkerPool:
         if self._counted < self._max_counted:
             worker.counted = True
             self._counted += 1
+
+
+def describe(thread: threading.Thread) -> str:
+    """Return the thread's name, its request, and its place in the code, in several lines."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    stack = "".join(traceback.format_stack(frame, limit=_SHOWN)).rstrip() if frame is not None else ""
+    request = thread.request if isinstance(thread, WorkerThread) else ""
+    return f"{thread.name}{f' ({request})' if request else ''}\n{stack}"

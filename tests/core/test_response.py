@@ -238,7 +238,7 @@ def test_head_is_known_from_start_response_on(state: str) -> None:
 def test_response_completed_in_another_way() -> None:
     """Nothing is due any more, and nothing more goes out."""
     response = started()
-    response.complete()
+    response.state = State.COMPLETE
     assert response.end() is None
     assert response.chunk(b"a") is None
 

@@ -87,3 +87,22 @@ def test_what_a_hook_leaves_out_is_not_called() -> None:
     hooks = Hooks([Ending([], "end")])
     assert (hooks.request, hooks.head, hooks.stream, hooks.websocket) == ([], [], [], [])
     Hooks().end(exchange())
+
+
+class OfWebSockets(Hook):
+    def __init__(self) -> None:
+        self.seen: list[int | str] = []
+
+    def on_websocket(self, status: int) -> None:
+        self.seen.append(status)
+
+    def on_websocket_end(self) -> None:
+        self.seen.append("end")
+
+
+def test_hooks_learn_of_a_websocket_and_of_its_end() -> None:
+    hook = OfWebSockets()
+    hooks = Hooks([hook])
+    hooks.websocket_answered(101)
+    hooks.websocket_ended()
+    assert hook.seen == [101, "end"]

@@ -19,10 +19,9 @@ from bridge.core.link import Head, Part
 from bridge.errors import ApplicationError, ClientDisconnected
 from bridge.runners import reasons
 from bridge.runners.carry import serve_in_thread
-from bridge.runners.engine import Engine
+from bridge.runners.engine import Engine, Streams
 from bridge.runners.greenlet_link import GreenletLink, Greenlets, LoopIterable
 from bridge.runners.mailbox import Mailbox
-from bridge.runners.streams import Streams
 from bridge.runners.thread_queue import ThreadQueue
 from bridge.runners.threads import WorkerPool
 from bridge.types import StartResponse, WSGIApplication, WSGIEnvironment

@@ -1,8 +1,8 @@
-"""`bridge.runners.streams`: how the streams of a server end."""
+"""`bridge.runners.engine.Streams`: how the streams of a server end."""
 
 import pytest
 
-from bridge.runners.streams import Streams
+from bridge.runners.engine import Streams
 
 
 def test_a_stream_that_cannot_be_ended_does_not_keep_the_others(caplog: pytest.LogCaptureFixture) -> None:

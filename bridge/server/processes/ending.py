@@ -20,7 +20,7 @@ from queue import Empty, SimpleQueue
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self, TypeAlias
 
-from bridge.runners.abandoned import describe
+from bridge.runners.threads import describe
 
 __all__ = ["LEAST", "Ending", "end_after", "flush_output", "forget_after_fork"]
 

@@ -17,7 +17,7 @@ from weakref import WeakSet
 
 import uvicorn
 
-from bridge.asgi.environ import MULTIPROCESS
+from bridge.core.environ import MULTIPROCESS
 from bridge.http.server import HTTPServer
 from bridge.server.own_loggers import enable_own_loggers
 from bridge.server.processes.ending import LEAST, Ending, forget_after_fork

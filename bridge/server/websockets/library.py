@@ -121,7 +121,7 @@ class LibraryWebSocket(ThreadServing):
 
     def begin(self, head: Head) -> bytes:
         """Encode the head of a response; hooks for requests do not learn of it."""
-        encoded = self._encode(head, keep_alive=False)
+        encoded = self._encode(head, ends=True)
         self.exchange.is_streaming = True
         self._tell(head.status)
         return encoded

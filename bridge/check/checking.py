@@ -140,7 +140,13 @@ def check_app(
             host = wsgi_app.config["SERVER_NAME"] or "localhost"
         else:
             adapter.app, host = validated(wsgi_app, recorder), "localhost"
-        answers = asyncio.run(_ask_all(adapter, _requests(rules), recorder, host, timeout))
+        requests = [
+            *(Request("GET", path) for path in dict.fromkeys(("/", *rules, _NO_SUCH_PATH))),
+            Request("HEAD", "/"),
+            Request("OPTIONS", "/"),
+            Request("POST", "/", _BODY),
+        ]
+        answers = asyncio.run(_ask_all(adapter, requests, recorder, host, timeout))
     return Report(
         name=loaded.name,
         kind="Flask" if routes else loaded.kind,
@@ -177,16 +183,6 @@ def _rules_to_request(app: "Flask") -> tuple[list[str], list[Skipped]]:
         else:
             paths[rule.rule] = None
     return list(paths), skipped
-
-
-def _requests(rules: list[str]) -> list[Request]:
-    paths = dict.fromkeys(("/", *rules, _NO_SUCH_PATH))
-    return [
-        *(Request("GET", path) for path in paths),
-        Request("HEAD", "/"),
-        Request("OPTIONS", "/"),
-        Request("POST", "/", _BODY),
-    ]
 
 
 # The client

@@ -257,15 +257,14 @@ def _with_expected_content_type(status: Any, headers: Any) -> Any:
     """
     if type(headers) is not list:
         return headers
-    without = [each for each in headers if not _is_content_type(each)]
+    without = []
+    for header in headers:
+        is_pair = type(header) is tuple and len(header) == 2
+        if not (is_pair and isinstance(header[0], str) and header[0].lower() == "content-type"):
+            without.append(header)
     if str(status).split(None, 1)[:1] in (["204"], ["304"]):
         return without
     return headers if len(headers) > len(without) else [*headers, ("Content-Type", "text/plain")]
-
-
-def _is_content_type(header: Any) -> bool:
-    is_pair = type(header) is tuple and len(header) == 2
-    return is_pair and isinstance(header[0], str) and header[0].lower() == "content-type"
 
 
 class _NotedStream:

@@ -18,7 +18,7 @@ from bridge.check.routes import Route, list_routes, with_article
 from bridge.check.validating import Recorder, validated, validated_flask
 from bridge.errors import ApplicationError, BridgeError
 from bridge.interfaces import is_flask
-from bridge.server.loading import LoadedApp
+from bridge.loading import LoadedApp
 from bridge.testing.memory import Exchange, http_scope
 from bridge.types import WSGIApplication
 

@@ -11,9 +11,9 @@ from bridge.check.checking import check_app
 from bridge.check.output import print_report, print_routes
 from bridge.check.routes import list_routes
 from bridge.check.tracing import parse_request, print_trace
+from bridge.loading import LoadedApp, check_names, load_app
 from bridge.server.application import adapt, as_asgi3, make_adapter
 from bridge.server.cli import bridge, make_settings
-from bridge.server.loading import LoadedApp, check_names, load_app
 from bridge.server.options import SettingsCommand, setting_parameters
 from bridge.server.settings import ServeSettings, app_dir_of
 from bridge.trace import trace_request

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bridge.asgi.adapter import WSGIToASGI
 from bridge.errors import BridgeError
 from bridge.interfaces import is_flask
-from bridge.server.loading import LoadedApp
+from bridge.loading import LoadedApp
 from bridge.types import AsyncViews
 
 if TYPE_CHECKING:

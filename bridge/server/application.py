@@ -11,13 +11,13 @@ from bridge.asgi.adapter import WSGIToASGI
 from bridge.errors import BridgeError
 from bridge.http.exchange import Hook
 from bridge.interfaces import asgi3_of_asgi2, is_flask
+from bridge.loading import LoadedApp, load_app, load_function
 from bridge.server.hooks.access_log import LogLines, PlainLog
 from bridge.server.hooks.health import Health, ReadinessCheck
 from bridge.server.hooks.metrics import Metrics
 from bridge.server.hooks.request_id import RequestIds
 from bridge.server.hooks.request_timeout import RequestTimeout
 from bridge.server.hooks.server_timing import ServerTiming
-from bridge.server.loading import LoadedApp, load_app, load_function
 from bridge.server.settings import ServeSettings
 from bridge.types import ASGI3Application, WSGIApplication
 

@@ -17,7 +17,7 @@ from click.shell_completion import get_completion_class
 
 from bridge import __version__
 from bridge.errors import BridgeError
-from bridge.server.loading import AppError, BrokenAppError, check_names, find_app
+from bridge.loading import AppError, BrokenAppError, check_names, find_app
 from bridge.server.options import (
     InForce,
     SettingsCommand,

@@ -28,14 +28,13 @@ from bridge.errors import BridgeError
 from bridge.http.exchange import Hooks
 from bridge.http.server import HTTPServer
 from bridge.http.wsgi import WSGIServe
+from bridge.loading import BrokenAppError, check_workers_start, enable_own_loggers
 from bridge.monkey_patching import describe_monkey_patching
 from bridge.server.application import Application, make_application
 from bridge.server.hooks.access_log import PlainLog
 from bridge.server.hooks.forwarded import Forwarded
 from bridge.server.hooks.metrics import Figures
 from bridge.server.hooks.metrics_endpoint import MetricsEndpoint, metrics_endpoint
-from bridge.server.loading import BrokenAppError, check_workers_start
-from bridge.server.own_loggers import enable_own_loggers
 from bridge.server.processes.preloading import forkable
 from bridge.server.processes.server import Server
 from bridge.server.processes.sockets import address_of, bind, check_addresses, inherited

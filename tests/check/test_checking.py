@@ -19,7 +19,7 @@ from bridge.command import bridge
 from bridge.errors import BridgeError
 from bridge.flask import any_thread
 from bridge.interfaces import Interface
-from bridge.server.loading import LoadedApp
+from bridge.loading import LoadedApp
 from bridge.types import AsyncViews
 from tests.server.apps import inspected, kinds
 from tests.server.apps.inspected import TEXT, does, generates, returns, starts_with

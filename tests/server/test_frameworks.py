@@ -5,8 +5,8 @@ import warnings
 import pytest
 
 from bridge.interfaces import Interface
+from bridge.loading import load_app
 from bridge.server.application import make_application
-from bridge.server.loading import load_app
 from bridge.server.settings import ServeSettings
 from bridge.testing import Client
 from tests.server.command import Serving

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from bridge.loading import AppError
 from bridge.monkey_patching import describe_monkey_patching
-from bridge.server.loading import AppError
 from bridge.server.processes.ending import end_after, flush_output
 
 __all__ = ["Fork", "forkable"]

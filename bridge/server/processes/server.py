@@ -19,7 +19,7 @@ import uvicorn
 
 from bridge.core.environ import MULTIPROCESS
 from bridge.http.server import HTTPServer
-from bridge.server.own_loggers import enable_own_loggers
+from bridge.loading import enable_own_loggers
 from bridge.server.processes.ending import LEAST, Ending, forget_after_fork
 from bridge.server.processes.fleet import State
 from bridge.server.processes.systemd import Notifier

@@ -5,6 +5,7 @@ import difflib
 import functools
 import importlib
 import inspect
+import logging
 import multiprocessing
 import os
 import sys
@@ -24,7 +25,6 @@ from bridge.interfaces import (
     signature_of_call,
     why_not_callable_as,
 )
-from bridge.server.own_loggers import enable_own_loggers
 
 __all__ = [
     "AppError",
@@ -32,6 +32,7 @@ __all__ = [
     "LoadedApp",
     "check_names",
     "check_workers_start",
+    "enable_own_loggers",
     "find_app",
     "load_app",
     "load_function",
@@ -449,3 +450,29 @@ def _interface_of(app: Callable[..., Any], name: str, said: Interface | None) ->
         f"{name} is no app: it can be called neither with (environ, start_response), as a WSGI app, nor with "
         "(scope, receive, send), as an ASGI app"
     )
+
+
+# Logging. `dictConfig` and `fileConfig` disable every existing logger that they do not name, unless they get
+# `disable_existing_loggers=False`. An app that configures its logging while it is imported would silence the
+# server, and the tracebacks of its own errors.
+
+# The first parts of the names of the server's loggers, and of its libraries'.
+_OWN = frozenset({"asyncio", "bridge", "concurrent", "uvicorn", "websockets"})
+
+# Nobody names this one, so it is disabled only where all loggers are. An app that disables one logger on
+# purpose, as with `getLogger("uvicorn.access").disabled = True`, leaves it alone.
+_WITNESS = logging.getLogger("bridge-witness")
+
+
+def enable_own_loggers() -> None:
+    """Enable the server's loggers again, if a configuration has disabled all loggers that it does not name.
+
+    Their levels and handlers stay. A logger that the configuration names keeps its settings, and so do those
+    below it.
+    """
+    if not _WITNESS.disabled:
+        return
+    _WITNESS.disabled = False
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if isinstance(logger, logging.Logger) and name.partition(".")[0] in _OWN:
+            logger.disabled = False

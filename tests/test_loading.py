@@ -1,4 +1,4 @@
-"""`bridge.server.loading`: what can be named, and what is said where there is no such app."""
+"""`bridge.loading`: what can be named, and what is said where there is no such app."""
 
 import functools
 import os
@@ -13,7 +13,7 @@ from flask.cli import ScriptInfo
 
 from bridge import WSGIToASGI
 from bridge.interfaces import Interface, detect_interface
-from bridge.server.loading import AppError, BrokenAppError, find_app, load_app
+from bridge.loading import AppError, BrokenAppError, find_app, load_app
 
 Project = Callable[[dict[str, str]], Path]
 

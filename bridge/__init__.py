@@ -7,12 +7,18 @@ The rooms: `core` makes a WSGI call, `runners` say what waiting means, `asgi` an
 only.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from bridge.asgi.adapter import WSGIToASGI
 from bridge.errors import ApplicationError, BridgeError, ClientDisconnected, WebSocketDisconnect
 from bridge.runners.loop_access import run_on_loop
 from bridge.version import __version__
 
+if TYPE_CHECKING:
+    from bridge.asgi.reverse import ASGIToWSGI, wsgi
+
 __all__ = [
+    "ASGIToWSGI",
     "ApplicationError",
     "BridgeError",
     "ClientDisconnected",
@@ -20,4 +26,14 @@ __all__ = [
     "WebSocketDisconnect",
     "__version__",
     "run_on_loop",
+    "wsgi",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the other direction when somebody asks for it: no ASGI host needs it."""
+    if name in ("ASGIToWSGI", "wsgi"):
+        from bridge.asgi import reverse
+
+        return getattr(reverse, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -98,6 +98,7 @@ IMPURE = {"asyncio", "concurrent", "contextvars", "selectors", "socket", "thread
 PURE = [
     *(name_of(source) for source in SOURCES if name_of(source).startswith("core/")),
     "asgi/environ.py",
+    "asgi/scope.py",
     "asgi/scope_view.py",
     "errors.py",
     "http/http1.py",

@@ -65,15 +65,21 @@ def _describe(what: str, error: Exception) -> str:
 
 
 @asynccontextmanager
-async def running(app: ASGI3Application) -> AsyncIterator[dict[str, Any]]:
+async def running(
+    app: ASGI3Application, state: Mapping[str, Any] | None = None
+) -> AsyncIterator[dict[str, Any]]:
     """Run the lifespan of an ASGI application around a block; yields its state.
 
     An application that does not know the protocol raises, or returns, and is served without a lifespan.
 
+    Args:
+        app: the application.
+        state: what is in its state from the beginning.
+
     Raises:
         BridgeError: the application reported that its start-up or its shutdown failed.
     """
-    host = _LifespanHost(app)
+    host = _LifespanHost(app, dict(state or {}))
     try:
         await host.say({"type": "lifespan.startup"})
         try:
@@ -87,8 +93,8 @@ async def running(app: ASGI3Application) -> AsyncIterator[dict[str, Any]]:
 class _LifespanHost:
     """Runs an application's lifespan in a task, and passes events in and answers out."""
 
-    def __init__(self, app: ASGI3Application) -> None:
-        self.state: dict[str, Any] = {}
+    def __init__(self, app: ASGI3Application, state: dict[str, Any]) -> None:
+        self.state = state
         self._app = app
         self._events: asyncio.Queue[LifespanStartupEvent | LifespanShutdownEvent] = asyncio.Queue()
         self._answers: asyncio.Queue[ASGISendEvent] = asyncio.Queue()

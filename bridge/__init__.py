@@ -15,6 +15,7 @@ from bridge.runners.loop_access import run_on_loop
 from bridge.version import __version__
 
 if TYPE_CHECKING:
+    from bridge.asgi.mounts import Mounts
     from bridge.asgi.reverse import ASGIToWSGI, wsgi
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "ApplicationError",
     "BridgeError",
     "ClientDisconnected",
+    "Mounts",
     "WSGIToASGI",
     "WebSocketDisconnect",
     "__version__",
@@ -36,4 +38,8 @@ def __getattr__(name: str) -> Any:
         from bridge.asgi import reverse
 
         return getattr(reverse, name)
+    if name == "Mounts":
+        from bridge.asgi.mounts import Mounts
+
+        return Mounts
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

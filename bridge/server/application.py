@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bridge.asgi.adapter import WSGIToASGI
+from bridge.asgi.mounts import Mounts
 from bridge.errors import BridgeError
 from bridge.http.exchange import Hook
 from bridge.interfaces import asgi3_of_asgi2, is_flask
-from bridge.loading import LoadedApp, load_app, load_function
+from bridge.loading import AppError, LoadedApp, load_app, load_function
 from bridge.server.hooks.access_log import LogLines, PlainLog
 from bridge.server.hooks.health import Health, ReadinessCheck
 from bridge.server.hooks.metrics import Metrics
@@ -62,37 +63,53 @@ def make_application(settings: ServeSettings) -> Application:
         BridgeError: the adapter, or the debugger, is not installed.
     """
     if settings.debug:
-        os.environ["FLASK_DEBUG"] = (
-            "1"  # as `flask run --debug` does; an app may read it while it is imported
-        )
-    loaded = load_app(settings.target, factory=settings.factory, interface=settings.interface)
+        # As `flask run --debug` does: an app may read it while it is imported.
+        os.environ["FLASK_DEBUG"] = "1"
+    apps: dict[str, LoadedApp] = {}
+    if settings.target:
+        apps[""] = load_app(settings.target, factory=settings.factory, interface=settings.interface)
+    for prefix, target in settings.mounts:
+        if prefix in apps:
+            raise BridgeError(f"--mount /={target}: {apps[''].name} is there already; name one of the two")
+        try:
+            apps[prefix] = load_app(target)
+        except AppError as error:
+            error.args = (f"--mount {prefix or '/'}={target}: {error}",)
+            raise
     if settings.debug:
-        loaded = _debugged(loaded)
-    about = f"{loaded.kind} app '{loaded.name}'"
+        apps = {prefix: _debugged(loaded) for prefix, loaded in apps.items()}
+    adapted = {
+        prefix: adapt(loaded.app, settings) if loaded.interface == "wsgi" else as_asgi3(loaded)
+        for prefix, loaded in apps.items()
+    }
+    details = "served as it is, no adapter"
+    if any(loaded.interface == "wsgi" for loaded in apps.values()):
+        calls = "one request at a time" if settings.adapter == "asgiref" else f"{settings.threads} threads"
+        details = f"adapter {settings.adapter}, {calls}{' for each WSGI app' if len(apps) > 1 else ''}"
+    about = ", ".join(_describe(loaded, prefix, settings) for prefix, loaded in apps.items())
+    asgi = adapted[""] if list(apps) == [""] else Mounts(adapted)
+    bridged = asgi if isinstance(asgi, WSGIToASGI) else None
+    metrics = Metrics(bridged) if settings.metrics_port is not None else None
     check: ReadinessCheck | None = None
-    if is_flask(loaded.app):
-        about += f" ({_describe_routes(loaded.app, settings)})"
-        check = getattr(loaded.app.extensions.get("bridge"), "readiness_check", None)
+    if "" in apps and is_flask(apps[""].app):
+        check = getattr(apps[""].app.extensions.get("bridge"), "readiness_check", None)
     if settings.readiness is not None:
         check = load_function(settings.readiness)
-    if loaded.interface != "wsgi":
-        adapted, details = as_asgi3(loaded), "served as it is, no adapter"
-    elif settings.adapter == "asgiref":
-        adapted, details = adapt(loaded.app, settings), "adapter asgiref, one request at a time"
-    else:
-        adapted = adapt(loaded.app, settings)
-        details = f"adapter {settings.adapter}, {settings.threads} threads"
-    bridged = adapted if isinstance(adapted, WSGIToASGI) else None
-    metrics = Metrics(bridged) if settings.metrics_port is not None else None
     health = Health(live=settings.health_live, ready=settings.health_ready, check=check)
     return Application(
-        adapted,
+        asgi,
         description=f"{about} · {details}",
         health=health,
         hooks=tuple(_hooks(settings, health, metrics, bridged)),
         metrics=metrics,
-        adapter=bridged if loaded.interface == "wsgi" else None,
+        adapter=bridged if bridged is not None and apps[""].interface == "wsgi" else None,
     )
+
+
+def _describe(loaded: LoadedApp, prefix: str, settings: ServeSettings) -> str:
+    where = f" at {prefix}" if prefix else ""
+    routes = f" ({_describe_routes(loaded.app, settings)})" if is_flask(loaded.app) else ""
+    return f"{loaded.kind} app '{loaded.name}'{where}{routes}"
 
 
 def _debugged(loaded: LoadedApp) -> LoadedApp:

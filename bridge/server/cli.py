@@ -115,9 +115,9 @@ def bridge() -> None:
 def serve_command(context: click.Context, /, app: str | None, **options: Any) -> None:
     """Serve APP: module:attribute, module:factory(), module, or a .py file.
 
-    Without APP: FLASK_APP, wsgi.py or app.py, as Flask's own command does.
+    Without APP: what is mounted, or else FLASK_APP, wsgi.py or app.py, as Flask's own command does.
     """
-    target = app or _find_app(options)
+    target = app or ("" if options["mount"] else _find_app(options))
     check_settings(options, strengths(context))
     check_names(app_dir_of(options))
     config = make_config(target, options)  # sets logging up
@@ -151,9 +151,10 @@ def config_command(context: click.Context, /, as_json: bool, app: str | None, **
     rows = settings_in_force(context)
     if app is None:
         rows[0] = InForce("app", None, "default")
-        with suppress(AppError):
-            source = "FLASK_APP" if os.environ.get("FLASK_APP") else "found"
-            rows[0] = InForce("app", _find_app(options), source)
+        if not options["mount"]:
+            with suppress(AppError):
+                source = "FLASK_APP" if os.environ.get("FLASK_APP") else "found"
+                rows[0] = InForce("app", _find_app(options), source)
     if as_json:
         click.echo(
             json.dumps({row.key: {"value": row.value, "source": row.source} for row in rows}, indent=2)
@@ -181,7 +182,7 @@ def make_config(app: str | None, options: dict[str, Any]) -> ServeConfig:
     """The configuration that a command line asks for.
 
     Args:
-        app: what to serve, or None to find it.
+        app: what to serve, empty for the mounts alone, or None to find it.
         options: the parsed options of the command, by their names.
 
     Raises:
@@ -208,7 +209,7 @@ def make_config(app: str | None, options: dict[str, Any]) -> ServeConfig:
 
 def make_settings(app: str | None, options: dict[str, Any]) -> ServeSettings:
     """Bridge's own part of `make_config`, with the same arguments and errors."""
-    return ServeSettings.from_options(app or _find_app(options), options)
+    return ServeSettings.from_options(_find_app(options) if app is None else app, options)
 
 
 def _find_app(options: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import click
 
 from bridge.asgi.adapter import WSGIToASGI
+from bridge.asgi.mounts import check_prefixes
 from bridge.errors import BridgeError
 from bridge.http.limits import Limits
 from bridge.interfaces import Interface
@@ -151,6 +152,15 @@ def _permissions(mode: str) -> int:
     return int(mode, 8)
 
 
+def _mounts(typed: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    pairs = [each.partition("=") for each in typed]
+    for prefix, _, target in pairs:
+        if not prefix or not target:
+            raise ValueError(f"{prefix or target!r} is not of the form PREFIX=APP, as in /api=api:app")
+    prefixes = check_prefixes([prefix for prefix, _, _ in pairs])
+    return tuple(zip(prefixes, (target for _, _, target in pairs), strict=True))
+
+
 def _health_path(path: str) -> str | None:
     if path and not path.startswith("/"):
         raise ValueError(f"{path!r} is not a path: it must begin with a slash, or be empty for none")
@@ -208,6 +218,13 @@ class ServeSettings:
         "bridge",
         "What runs a WSGI app; the other two are there to compare.",
         type=click.Choice(get_args(AdapterName)),
+    )
+    mounts: tuple[tuple[str, str], ...] = _app(
+        (),
+        "Serve another app, WSGI or ASGI, below a prefix, as in /api=api:app; may be given several times.",
+        option="--mount",
+        multiple=True,
+        take=_mounts,
     )
     async_views: AsyncViews = _app(
         _of_adapter("async_views"),

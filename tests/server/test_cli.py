@@ -91,6 +91,8 @@ def _given(option: click.Option, file: Path) -> list[str]:
         return [option.opts[0], "/some"]
     if option.name == "uds_mode":
         return [option.opts[0], "660"]
+    if option.name == "mount":
+        return [option.opts[0], "/some=api:app"]
     if option.name == "root_path":
         return [option.opts[0], "/some"]
     by_type = {"integer": "7", "float": "1.5", "boolean": "false", "text": "X-Some:text"}

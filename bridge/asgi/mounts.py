@@ -1,0 +1,127 @@
+"""Several apps, WSGI and ASGI in any mix, each below a prefix of its own; one lifespan for all.
+
+This is routing by prefix and nothing more; Starlette's router does what goes beyond it.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, cast
+from urllib.parse import quote
+
+from bridge.asgi.adapter import WSGIToASGI
+from bridge.asgi.lifespan import running, serve_lifespan
+from bridge.errors import BridgeError
+from bridge.interfaces import asgi3_of_asgi2, detect_interface
+from bridge.types import AnyReceive, AnyScope, AnySend, ASGI3Application
+
+__all__ = ["Mounts", "check_prefixes"]
+
+logger = logging.getLogger("bridge")
+
+# Where the state of the host's lifespan has the states of the mounted apps, by their prefixes.
+_STATES = "bridge.mounts"
+
+
+class Mounts:
+    """An ASGI application of several apps; the one with the longest matching prefix answers a request.
+
+    The prefix moves from the path that the app sees into its SCRIPT_NAME or `root_path`. A prefix ends on a
+    segment boundary: `/api` does not own `/apis`. Requests that belong to no app get a 404.
+
+    Args:
+        apps: the apps by their prefixes, such as `{"/api": api, "/": site}`. A WSGI app is wrapped in
+            `WSGIToASGI`; wrap it yourself to set its threads.
+
+    Raises:
+        TypeError: an app is neither WSGI nor ASGI, or it cannot be told which.
+        ValueError: a prefix does not begin with a slash, or stands there twice.
+
+    Each app has its own lifespan, and its own state: they start in the order of `apps`, and stop in the
+    reverse order. If one does not start, those before it are stopped, and the host is told which it was.
+    """
+
+    def __init__(self, apps: Mapping[str, Callable[..., Any]]) -> None:
+        prefixes = check_prefixes(list(apps))
+        self._apps = {
+            prefix: _as_asgi(app, prefix) for prefix, app in zip(prefixes, apps.values(), strict=True)
+        }
+        self._longest_first = sorted(self._apps, key=len, reverse=True)
+
+    async def __call__(self, scope: AnyScope, receive: AnyReceive, send: AnySend) -> None:
+        """Serve an ASGI connection."""
+        known = cast(Any, scope)
+        if known["type"] == "lifespan":
+            await serve_lifespan(known, receive, send, self._running(known.get("state") or {}))
+            return
+        found = self._find(known)
+        if found is not None:
+            prefix, below = found
+            await self._apps[prefix](below, cast(Any, receive), cast(Any, send))
+        elif known["type"] == "websocket":
+            await cast(Any, send)({"type": "websocket.close", "code": 1000})
+        else:
+            headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"10")]
+            await cast(Any, send)({"type": "http.response.start", "status": 404, "headers": headers})
+            await cast(Any, send)({"type": "http.response.body", "body": b"not found\n"})
+
+    def _find(self, scope: Any) -> tuple[str, Any] | None:
+        """Return the prefix of the app that a request belongs to, and its scope for that app."""
+        root = scope.get("root_path", "").rstrip("/")
+        path = scope["path"]
+        raw_path = scope.get("raw_path")
+        below = path[len(root) :] if path == root or path.startswith(root + "/") else None
+        if below is None:  # the host, or a proxy, has taken the root off
+            below, path = path, root + path
+            raw_path = None if raw_path is None else quote(root).encode() + raw_path
+        for prefix in self._longest_first:
+            if below == prefix or below.startswith(prefix + "/"):
+                state = dict(scope.get("state") or {})
+                state |= state.pop(_STATES, {}).get(prefix, {})
+                changes = {"path": path, "root_path": root + prefix, "state": state}
+                if raw_path is not None:
+                    changes["raw_path"] = raw_path
+                return prefix, {**scope, **changes}
+        return None
+
+    @asynccontextmanager
+    async def _running(self, host_state: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        states: dict[str, dict[str, Any]] = {}
+        async with AsyncExitStack() as stack:
+            for prefix, app in self._apps.items():
+                try:
+                    states[prefix] = await stack.enter_async_context(running(app, host_state))
+                except BridgeError as error:
+                    raise BridgeError(f"the app at {prefix or '/'} did not start: {error}") from None
+            yield {_STATES: states}
+
+
+def check_prefixes(prefixes: list[str]) -> list[str]:
+    """Return prefixes without the slashes at their ends; that of the root is empty.
+
+    Raises:
+        ValueError: one does not begin with a slash, or stands there twice.
+    """
+    found: list[str] = []
+    for prefix in prefixes:
+        if prefix and not prefix.startswith("/"):
+            raise ValueError(f"a mount's prefix begins with a slash, as /api does; got {prefix!r}")
+        shortened = prefix.rstrip("/")
+        if shortened in found:
+            raise ValueError(f"two apps are mounted at {shortened or '/'}; give each a prefix of its own")
+        found.append(shortened)
+    return found
+
+
+def _as_asgi(app: Callable[..., Any], prefix: str) -> ASGI3Application:
+    match detect_interface(app):
+        case "wsgi":
+            return WSGIToASGI(app)
+        case "asgi":
+            return app
+        case "asgi2":
+            return asgi3_of_asgi2(app)
+    raise TypeError(
+        f"cannot tell whether the app at {prefix or '/'}, {app!r}, is WSGI or ASGI; wrap a WSGI app in "
+        "WSGIToASGI"
+    )

@@ -113,6 +113,8 @@ class _ServerThread(threading.Thread):
 
 @contextlib.asynccontextmanager
 async def _uvicorn(app: Any, listening: socket.socket, options: dict[str, Any]) -> AsyncIterator[None]:
+    # A busy machine keeps idle connections waiting for longer than the 5 seconds of either host.
+    options = {"timeout_keep_alive": 60, **options}
     config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=5, **options)
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listening]))
@@ -130,6 +132,7 @@ async def _hypercorn(app: Any, listening: socket.socket, options: dict[str, Any]
     config = hypercorn.config.Config()
     config.bind = [f"fd://{os.dup(listening.fileno())}"]  # hypercorn closes what it is given
     config.graceful_timeout = 5
+    config.keep_alive_timeout = 60
     config.errorlog = logging.getLogger("hypercorn.error")
     for name, value in options.items():
         setattr(config, name, value)

@@ -1,7 +1,7 @@
 """Bridge: Flask, and any WSGI app, on ASGI.
 
-`application = WSGIToASGI(flask_app)` is an ASGI application; `bridge serve app:app` serves it. `ASGIToWSGI` is
-the way back, and `Mounts` puts several apps below prefixes.
+`application = WSGIToASGI(flask_app)` is an ASGI application; `bridge serve app:app` serves it. `ASGIToWSGI`
+is the way back, and `Mounts` puts several apps below prefixes.
 
 The rooms: `core` makes a WSGI call, `runners` say what waiting means, `asgi` and `http` are the hosts,
 `flask` and `websockets` what they offer beyond WSGI, `server` is the command. Imports run in that direction

@@ -6,7 +6,7 @@ This is routing by prefix and nothing more; Starlette's router does what goes be
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote
 
 from bridge.asgi.adapter import WSGIToASGI
@@ -42,28 +42,38 @@ class Mounts:
     """
 
     def __init__(self, apps: Mapping[str, Callable[..., Any]]) -> None:
-        prefixes = check_prefixes(list(apps))
-        self._apps = {
-            prefix: _as_asgi(app, prefix) for prefix, app in zip(prefixes, apps.values(), strict=True)
-        }
+        self._apps: dict[str, ASGI3Application] = {}
+        for prefix, app in zip(check_prefixes(list(apps)), apps.values(), strict=True):
+            interface = detect_interface(app)
+            if interface is None:
+                raise TypeError(
+                    f"cannot tell whether the app at {prefix or '/'}, {app!r}, is WSGI or ASGI; wrap a WSGI "
+                    "app in WSGIToASGI"
+                )
+            if interface == "wsgi":
+                self._apps[prefix] = WSGIToASGI(app)
+            else:
+                self._apps[prefix] = asgi3_of_asgi2(app) if interface == "asgi2" else app
         self._longest_first = sorted(self._apps, key=len, reverse=True)
 
     async def __call__(self, scope: AnyScope, receive: AnyReceive, send: AnySend) -> None:
         """Serve an ASGI connection."""
-        known = cast(Any, scope)
+        known: Any = scope
+        host_receive: Any = receive
+        host_send: Any = send
         if known["type"] == "lifespan":
             await serve_lifespan(known, receive, send, self._running(known.get("state") or {}))
             return
         found = self._find(known)
         if found is not None:
             prefix, below = found
-            await self._apps[prefix](below, cast(Any, receive), cast(Any, send))
+            await self._apps[prefix](below, host_receive, host_send)
         elif known["type"] == "websocket":
-            await cast(Any, send)({"type": "websocket.close", "code": 1000})
+            await host_send({"type": "websocket.close", "code": 1000})
         else:
             headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"10")]
-            await cast(Any, send)({"type": "http.response.start", "status": 404, "headers": headers})
-            await cast(Any, send)({"type": "http.response.body", "body": b"not found\n"})
+            await host_send({"type": "http.response.start", "status": 404, "headers": headers})
+            await host_send({"type": "http.response.body", "body": b"not found\n"})
 
     def _find(self, scope: Any) -> tuple[str, Any] | None:
         """Return the prefix of the app that a request belongs to, and its scope for that app."""
@@ -111,17 +121,3 @@ def check_prefixes(prefixes: list[str]) -> list[str]:
             raise ValueError(f"two apps are mounted at {shortened or '/'}; give each a prefix of its own")
         found.append(shortened)
     return found
-
-
-def _as_asgi(app: Callable[..., Any], prefix: str) -> ASGI3Application:
-    match detect_interface(app):
-        case "wsgi":
-            return WSGIToASGI(app)
-        case "asgi":
-            return app
-        case "asgi2":
-            return asgi3_of_asgi2(app)
-    raise TypeError(
-        f"cannot tell whether the app at {prefix or '/'}, {app!r}, is WSGI or ASGI; wrap a WSGI app in "
-        "WSGIToASGI"
-    )

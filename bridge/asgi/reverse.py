@@ -466,11 +466,13 @@ class _Call:
             raise ClientDisconnected("the client has left")
         kind = event["type"]
         if kind == "http.response.body":
-            head = self._expect_body(kind)
+            status, headers = self._expect_body(kind)
             data = bytes(event.get("body", b""))
             if not event.get("more_body", False):
-                if not self._has_sent and _lacks_length(head, self.environ):
-                    head[1].append(("content-length", str(len(data))))
+                has_body = status not in (204, 304) and self.environ["REQUEST_METHOD"] != "HEAD"
+                has_length = any(name.lower() == "content-length" for name, _ in headers)
+                if has_body and not has_length and not self._has_sent:
+                    headers.append(("content-length", str(len(data))))
                 self._finish(_LAST, data)
                 return
             self._has_sent = True
@@ -559,7 +561,10 @@ class _Body:
             self._left = int(length)
         elif has_coding or not environ.get("SERVER_PROTOCOL", "HTTP/1.1").startswith("HTTP/1"):
             if "uwsgi.version" in environ:
-                self._read = _read_from_uwsgi
+                import uwsgi  # type: ignore[import-untyped]  # there only inside of uWSGI
+
+                # Its `wsgi.input` has nothing of a chunked body.
+                self._read = lambda size: bytes(uwsgi.chunked_read())
             elif not environ.get("wsgi.input_terminated"):
                 self.is_unbounded = has_coding
                 self._left = 0
@@ -579,14 +584,6 @@ class _Body:
             return data, bool(data)
         self._left = left - len(data)
         return (data, self._left > 0) if data else None
-
-
-def _read_from_uwsgi(size: int) -> bytes:
-    """Read a chunk; uWSGI's `wsgi.input` has none of a chunked body."""
-    import uwsgi  # type: ignore[import-untyped]  # there only inside of uWSGI
-
-    chunk: bytes = uwsgi.chunked_read()
-    return chunk
 
 
 def _comes_of_leaving(failure: BaseException | None) -> bool:
@@ -637,13 +634,3 @@ def _check_head(event: Any) -> tuple[int, _Headers]:
         else:
             headers.append((name.decode("latin-1"), value.decode("latin-1")))
     return status, headers
-
-
-def _lacks_length(head: tuple[int, _Headers], environ: WSGIEnvironment) -> bool:
-    """Whether a whole body needs a Content-Length (RFC 9110, 8.6)."""
-    status, headers = head
-    return (
-        status not in (204, 304)
-        and environ["REQUEST_METHOD"] != "HEAD"
-        and all(name.lower() != "content-length" for name, _ in headers)
-    )

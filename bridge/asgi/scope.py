@@ -42,6 +42,15 @@ def build_scope(environ: WSGIEnvironment, state: dict[str, Any]) -> HTTPScope:
         extensions[EARLY_HINTS] = {}
     if "wsgi.file_wrapper" in environ:
         extensions[PATHSEND] = {}
+    headers = []
+    for key, value in environ.items():
+        try:
+            name = _NAMES[key]
+        except KeyError:
+            name = _remember_name(key)
+        # Servers set CONTENT_TYPE and CONTENT_LENGTH to "" where the request has none (PEP 3333).
+        if name is not None and (value or key[:5] == "HTTP_"):
+            headers.append((name, value.encode("latin-1")))
     scope: Any = {
         "type": "http",
         "asgi": _ASGI,
@@ -52,7 +61,7 @@ def build_scope(environ: WSGIEnvironment, state: dict[str, Any]) -> HTTPScope:
         "raw_path": _raw_path(path, environ.get("REQUEST_URI") or environ.get("RAW_URI") or ""),
         "query_string": environ.get("QUERY_STRING", "").encode("latin-1"),
         "root_path": script_name.encode("latin-1").decode("utf-8", "replace"),
-        "headers": _headers(environ),
+        "headers": headers,
         "client": _address(environ.get("REMOTE_ADDR"), environ.get("REMOTE_PORT") or "0"),
         "server": _address(environ.get("SERVER_NAME"), environ.get("SERVER_PORT")),
         "state": state.copy(),
@@ -68,19 +77,6 @@ def _raw_path(path: str, target: str) -> bytes:
     if raw.startswith(b"/") and (raw == decoded or unquote_to_bytes(raw) == decoded):
         return raw
     return quote(decoded, safe=_SAFE).encode("ascii")
-
-
-def _headers(environ: WSGIEnvironment) -> list[tuple[bytes, bytes]]:
-    headers = []
-    for key, value in environ.items():
-        try:
-            name = _NAMES[key]
-        except KeyError:
-            name = _remember_name(key)
-        # Servers set CONTENT_TYPE and CONTENT_LENGTH to "" where the request has none (PEP 3333).
-        if name is not None and (value or key[:5] == "HTTP_"):
-            headers.append((name, value.encode("latin-1")))
-    return headers
 
 
 def _remember_name(key: str) -> bytes | None:

@@ -86,7 +86,11 @@ def make_application(settings: ServeSettings) -> Application:
     if any(loaded.interface == "wsgi" for loaded in apps.values()):
         calls = "one request at a time" if settings.adapter == "asgiref" else f"{settings.threads} threads"
         details = f"adapter {settings.adapter}, {calls}{' for each WSGI app' if len(apps) > 1 else ''}"
-    about = ", ".join(_describe(loaded, prefix, settings) for prefix, loaded in apps.items())
+    about = []
+    for prefix, loaded in apps.items():
+        where = f" at {prefix}" if prefix else ""
+        routes = f" ({_describe_routes(loaded.app, settings)})" if is_flask(loaded.app) else ""
+        about.append(f"{loaded.kind} app '{loaded.name}'{where}{routes}")
     asgi = adapted[""] if list(apps) == [""] else Mounts(adapted)
     bridged = asgi if isinstance(asgi, WSGIToASGI) else None
     metrics = Metrics(bridged) if settings.metrics_port is not None else None
@@ -98,18 +102,12 @@ def make_application(settings: ServeSettings) -> Application:
     health = Health(live=settings.health_live, ready=settings.health_ready, check=check)
     return Application(
         asgi,
-        description=f"{about} · {details}",
+        description=f"{', '.join(about)} · {details}",
         health=health,
         hooks=tuple(_hooks(settings, health, metrics, bridged)),
         metrics=metrics,
         adapter=bridged if bridged is not None and apps[""].interface == "wsgi" else None,
     )
-
-
-def _describe(loaded: LoadedApp, prefix: str, settings: ServeSettings) -> str:
-    where = f" at {prefix}" if prefix else ""
-    routes = f" ({_describe_routes(loaded.app, settings)})" if is_flask(loaded.app) else ""
-    return f"{loaded.kind} app '{loaded.name}'{where}{routes}"
 
 
 def _debugged(loaded: LoadedApp) -> LoadedApp:

@@ -28,6 +28,7 @@ from bridge.asgi.background_loop import (
 )
 from bridge.asgi.lifespan import running
 from bridge.asgi.scope import EARLY_HINTS, PATHSEND, build_scope
+from bridge.core.response import HOP_BY_HOP
 from bridge.errors import ApplicationError, BridgeError, ClientDisconnected
 from bridge.interfaces import asgi3_of_asgi2, detect_interface, why_not_callable_as
 from bridge.loading import load_app
@@ -41,21 +42,6 @@ _UNSET: Any = object()
 
 # Bytes of the body that are read at once. Most servers wait until all of them are there.
 _PIECE = 65536
-
-# PEP 3333, "Other HTTP Features": these are the server's own.
-_HOP_BY_HOP = frozenset(
-    (
-        b"connection",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"te",
-        b"trailer",
-        b"trailers",
-        b"transfer-encoding",
-        b"upgrade",
-    )
-)
 
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
@@ -629,7 +615,7 @@ def _check_head(event: Any) -> tuple[int, _Headers]:
             raise ApplicationError(
                 f"the app sent the header {name!r} with a line break or a null in its value (RFC 9110, 5.5)"
             )
-        if name.lower() in _HOP_BY_HOP:
+        if name.lower() in HOP_BY_HOP:
             logger.debug("the header %r is the server's own, and was dropped (PEP 3333)", name)
         else:
             headers.append((name.decode("latin-1"), value.decode("latin-1")))

@@ -26,7 +26,7 @@ from bridge.core.link import Head, Part
 from bridge.errors import ApplicationError
 from bridge.types import ExcInfo
 
-__all__ = ["Response", "State", "encode_header"]
+__all__ = ["HOP_BY_HOP", "Response", "State", "encode_header"]
 
 State = enum.Enum("State", "IDLE READY BODY COMPLETE")
 
@@ -44,7 +44,7 @@ _LONGEST_LENGTH = 19  # digits
 _LENGTH = re.compile(rf"[0-9]{{1,{_LONGEST_LENGTH}}}")
 
 # The list of wsgiref.util.is_hop_by_hop, which is that of RFC 2616, 13.5.1, as PEP 3333 has it.
-_HOP_BY_HOP = frozenset(
+HOP_BY_HOP = frozenset(
     (
         b"connection",
         b"keep-alive",
@@ -56,6 +56,7 @@ _HOP_BY_HOP = frozenset(
         b"upgrade",
     )
 )
+"""Names of fields that are the server's own (PEP 3333, "Other HTTP Features")."""
 
 # What has passed the checks once: most apps say the same few things. Bounded, as some do not.
 _STATUSES: dict[str, tuple[int, bytes]] = {}
@@ -215,7 +216,7 @@ class Response:
                 pass  # the slow path says what is wrong
             lower, field = encode_header(pair)
             # A 426 has to name what the client can upgrade to (RFC 9110, 15.5.22).
-            if lower in _HOP_BY_HOP and not (code == 426 and lower == b"upgrade"):
+            if lower in HOP_BY_HOP and not (code == 426 and lower == b"upgrade"):
                 self._remove(lower, field)
                 continue
             if lower == b"content-length":
@@ -317,6 +318,6 @@ def _parse_name(name: Any) -> bytes:
     encoded = name.lower().encode("latin-1")
     if len(_NAMES) < _MAX_REMEMBERED:
         _NAMES[name] = encoded
-        if encoded not in _HOP_BY_HOP and encoded != b"content-length":
+        if encoded not in HOP_BY_HOP and encoded != b"content-length":
             _PLAIN_NAMES[name] = encoded
     return encoded

@@ -131,7 +131,7 @@ def check_names(folder: str) -> None:
     for path, name in clashes:
         raise AppError(
             f"{path.resolve()} has the name of the package {name!r}, which the server needs, so that the app "
-            "would get that package in the place of its own module; rename it"
+            "would get that package and not its own module; rename it"
         )
 
 

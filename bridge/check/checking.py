@@ -58,7 +58,7 @@ class Answer:
     status: int | None
     """None if there was no answer in time."""
     remark: str
-    """What else is to be said, such as that it did not end; empty for nothing."""
+    """A remark, such as that it did not end; empty for none."""
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,7 @@ async def _ask(adapter: WSGIToASGI, request: Request, host: str, patience: float
 
 
 async def _read(exchange: Exchange, patience: float) -> str:
-    """Read a response, as far as it is worth it; say what there is to be said of it."""
+    """Read the beginning of a response; return a remark on it."""
     try:
         async with asyncio.timeout(patience):
             await exchange.head()

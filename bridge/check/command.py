@@ -23,8 +23,7 @@ __all__ = ["check_command", "routes_command", "trace_command"]
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _AS_SERVED = """
-The app is looked at as `bridge serve` would serve it: its other options are taken here, too, and so are its
-variables and its file.
+The command looks at the app as `bridge serve` would serve it, and takes its options, variables and file, too.
 """
 
 # What decides which app it is, and how it runs.

@@ -31,7 +31,7 @@ def parse_request(
     """Return method, path, header fields and body, read as curl would: METHOD may be missing.
 
     Raises:
-        click.UsageError: it makes no request; `app` is what stood in the place of APP.
+        click.UsageError: it makes no request; `app` is the word where APP belongs.
     """
     if not words:
         missing = "PATH" if app is None or not app.startswith("/") else f"APP before the path {app!r}"

@@ -1,6 +1,6 @@
 """`wsgiref.validate` and a `Response` between an app and the adapter, and a recorder of their complaints.
 
-PEP 3333 is the measure, not the validator: where that asks for more, the app does not hear of it. What the
+PEP 3333 is the measure, not the validator: the app does not get the complaints that go beyond it. What the
 adapter would mend or refuse is found by a state machine like its own, which gets the same words of the app.
 """
 

@@ -181,7 +181,7 @@ class ResponseEncoder:
 
 
 def checked_head(status: int, fields: Iterable[Sequence[Any]]) -> Head:
-    """The head of a response of an app whose word nobody has looked at.
+    """Check the head of a response, and return it with lower-case names.
 
     Args:
         status: the status.

@@ -1,6 +1,6 @@
 """Clients for tests, which talk to an app in memory, without a socket: HTTP by httpx, and websockets.
 
-`memory` is the host below them, for who has no httpx.
+`memory` is the host below them, which needs no httpx.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -92,7 +92,7 @@ def install_seams(app: Flask) -> Flask:
 
 
 def _recorded(name: str, plain: _Function, subject: object = None) -> _Function:
-    """Record a method as `SEAMS` says; `subject` is in the place of its argument."""
+    """Record a method as `SEAMS` says; `subject` replaces its argument."""
     layer, say_subject, say_result = SEAMS[name]
 
     @wraps(plain)

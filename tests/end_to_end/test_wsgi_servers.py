@@ -13,6 +13,7 @@ from tests.server.command import Command
 
 APP = "tests.end_to_end.apps.starlette_app:app"
 HERE = Path(__file__).parents[2]
+SECONDS = 15.0  # for anything to happen on a busy machine
 
 GUNICORN = ["gunicorn", f'bridge:wsgi("{APP}")', "-b", "127.0.0.1:0", "--graceful-timeout", "5"]
 SERVERS = {
@@ -45,12 +46,12 @@ def served(request: pytest.FixtureRequest) -> Iterator[Served]:
 
 
 def test_a_request_has_the_state_of_the_lifespan(served: Served) -> None:
-    answer = httpx.get(f"{served.url}/caf%C3%A9?a=%20b")
+    answer = httpx.get(f"{served.url}/caf%C3%A9?a=%20b", timeout=SECONDS)
     assert answer.json() == {"pool": "a pool", "path": "/café", "query": "a=%20b"}
 
 
 def test_a_stream_arrives_as_it_is_made_and_ends_with_its_client(served: Served) -> None:
-    with httpx.stream("GET", f"{served.url}/ticks") as answer:
+    with httpx.stream("GET", f"{served.url}/ticks", timeout=SECONDS) as answer:
         lines = answer.iter_lines()
         assert [next(lines) for _ in range(3)] == ["tick 0", "tick 1", "tick 2"]
     if served.name == "waitress":
@@ -62,24 +63,24 @@ def test_a_stream_arrives_as_it_is_made_and_ends_with_its_client(served: Served)
 def test_an_upload_arrives_in_pieces(served: Served, form: str) -> None:
     parts = [b"x" * 50_000] * 20
     content = b"".join(parts) if form == "with a length" else iter(parts)
-    found = httpx.post(f"{served.url}/upload", content=content).json()
+    found = httpx.post(f"{served.url}/upload", content=content, timeout=SECONDS).json()
     assert found["size"] == 1_000_000
     assert found["pieces"] >= 15
 
 
 def test_a_file_arrives_whole(served: Served) -> None:
-    assert httpx.get(f"{served.url}/file").text == Path(starlette_app.__file__).read_text()
+    assert httpx.get(f"{served.url}/file", timeout=SECONDS).text == Path(starlette_app.__file__).read_text()
 
 
 def test_an_app_that_fails_is_a_500_of_the_servers(served: Served) -> None:
-    assert httpx.get(f"{served.url}/fail").status_code == 500
+    assert httpx.get(f"{served.url}/fail", timeout=SECONDS).status_code == 500
 
 
 def test_a_response_that_breaks_off_is_not_taken_for_a_whole_one(served: Served) -> None:
     with pytest.raises(httpx.RemoteProtocolError):
-        httpx.get(f"{served.url}/fail-late")
+        httpx.get(f"{served.url}/fail-late", timeout=SECONDS)
 
 
 def test_what_comes_after_the_response_keeps_nobody(served: Served) -> None:
-    assert httpx.get(f"{served.url}/after").json() == {}
+    assert httpx.get(f"{served.url}/after", timeout=SECONDS).json() == {}
     served.command.wait_for("^app: after the response$")

@@ -12,6 +12,31 @@ import pytest
 
 from tests.hosts import HOSTS, LOOPS, Host
 
+# They take over 15 seconds each, and come first: a process that got one last would keep the others waiting.
+LONG = (
+    "demos/api/test_document.py",
+    "demos/test_gallery.py",
+    "demos/test_gallery_in_a_browser.py",
+    "demos/test_portal.py",
+    "demos/test_xray.py",
+    "flask/test_hosts.py",
+    "http/test_answers.py",
+    "server/processes/test_ending.py",
+    "server/processes/test_preload.py",
+    "server/processes/test_supervisor.py",
+    "server/processes/test_systemd.py",
+    "server/test_serve.py",
+    "server/websockets/test_library.py",
+    "websockets/test_handshakes.py",
+    "websockets/test_socketio.py",
+    "websockets/test_threads.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the long files."""
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONG))
+
 
 @pytest.fixture(autouse=True)
 def nothing_left_over() -> Iterator[None]:

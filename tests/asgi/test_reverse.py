@@ -20,7 +20,7 @@ from wsgiref.validate import validator
 
 import pytest
 
-from bridge import ApplicationError, ASGIToWSGI, BridgeError, ClientDisconnected, WSGIToASGI
+from bridge import ApplicationError, ASGIToWSGI, BridgeError, ClientDisconnected, WSGIToASGI, wsgi
 from tests.asgi.test_scope import environ_with
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -649,6 +649,52 @@ def test_a_flask_app_there_and_back() -> None:
         answers.append((response.status, headers, response.read()))
     there_and_back.close()
     assert answers[0] == answers[1]
+
+
+# By name
+
+NAMED = """
+def plain(environ, start_response):
+    start_response("200 OK", [])
+    return [b"plain"]
+
+async def app(scope, receive, send):
+    assert scope["type"] == "http"
+    await send({"type": "http.response.start", "status": 200})
+    await send({"type": "http.response.body", "body": b"app"})
+
+def old(scope):
+    async def call(receive, send):
+        await app(scope, receive, send)
+    return call
+
+def make(name):
+    return globals()[name]
+"""
+
+
+@pytest.mark.parametrize(
+    ("target", "answer"),
+    [("app", b"app"), ("old", b"app"), ("make('app')", b"app"), ("plain", b"plain")],
+)
+def test_wsgi_imports_an_app(
+    target: str, answer: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "named_for_wsgi.py").write_text(NAMED)
+    monkeypatch.syspath_prepend(tmp_path)
+    app: Any = wsgi(f"named_for_wsgi:{target}")
+    assert b"".join(app(environ_with(), lambda status, headers, exc_info=None: print)) == answer
+    if isinstance(app, ASGIToWSGI):
+        app.close()
+
+
+def test_wsgi_says_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "named_for_wsgi.py").write_text(NAMED)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(TypeError, match="plain is a WSGI app already, and takes no buffer_size"):
+        wsgi("named_for_wsgi:plain", buffer_size=1)
+    with pytest.raises(BridgeError, match="no module named 'nosuch'"):
+        wsgi("nosuch:app")
 
 
 # Processes

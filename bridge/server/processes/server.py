@@ -95,7 +95,10 @@ class Server(uvicorn.Server):
         forget_after_fork(self.handle_exit)
         with Ending(terminated=TERMINATED if self._has_supervisor else 0) as self._ending:
             self.config.prepare()
-            super().run(sockets)
+            # Before there is a coroutine: it imports the loop, and Ctrl-C may come meanwhile.
+            loop_factory = self.config.get_loop_factory()
+            with asyncio.Runner(loop_factory=loop_factory) as runner:
+                runner.run(self.serve(sockets))
 
     @property
     def is_stuck(self) -> bool:

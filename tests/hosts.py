@@ -18,6 +18,8 @@ import hypercorn.config
 import uvicorn
 import uvloop
 
+from bridge.http.server import HTTPServer
+
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
     "uvloop": uvloop.new_event_loop,
@@ -125,6 +127,10 @@ async def _uvicorn(app: Any, listening: socket.socket, options: dict[str, Any]) 
     finally:
         server.should_exit = True
         await serving
+        protocol: object = config.http_protocol_class
+        if isinstance(protocol, HTTPServer):  # as Bridge's own server does at its end
+            protocol.abort_lingering()
+            await asyncio.sleep(0)
 
 
 @contextlib.asynccontextmanager

@@ -22,6 +22,7 @@ class PostgreSQL:
 
     def __enter__(self) -> Self:
         assert _INITDB is not None
+        self._number = 0  # of databases
         self._binaries = Path(_INITDB).resolve().parent
         # Not in pytest's folder: its path may be too long for a socket, and is closed to another user.
         self._folder = Path(tempfile.mkdtemp(prefix="bridge-postgresql-"))
@@ -53,7 +54,9 @@ class PostgreSQL:
         self._run("pg_ctl", "stop", "-w", "-m", "fast", "-D", "data")
 
     def create_database(self, name: str) -> str:
-        """Make an empty database; return its address, as hosts of databases tell it."""
+        """Make an empty database, also of a name that there was; return its address."""
+        self._number += 1
+        name = f"{name}_{self._number}"
         self._run("createdb", "-h", str(self._folder), "-U", "postgres", name)
         return f"postgresql://postgres@/{name}?host={self._folder}"
 

@@ -20,6 +20,7 @@ from werkzeug.local import LocalProxy
 from bridge import WSGIToASGI
 from bridge.interfaces import (
     Interface,
+    asgi3_of_asgi2,
     detect_interface,
     is_async_callable,
     needs_no_arguments,
@@ -546,3 +547,17 @@ def test_the_signature_is_that_of_the_call() -> None:
 def test_the_adapter_refuses_what_is_no_wsgi_app(app: Any, message: str) -> None:
     with pytest.raises(TypeError, match=rf"^WSGIToASGI takes a WSGI application.*{re.escape(message)}$"):
         WSGIToASGI(app)
+
+
+async def test_an_app_of_the_old_asgi_is_called_as_one_of_today() -> None:
+    calls: list[object] = []
+
+    def old(scope: object) -> object:
+        async def call(receive: object, send: object) -> None:
+            calls.append((scope, receive, send))
+
+        return call
+
+    arguments: list[Any] = [{"type": "http"}, "receive", "send"]
+    await asgi3_of_asgi2(old)(*arguments)
+    assert calls == [tuple(arguments)]

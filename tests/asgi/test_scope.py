@@ -116,6 +116,14 @@ def test_state_is_a_copy_and_the_environ_is_at_hand() -> None:
     assert scope["wsgi.environ"] is environ
 
 
+def test_more_headers_than_are_remembered() -> None:
+    """Clients choose the names, so not all of them are kept; each request has its own all the same."""
+    for start in range(0, 3000, 100):
+        names = [f"HTTP_X_{number}" for number in range(start, start + 100)]
+        found = build_scope(environ_with(**dict.fromkeys(names, "1")), {})["headers"]
+        assert [name for name, _ in found] == [name[5:].lower().replace("_", "-").encode() for name in names]
+
+
 NAMES = st.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1).filter(
     lambda name: name not in ("proxy", "cookie", "content-length", "content-type")
 )

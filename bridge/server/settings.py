@@ -477,11 +477,6 @@ def check_settings(options: Mapping[str, Any], strengths: Mapping[str, int]) -> 
             f"--preload and --{'debug' if options['debug'] else 'reload'} exclude each other: an app that "
             "is loaded once is not loaded again; leave one of them out, or say --no-preload"
         )
-    workers = 1 if options["reload"] or options["debug"] else options["workers"] or 1
-    if workers > 1 and options["supervise"] is False:
-        raise BridgeError(f"--no-supervise is for one worker; --workers is {workers}")
-    if options["ssl_keyfile"] and not options["ssl_certfile"]:
-        raise BridgeError("--ssl-keyfile needs the certificate, too: --ssl-certfile")
     for address, others in _ADDRESSES:
         for other in others:
             if address in strengths and strengths[address] == strengths.get(other):

@@ -128,7 +128,8 @@ def check_names(folder: str) -> None:
     # A clone of this repository has the package itself.
     if (package / "__init__.py").is_file() and not (package / "runners").is_dir():
         clashes.append((package, "bridge"))
-    for path, name in clashes:
+    if clashes:
+        path, name = clashes[0]
         raise AppError(
             f"{path.resolve()} has the name of the package {name!r}, which the server needs, so that the app "
             "would get that package and not its own module; rename it"

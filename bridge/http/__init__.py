@@ -1,7 +1,6 @@
 """HTTP/1.1: the server's own end of a connection, from the socket to the call of the app.
 
-- `request_line`, `request_target`, `limits`, `websocket_handshake` and `http1` are pure: bytes in, a value or
-  a refusal out.
+- `request_line`, `limits`, `websocket_handshake` and `http1` are pure: bytes in, a value or a refusal out.
 - `reader` finds where each message begins and ends; `connection` owns one socket, and serves one request at a
   time.
 - `exchange` is one request and its response, as hooks see it. `serving` is how a connection reaches whoever

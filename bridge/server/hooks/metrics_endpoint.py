@@ -175,9 +175,8 @@ def metrics_endpoint(host: str, port: int | None, *, has_workers: bool) -> Itera
     with contextlib.ExitStack() as stack:
         made = None
         if has_workers:
-            made = tempfile.mkdtemp(
-                prefix="bridge-metrics-"
-            )  # forked workers would remove a TemporaryDirectory
+            # Not a TemporaryDirectory, which forked workers would remove.
+            made = tempfile.mkdtemp(prefix="bridge-metrics-")
             stack.callback(shutil.rmtree, made, ignore_errors=True)
             if given is None:
                 os.environ[_DIRECTORY] = made

@@ -32,13 +32,12 @@ from bridge.core.response import HOP_BY_HOP
 from bridge.errors import ApplicationError, BridgeError, ClientDisconnected
 from bridge.interfaces import asgi3_of_asgi2, detect_interface, why_not_callable_as
 from bridge.loading import load_app
+from bridge.runners.context import CallContext
 from bridge.types import ASGI3Application, StartResponse, WSGIApplication, WSGIEnvironment
 
 __all__ = ["ASGIToWSGI", "wsgi"]
 
 logger = logging.getLogger("bridge")
-
-_UNSET: Any = object()
 
 # Bytes of the body that are read at once. Most servers wait until all of them are there.
 _PIECE = 65536
@@ -234,7 +233,7 @@ class _Response:
     The server's thread runs all of it.
     """
 
-    __slots__ = ("_body", "_call", "_data", "_later", "_more", "_size", "_undo")
+    __slots__ = ("_body", "_call", "_data", "_later", "_more", "_size")
 
     def __init__(self, call: "_Call", body: "_Body") -> None:
         self._call = call
@@ -243,7 +242,6 @@ class _Response:
         self._more = True
         self._size = 0  # of what the server has taken last
         self._later: tuple[str, Any] | None = None  # an item that came behind parts
-        self._undo: list[tuple[contextvars.ContextVar[Any], contextvars.Token[Any]]] = []
 
     def start(self, start_response: StartResponse) -> Iterable[bytes]:
         """Start the app; wait for the beginning of its response."""
@@ -282,12 +280,7 @@ class _Response:
     def close(self) -> None:
         """Let the app know that nobody wants more, and undo what it has set of context variables."""
         self._call.leave()
-        while self._undo:
-            variable, token = self._undo.pop()
-            try:
-                variable.reset(token)
-            except ValueError:  # closed in another context, where the variable was not set
-                self._undo.clear()
+        self._call.context.undo()
 
     def _next(self) -> tuple[str, Any]:
         """Wait for more of the response, and do meanwhile what the app asks for.
@@ -306,7 +299,7 @@ class _Response:
             if kind is _PART:
                 parts.append(value)
             elif kind is _LAST:
-                self._bring_context()
+                self._call.context.carry_back()
                 return _LAST, b"".join((*parts, value)) if parts else value
             elif parts:  # the server gets them first: what follows may take long, or raise
                 self._later = (kind, value)
@@ -318,20 +311,13 @@ class _Response:
             elif kind is _HINTS:
                 self._call.environ["wsgi.early_hints"](value)
             else:
-                self._bring_context()
+                self._call.context.carry_back()
                 try:
                     raise value
                 finally:
                     del value  # its traceback holds this frame
-        self._bring_context()
+        self._call.context.carry_back()
         return _PART, b"".join(parts)
-
-    def _bring_context(self) -> None:
-        """Set here what the app has set of context variables, until the response is closed."""
-        here = contextvars.copy_context()
-        for variable, value in self._call.context.copy().items():
-            if here.get(variable, _UNSET) is not value:
-                self._undo.append((variable, variable.set(value)))
 
 
 class _Call:
@@ -359,7 +345,8 @@ class _Call:
 
     def __init__(self, environ: WSGIEnvironment, life: _Life, *, has_body: bool) -> None:
         self.environ = environ
-        self.context = contextvars.copy_context()
+        self.context = CallContext()
+        """The app's; while its response is iterated, the server's thread has the variables that it sets."""
         self.items: SimpleQueue[tuple[str, Any]] = SimpleQueue()
         """What the server's thread has to do: a kind and a value each."""
         self.head: tuple[int, _Headers] | None = None
@@ -407,7 +394,7 @@ class _Call:
         """Start the app, or let it look at what the thread has done."""
         if self._waiters is None:
             self._waiters = []
-            self._life.begin(self._run(), self.context)
+            self._life.begin(self._run(), self.context.context)
         else:
             self._wake_waiters()
 

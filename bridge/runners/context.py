@@ -5,6 +5,7 @@ import contextvars
 import gc
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
@@ -17,7 +18,7 @@ _UNSET: Any = object()
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-# A variable is unset only by the token of the `set` that found it unset.
+# Of each variable the token of the first `set`, or of the last that found it unset: the ways back.
 _Tokens: TypeAlias = dict[contextvars.ContextVar[Any], contextvars.Token[Any]]
 
 
@@ -61,6 +62,16 @@ class CallContext:
         now = self.context.copy()
         self._carried = _carry(now, self._seen, self._carried)
         self._seen = now
+
+    def undo(self) -> None:
+        """Undo here all that `carry_back` has set, before this thread goes on to another call.
+
+        In another context than that of `carry_back`, where nothing of it is set, it does nothing.
+        """
+        tokens, self._carried = self._carried or {}, None
+        with suppress(ValueError):
+            for variable, token in reversed(tokens.items()):
+                variable.reset(token)
 
 
 class _OwnThread:
@@ -113,20 +124,21 @@ def _carry(there: contextvars.Context, known: contextvars.Context, tokens: _Toke
     Args:
         there: the context whose variables to set here.
         known: values that are here already.
-        tokens: those of variables that an earlier call found unset and set here; None without any.
+        tokens: those of variables that an earlier call has set here; None without any.
 
     Returns:
         The tokens for the next call.
     """
+    missing = contextvars.Token.MISSING
     for variable, value in there.items():
         if known.get(variable, _UNSET) is not value:
             token = variable.set(value)
-            if token.old_value is contextvars.Token.MISSING:
-                if tokens is None:
-                    tokens = {}
+            if tokens is None:
+                tokens = {}
+            if token.old_value is missing or variable not in tokens:
                 tokens[variable] = token
     if tokens:
-        for variable in [variable for variable in tokens if variable not in there]:
+        for variable in [each for each in tokens if each not in there and tokens[each].old_value is missing]:
             token = tokens.pop(variable)
             if variable.get(_UNSET) is not _UNSET:
                 variable.reset(token)

@@ -489,6 +489,34 @@ def test_context_variables_go_both_ways_until_the_response_is_closed() -> None:
     contextvars.copy_context().run(in_a_thread_of_a_server)
 
 
+def test_what_the_server_sets_meanwhile_stays() -> None:
+    """As WSGI middleware does: the app's own values are set here, and no others."""
+
+    async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        await send(START)
+        for _ in range(2):
+            await send(body(b"part", more=True))
+            await asyncio.to_thread(steps.wait, SECONDS)
+            steps.clear()
+        await send(body())
+
+    def in_a_thread_of_a_server() -> None:
+        variable.set("before")
+        with adapted(app) as adapter:
+            response = Response(adapter, environ_with())
+            chunks = iter(response.chunks)
+            assert next(chunks) == b"part"
+            variable.set("meanwhile")
+            steps.set()
+            assert next(chunks) == b"part"
+            assert variable.get() == "meanwhile"
+            steps.set()
+            response.close()
+            assert variable.get() == "meanwhile"
+
+    contextvars.copy_context().run(in_a_thread_of_a_server)
+
+
 # Lifespan
 
 

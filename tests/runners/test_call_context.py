@@ -50,3 +50,28 @@ def test_it_is_as_if_all_ran_in_one_context(steps: list[tuple[bool, bool, int]])
             assert by_turns.get(None) == at_once.get(None)
 
     contextvars.Context().run(run)
+
+
+def test_what_was_carried_back_is_undone_here_and_nowhere_else() -> None:
+    changed, made = contextvars.ContextVar[int]("changed"), contextvars.ContextVar[int]("made")
+
+    def call(value: int) -> None:
+        changed.set(value)
+        made.set(value)
+
+    def run() -> None:
+        changed.set(0)
+        context = CallContext()
+        for value in (1, 2):
+            context.run(call, value)
+            context.carry_back()
+            assert (changed.get(), made.get()) == (value, value)
+        context.undo()
+        context.undo()
+        assert (changed.get(), made.get(None)) == (0, None)
+        context.run(call, 3)
+        context.carry_back()
+        contextvars.copy_context().run(context.undo)
+        assert (changed.get(), made.get()) == (3, 3)
+
+    contextvars.Context().run(run)

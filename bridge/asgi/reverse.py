@@ -328,13 +328,14 @@ class _Call:
     """
 
     __slots__ = (
+        "_changed",
         "_has_sent",
         "_is_asked",
         "_is_over",
         "_life",
         "_pieces",
         "_sent",
-        "_waiters",
+        "_stalled",
         "context",
         "environ",
         "has_left",
@@ -362,7 +363,10 @@ class _Call:
         self._is_over = False  # the response
         self._has_sent = False  # a part of the body
         self._sent = 0  # bytes of the response
-        self._waiters: list[asyncio.Future[None]] | None = None  # None until the app has started
+        self._stalled = 0  # calls of `send` that wait until more is taken
+        self._changed: asyncio.Event | None = (
+            None  # set when the thread has done something; made at the start
+        )
 
     # The server's thread
 
@@ -378,7 +382,7 @@ class _Call:
     def take(self, size: int) -> None:
         """Note that the server has taken so many bytes, and asks for more."""
         self.taken += size
-        if self._waiters:
+        if self._stalled:
             self.post()
 
     def leave(self) -> None:
@@ -392,11 +396,11 @@ class _Call:
 
     def wake(self) -> None:
         """Start the app, or let it look at what the thread has done."""
-        if self._waiters is None:
-            self._waiters = []
+        if self._changed is None:
+            self._changed = asyncio.Event()
             self._life.begin(self._run(), self.context.context)
         else:
-            self._wake_waiters()
+            self._changed.set()
 
     async def _run(self) -> None:
         failure: BaseException | None = None
@@ -476,7 +480,8 @@ class _Call:
     def _finish(self, kind: str, value: Any) -> None:
         self._is_over = True
         self.items.put((kind, value))
-        self._wake_waiters()
+        if self._changed is not None:
+            self._changed.set()
 
     def _end(self, failure: BaseException | None) -> None:
         """Tell whoever is left that the app has ended."""
@@ -494,24 +499,20 @@ class _Call:
     async def _until_taken(self) -> None:
         """Wait until the client is half as far behind as it may be, so that not every part wakes the app."""
         most = self._life.buffer_size // 2
-        while self._sent - self.taken > most:
-            if self.has_left:
-                raise ClientDisconnected("the client has left")
-            await self._change(lambda: self._sent - self.taken <= most)
+        self._stalled += 1  # before the look: the thread looks at this after it has changed `taken`
+        try:
+            while self._sent - self.taken > most:
+                if self.has_left:
+                    raise ClientDisconnected("the client has left")
+                await self._change()
+        finally:
+            self._stalled -= 1
 
-    async def _change(self, is_there: Callable[[], bool] = bool) -> None:
-        """Wait until the thread has done something, unless the condition, looked at last, holds."""
-        assert self._waiters is not None
-        waiter = self._life.loop.loop.create_future()
-        self._waiters.append(waiter)
-        if not is_there():  # the thread looks for waiters after it has changed what the condition is about
-            await waiter
-
-    def _wake_waiters(self) -> None:
-        waiters, self._waiters = self._waiters or (), []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+    async def _change(self) -> None:
+        """Wait until the thread has done something."""
+        assert self._changed is not None
+        self._changed.clear()
+        await self._changed.wait()
 
 
 class _Body:
@@ -560,7 +561,11 @@ class _Body:
 
 
 def _comes_of_leaving(failure: BaseException | None) -> bool:
-    """Whether an app raised this because its client has left; frameworks make errors of their own of it."""
+    """Whether an app raised this because its client has left.
+
+    Unlike `core.call.comes_from_disconnect`, it looks at the context, too: Starlette raises an error of its
+    own in an `except`, without `from`.
+    """
     while failure is not None and not isinstance(failure, ClientDisconnected):
         failure = failure.__cause__ or failure.__context__
     return failure is not None

@@ -96,7 +96,7 @@ class Exchange:
         self._is_read = False
         self._chunk: bytes | None = None
         self._call: asyncio.Task[None] | None = None
-        self._waiters: list[asyncio.Future[None]] = []
+        self._changed = asyncio.Event()
 
     # The client's side
 
@@ -119,7 +119,7 @@ class Exchange:
         while True:
             await self._until(lambda: self._chunk is not None or self.is_complete or self.has_ended)
             chunk, self._chunk = self._chunk, None
-            self._notify()
+            self._changed.set()
             if chunk is None:
                 break
             yield chunk
@@ -127,7 +127,7 @@ class Exchange:
     def leave(self) -> None:
         """The client goes, or has all that it wanted; the app may receive `http.disconnect`."""
         self.has_left = True
-        self._notify()
+        self._changed.set()
 
     async def join(self, patience: float | None = None) -> bool:
         """Wait for the app's call to end; cancel it after so many seconds.
@@ -152,7 +152,7 @@ class Exchange:
             if self._reading is None and not self._is_read:
                 # It outlives a cancelled receive(), so that nothing of the body is lost with one.
                 self._reading = asyncio.create_task(self._read())
-                self._reading.add_done_callback(lambda _: self._notify())
+                self._reading.add_done_callback(lambda _: self._changed.set())
             if self._reading is not None and self._reading.done():
                 event, self._reading = self._reading.result(), None
                 return event
@@ -182,12 +182,12 @@ class Exchange:
         elif event["type"] == "http.response.body" and self.status is not None and not self.is_complete:
             if event.get("body"):
                 self._chunk = event["body"]
-                self._notify()
+                self._changed.set()
                 await self._until(lambda: self._chunk is None or self.has_left)
             self.is_complete = not event.get("more_body", False)
         else:
             raise RuntimeError(f"the app sent {event['type']!r} out of turn (ASGI spec, HTTP)")
-        self._notify()
+        self._changed.set()
 
     async def _run(self) -> None:
         try:
@@ -199,19 +199,12 @@ class Exchange:
                 self._reading.cancel()
                 await asyncio.wait((self._reading,))
             await self._body.aclose()
-            asyncio.get_running_loop().call_soon(self._notify)  # when the call is done
+            asyncio.get_running_loop().call_soon(self._changed.set)  # when the call is done
 
     async def _until(self, reached: Callable[[], bool]) -> None:
         while not reached():
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            await waiter
-
-    def _notify(self) -> None:
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+            self._changed.clear()
+            await self._changed.wait()
 
 
 async def _events(body: bytes | AsyncIterable[bytes]) -> AsyncGenerator[HTTPRequestEvent, None]:

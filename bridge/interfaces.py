@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Interface",
-    "asgi3_of_asgi2",
+    "as_asgi3",
     "detect_interface",
     "is_async_callable",
     "is_flask",
@@ -104,8 +104,10 @@ def signature_of_call(app: object) -> inspect.Signature | None:
         return None  # written in C, or an object whose `__call__` is missing, or itself
 
 
-def asgi3_of_asgi2(app: Callable[..., Any]) -> ASGI3Application:
-    """Return an app of the old ASGI, which is called twice, as one of today's."""
+def as_asgi3(app: Callable[..., Any], interface: Literal["asgi", "asgi2"]) -> ASGI3Application:
+    """Return an ASGI app in the form of today; one of the old form is called twice."""
+    if interface == "asgi":
+        return app
 
     async def call(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         await app(scope)(receive, send)

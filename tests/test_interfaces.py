@@ -20,7 +20,7 @@ from werkzeug.local import LocalProxy
 from bridge import WSGIToASGI
 from bridge.interfaces import (
     Interface,
-    asgi3_of_asgi2,
+    as_asgi3,
     detect_interface,
     is_async_callable,
     needs_no_arguments,
@@ -559,5 +559,5 @@ async def test_an_app_of_the_old_asgi_is_called_as_one_of_today() -> None:
         return call
 
     arguments: list[Any] = [{"type": "http"}, "receive", "send"]
-    await asgi3_of_asgi2(old)(*arguments)
+    await as_asgi3(old, "asgi2")(*arguments)
     assert calls == [tuple(arguments)]

@@ -6,13 +6,13 @@ This is routing by prefix and nothing more; Starlette's router does what goes be
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 from bridge.asgi.adapter import WSGIToASGI
 from bridge.asgi.lifespan import running, serve_lifespan
 from bridge.errors import BridgeError
-from bridge.interfaces import asgi3_of_asgi2, detect_interface
+from bridge.interfaces import as_asgi3, detect_interface
 from bridge.types import AnyReceive, AnyScope, AnySend, ASGI3Application
 
 __all__ = ["Mounts", "check_prefixes"]
@@ -32,6 +32,7 @@ class Mounts:
     Args:
         apps: the apps by their prefixes, such as `{"/api": api, "/": site}`. A WSGI app is wrapped in
             `WSGIToASGI`; wrap it yourself to set its threads.
+        interface: "wsgi" or "asgi", if it cannot be told by looking at the apps.
 
     Raises:
         TypeError: an app is neither WSGI nor ASGI, or it cannot be told which.
@@ -41,19 +42,18 @@ class Mounts:
     reverse order. If one does not start, those before it are stopped, and the host is told which it was.
     """
 
-    def __init__(self, apps: Mapping[str, Callable[..., Any]]) -> None:
+    def __init__(
+        self, apps: Mapping[str, Callable[..., Any]], *, interface: Literal["wsgi", "asgi"] | None = None
+    ) -> None:
         self._apps: dict[str, ASGI3Application] = {}
         for prefix, app in zip(check_prefixes(list(apps)), apps.values(), strict=True):
-            interface = detect_interface(app)
-            if interface is None:
+            found = interface or detect_interface(app)
+            if found is None:
                 raise TypeError(
                     f"cannot tell whether the app at {prefix or '/'}, {app!r}, is WSGI or ASGI; wrap a WSGI "
                     "app in WSGIToASGI"
                 )
-            if interface == "wsgi":
-                self._apps[prefix] = WSGIToASGI(app)
-            else:
-                self._apps[prefix] = asgi3_of_asgi2(app) if interface == "asgi2" else app
+            self._apps[prefix] = WSGIToASGI(app) if found == "wsgi" else as_asgi3(app, found)
         self._longest_first = sorted(self._apps, key=len, reverse=True)
 
     async def __call__(self, scope: AnyScope, receive: AnyReceive, send: AnySend) -> None:

@@ -30,7 +30,7 @@ from bridge.asgi.lifespan import running
 from bridge.asgi.scope import EARLY_HINTS, PATHSEND, build_scope
 from bridge.core.response import HOP_BY_HOP
 from bridge.errors import ApplicationError, BridgeError, ClientDisconnected
-from bridge.interfaces import asgi3_of_asgi2, detect_interface, why_not_callable_as
+from bridge.interfaces import as_asgi3, detect_interface, why_not_callable_as
 from bridge.loading import load_app
 from bridge.runners.context import CallContext
 from bridge.types import ASGI3Application, StartResponse, WSGIApplication, WSGIEnvironment
@@ -153,8 +153,7 @@ def wsgi(target: str, **options: Any) -> WSGIApplication:
             raise TypeError(f"{loaded.name} is a WSGI app already, and takes no {', '.join(options)}")
         wsgi_app: WSGIApplication = loaded.app
         return wsgi_app
-    app = asgi3_of_asgi2(loaded.app) if loaded.interface == "asgi2" else loaded.app
-    return ASGIToWSGI(app, **options)
+    return ASGIToWSGI(as_asgi3(loaded.app, loaded.interface), **options)
 
 
 class _Life:
@@ -364,9 +363,8 @@ class _Call:
         self._has_sent = False  # a part of the body
         self._sent = 0  # bytes of the response
         self._stalled = 0  # calls of `send` that wait until more is taken
-        self._changed: asyncio.Event | None = (
-            None  # set when the thread has done something; made at the start
-        )
+        # Set when the thread has done something; made at the start.
+        self._changed: asyncio.Event | None = None
 
     # The server's thread
 

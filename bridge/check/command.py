@@ -11,8 +11,9 @@ from bridge.check.checking import check_app
 from bridge.check.output import print_report, print_routes
 from bridge.check.routes import list_routes
 from bridge.check.tracing import parse_request, print_trace
+from bridge.interfaces import as_asgi3
 from bridge.loading import LoadedApp, check_names, load_app
-from bridge.server.application import adapt, as_asgi3, make_adapter
+from bridge.server.application import adapt, make_adapter
 from bridge.server.cli import bridge, make_settings
 from bridge.server.options import SettingsCommand, setting_parameters
 from bridge.server.settings import ServeSettings, app_dir_of
@@ -101,13 +102,12 @@ def trace_command(
     asked = parse_request(app, request, request_headers, data)
     settings = make_settings(app, options)
     loaded = _load(settings, options)
-    is_wsgi = loaded.interface == "wsgi"
     traced = asyncio.run(
         trace_request(
-            loaded.app if is_wsgi else as_asgi3(loaded),
+            loaded.app if loaded.interface == "wsgi" else as_asgi3(loaded.app, loaded.interface),
             *asked,
             adapt=lambda wsgi_app: adapt(wsgi_app, settings),
-            interface="wsgi" if is_wsgi else "asgi",
+            interface="wsgi" if loaded.interface == "wsgi" else "asgi",
             root_path=options["root_path"],
             deadline=timeout,
         )

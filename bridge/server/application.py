@@ -11,7 +11,7 @@ from bridge.asgi.adapter import WSGIToASGI
 from bridge.asgi.mounts import Mounts
 from bridge.errors import BridgeError
 from bridge.http.exchange import Hook
-from bridge.interfaces import asgi3_of_asgi2, is_flask
+from bridge.interfaces import as_asgi3, is_flask
 from bridge.loading import AppError, LoadedApp, load_app, load_function
 from bridge.server.hooks.access_log import LogLines, PlainLog
 from bridge.server.hooks.health import Health, ReadinessCheck
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Application",
     "adapt",
-    "as_asgi3",
     "make_adapter",
     "make_application",
 ]
@@ -79,7 +78,11 @@ def make_application(settings: ServeSettings) -> Application:
     if settings.debug:
         apps = {prefix: _debugged(loaded) for prefix, loaded in apps.items()}
     adapted = {
-        prefix: adapt(loaded.app, settings) if loaded.interface == "wsgi" else as_asgi3(loaded)
+        prefix: (
+            adapt(loaded.app, settings)
+            if loaded.interface == "wsgi"
+            else as_asgi3(loaded.app, loaded.interface)
+        )
         for prefix, loaded in apps.items()
     }
     details = "served as it is, no adapter"
@@ -91,7 +94,7 @@ def make_application(settings: ServeSettings) -> Application:
         where = f" at {prefix}" if prefix else ""
         routes = f" ({_describe_routes(loaded.app, settings)})" if is_flask(loaded.app) else ""
         about.append(f"{loaded.kind} app '{loaded.name}'{where}{routes}")
-    asgi = adapted[""] if list(apps) == [""] else Mounts(adapted)
+    asgi = adapted[""] if list(apps) == [""] else Mounts(adapted, interface="asgi")
     bridged = asgi if isinstance(asgi, WSGIToASGI) else None
     metrics = Metrics(bridged) if settings.metrics_port is not None else None
     check: ReadinessCheck | None = None
@@ -163,11 +166,6 @@ def _hooks(
     if settings.request_timeout is not None:
         busy = (lambda: adapter.busy_threads) if adapter is not None else (lambda: 0)
         yield RequestTimeout(settings.request_timeout, busy)
-
-
-def as_asgi3(loaded: LoadedApp) -> ASGI3Application:
-    """An ASGI app in the form of today, also if it is of the old one."""
-    return asgi3_of_asgi2(loaded.app) if loaded.interface == "asgi2" else loaded.app
 
 
 def _describe_routes(app: "Flask", settings: ServeSettings) -> str:

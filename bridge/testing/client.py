@@ -6,7 +6,7 @@ from typing import Any, Literal
 import httpx
 
 from bridge.asgi.adapter import WSGIToASGI
-from bridge.interfaces import asgi3_of_asgi2, detect_interface
+from bridge.interfaces import as_asgi3, detect_interface
 from bridge.testing.transport import ASGITransport
 from bridge.testing.websocket import ClientWebSocket
 from bridge.types import ASGI3Application
@@ -88,12 +88,7 @@ _HANDSHAKE = {
 
 
 def _as_asgi(app: Callable[..., Any], interface: Literal["wsgi", "asgi"] | None) -> ASGI3Application:
-    match interface or detect_interface(app):
-        case "wsgi":
-            return WSGIToASGI(app)
-        case "asgi":
-            return app
-        case "asgi2":
-            return asgi3_of_asgi2(app)
-        case _:
-            raise TypeError(f'cannot tell whether {app!r} is WSGI or ASGI; say interface="wsgi" or "asgi"')
+    found = interface or detect_interface(app)
+    if found is None:
+        raise TypeError(f'cannot tell whether {app!r} is WSGI or ASGI; say interface="wsgi" or "asgi"')
+    return WSGIToASGI(app) if found == "wsgi" else as_asgi3(app, found)

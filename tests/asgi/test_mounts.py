@@ -202,6 +202,14 @@ def test_wrong_arguments(apps: Any, error: type[Exception], message: str) -> Non
         Mounts(apps)
 
 
+async def test_an_app_of_any_arguments_is_what_is_said() -> None:
+    def unclear(*arguments: Any) -> Any:
+        return asgi("unclear")(*arguments)
+
+    async with Client(Mounts({"/a": unclear}, interface="asgi")) as client:
+        assert (await client.get("/a/x")).text == "unclear: '/a' '/a/x' b'/a/x'"
+
+
 def test_it_pickles() -> None:
     apps = Mounts({"/": state_app})
     assert isinstance(pickle.loads(pickle.dumps(apps)), Mounts)  # our own bytes

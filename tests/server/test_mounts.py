@@ -31,6 +31,13 @@ async def app(scope, receive, send):
     await send({{"type": "http.response.start", "status": 200, "headers": []}})
     await send({{"type": "http.response.body", "body": b"asgi at " + scope["root_path"].encode()}})
 """
+UNCLEAR = """
+import api
+class App:
+    def __call__(self, *arguments):
+        return api.app(*arguments)
+app = App()
+"""
 
 
 @pytest.fixture
@@ -54,6 +61,14 @@ def test_apps_of_both_kinds_below_their_prefixes(folder: Path, workers: tuple[st
     described = "Flask app 'shop:app' (2 routes), ASGI app 'api:app' at /api, Flask app 'shop:app' at /old"
     assert described in serving.stderr
     assert "lifespan over" in serving.stdout
+
+
+def test_an_app_of_any_arguments_is_what_is_said(folder: Path) -> None:
+    (folder / "unclear.py").write_text(UNCLEAR)
+    mount = ("--mount", "/shop=shop:app")
+    with Serving("unclear:app", "--interface", "asgi", *mount, *PORT, cwd=folder) as serving:
+        assert serving.get("/").text == "asgi at "
+        assert serving.get("/shop/").text == "flask at /shop"
 
 
 def test_mounts_alone_need_no_app(folder: Path) -> None:

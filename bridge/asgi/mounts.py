@@ -10,7 +10,9 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from bridge.asgi.adapter import WSGIToASGI
+from bridge.asgi.host import events_of
 from bridge.asgi.lifespan import running, serve_lifespan
+from bridge.core.link import plain_answer
 from bridge.errors import BridgeError
 from bridge.interfaces import as_asgi3, detect_interface
 from bridge.types import AnyReceive, AnyScope, AnySend, ASGI3Application
@@ -71,9 +73,8 @@ class Mounts:
         elif known["type"] == "websocket":
             await host_send({"type": "websocket.close", "code": 1000})
         else:
-            headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"10")]
-            await host_send({"type": "http.response.start", "status": 404, "headers": headers})
-            await host_send({"type": "http.response.body", "body": b"not found\n"})
+            for event in events_of(plain_answer(404, b"not found\n", known["method"])):
+                await host_send(event)
 
     def _find(self, scope: Any) -> tuple[str, Any] | None:
         """Return the prefix of the app that a request belongs to, and its scope for that app."""

@@ -6,10 +6,10 @@
 import sys
 from pathlib import Path
 
-from tests.websockets.hosts import Manners, WebSocketHost
+from tests.websockets.hosts import Host
 
 HOSTS = {
-    name: WebSocketHost((sys.executable, "-m", *command.split()), Manners())
+    name: Host((sys.executable, "-m", *command.split()))
     for name, command in {
         "uvicorn": "uvicorn {app} --fd {fd} --log-level warning --timeout-graceful-shutdown 5",
         "hypercorn": "hypercorn {app} --bind fd://{fd} --log-level warning",

@@ -91,12 +91,11 @@ class Manners:
 
 
 @dataclass(frozen=True)
-class WebSocketHost:
+class Host:
     """A kind of server; called with an app, it serves it for the time of a block."""
 
     command: tuple[str, ...]
     """How it is run: `{app}` is where the app is, `{fd}` a socket that listens, `{port}` where to listen."""
-    manners: Manners
 
     @contextlib.contextmanager
     def __call__(self, app: str) -> Iterator[ServingHost]:
@@ -134,6 +133,13 @@ class WebSocketHost:
             finally:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)  # granian's workers, too
+
+
+@dataclass(frozen=True)
+class WebSocketHost(Host):
+    """A kind of server that has websockets."""
+
+    manners: Manners
 
 
 def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:

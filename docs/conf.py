@@ -34,9 +34,7 @@ html_show_copyright = html_show_sphinx = html_copy_source = False
 smartquotes = False  # `--reload` stays as it is typed
 
 
-def mark_code(
-    app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]
-) -> None:
+def mark_code(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
     """Take an indented block after a paragraph for Python code, as Markdown does."""
     marked: list[str] = []
     paragraph = ""

@@ -40,7 +40,9 @@ def _lines(command: click.Command, context: click.Context) -> Iterator[str]:
         for parameter in command.get_params(context)
         if isinstance(parameter, click.Option) and not parameter.hidden
     }
-    groups = {title: [options.pop(name) for name in names if name in options] for title, names in GROUPS.items()}
+    groups = {
+        title: [options.pop(name) for name in names if name in options] for title, names in GROUPS.items()
+    }
     groups[_OTHER] = list(options.values())
     for title, members in groups.items():
         if members:

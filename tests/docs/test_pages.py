@@ -9,6 +9,7 @@ import click
 import pytest
 
 from bridge.command import bridge as commands
+from tests.docs.messages import messages
 from tests.docs.pages import PAGES, ROOT, blocks, links
 
 NAMES = [str(path.relative_to(ROOT)) for path in PAGES]
@@ -52,3 +53,19 @@ def test_the_reference_has_every_public_name(module: str) -> None:
     page = ROOT / "docs/reference" / f"{module.rpartition('.')[2]}.md"
     listed = set(re.findall(rf"auto\w+:: {re.escape(module)}\.(\w+)$", page.read_text(), re.MULTILINE))
     assert listed == {name for name in importlib.import_module(module).__all__ if name != "__version__"}
+
+
+def test_the_page_of_errors_has_every_message() -> None:
+    """A term there is the whole message, or its first words and an ellipsis."""
+    definitions = re.findall(r"^(`.*`)$\n^: ", (ROOT / "docs/errors.md").read_text(), re.MULTILINE)
+    terms = {term for line in definitions for term in re.findall(r"`([^`]+)`", line)}
+    known = {text: where for where, text in messages()}
+
+    def means(term: str, text: str) -> bool:
+        beginning = term.removesuffix("…")
+        return text == term or (len(beginning) >= 10 and beginning != term and text.startswith(beginning))
+
+    assert {
+        text: where for text, where in known.items() if not any(means(term, text) for term in terms)
+    } == {}
+    assert {term for term in terms if not any(means(term, text) for text in known)} == set()

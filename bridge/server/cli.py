@@ -31,6 +31,7 @@ from bridge.server.options import (
 from bridge.server.serving import STARTUP_FAILURE, ServeConfig, default_log_config, serve
 from bridge.server.settings import ServeSettings, app_dir_of, check_settings
 from bridge.types import override
+from bridge.version import DISTRIBUTION
 
 __all__ = ["bridge", "make_config", "make_settings"]
 
@@ -171,11 +172,14 @@ def config_command(context: click.Context, /, as_json: bool, app: str | None, **
 
 @bridge.command("completion", short_help="Print a shell's completion script.", epilog=_INSTALLING_COMPLETION)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def completion_command(shell: str) -> None:
+@click.pass_context
+def completion_command(context: click.Context, shell: str) -> None:
     """Print the script that has a shell complete commands and options."""
     script = get_completion_class(shell)
     assert script is not None  # click has all three
-    click.echo(script(bridge, {}, "bridge", "_BRIDGE_COMPLETE").source())
+    typed = context.find_root().info_name
+    name = typed if typed == DISTRIBUTION else "bridge"
+    click.echo(script(bridge, {}, name, "_BRIDGE_COMPLETE").source())
 
 
 def make_config(app: str | None, options: dict[str, Any]) -> ServeConfig:

@@ -20,6 +20,7 @@ from bridge.command import bridge
 from bridge.server.cli import make_config
 from bridge.server.options import GROUPS, SettingsCommand, setting_parameters
 from bridge.server.serving import ServeConfig
+from bridge.version import DISTRIBUTION
 from tests.server.command import run, without
 
 serve_command = bridge.commands["serve"]
@@ -563,6 +564,9 @@ def test_a_shell_gets_its_script(shell: str, line: str) -> None:
     assert result.exit_code == 0
     assert line in result.stdout
     assert f"_BRIDGE_COMPLETE={shell}_complete" in result.stdout
+    for name in ("bridge", DISTRIBUTION):
+        again = CliRunner().invoke(bridge, ["completion", shell], prog_name=name)
+        assert re.search(rf"(complete|compdef|--command).* {name}\b", again.stdout)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -594,15 +598,18 @@ def test_what_the_script_asks_is_answered(
     [
         ("-m", "bridge"),
         (str(Path(sys.executable).with_name("bridge")),),
+        (str(Path(sys.executable).with_name(DISTRIBUTION)),),
     ],
-    ids=["python -m bridge", "bridge"],
+    ids=["python -m bridge", "bridge", DISTRIBUTION],
 )
 def test_it_is_a_command(tmp_path: Path, python: tuple[str, ...]) -> None:
     code, out, err = run("--version", cwd=tmp_path, python=python)
     assert (code, err) == (0, "")
     assert out.startswith(f"bridge {__version__}, uvicorn ")
-    code, out, _ = run("serve", "--nosuch", cwd=tmp_path, python=python)
+    code, out, err = run("serve", "--nosuch", cwd=tmp_path, python=python)
     assert (code, out) == (2, "")
+    typed = Path(python[0]).name if len(python) == 1 else "python -m bridge"
+    assert err.startswith(f"Usage: {typed} serve [OPTIONS]")
 
 
 @pytest.mark.parametrize("missing", ["click", "uvicorn"])
@@ -610,7 +617,7 @@ def test_it_says_what_to_install(tmp_path: Path, missing: str) -> None:
     code, out, err = run("serve", "app:app", cwd=tmp_path, python=without(missing))
     assert (code, out) == (1, "")
     assert err == (
-        f"bridge: the command needs {missing}, which is not installed: pip install 'bridge[serve]'\n"
+        f"bridge: the command needs {missing}, which is not installed: pip install click uvicorn\n"
     )
 
 

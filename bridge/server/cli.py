@@ -6,6 +6,7 @@ import inspect
 import json
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -39,6 +40,9 @@ logger = logging.getLogger("bridge")
 
 # What has a part in serving an app. Not all of them need be installed.
 _PARTS = ("uvicorn", "uvloop", "flask", "werkzeug", "asgiref", "greenlet")
+
+# How commands are called that serve an app elsewhere.
+_OTHER_SERVERS = ("run", "runserver", "start", "dev")
 
 _INSTALLING_COMPLETION = """
 \b
@@ -94,6 +98,31 @@ class _Commands(click.Group):
         return self.commands.get(cmd_name)
 
     @override
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        typed = shlex.join(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            advice = f"Options follow the command; did you mean: {ctx.info_name} serve {typed}"
+            raise click.NoSuchOption(error.option_name, f"{error.message} {advice}", ctx=ctx) from None
+
+    @override
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, *rest = args
+        meant = None
+        if name in _OTHER_SERVERS:
+            meant = shlex.join(["serve", *rest])
+        elif ":" in name or name.endswith(".py"):
+            meant = shlex.join(["serve", *args])
+        elif name == "help":
+            meant = shlex.join([*rest, "--help"])
+        if meant is not None and not ctx.resilient_parsing:
+            raise click.UsageError(f"No such command {name!r}; did you mean: {ctx.info_name} {meant}", ctx)
+        return super().resolve_command(ctx, args)
+
+    @override
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -104,7 +133,9 @@ class _Commands(click.Group):
             sys.exit(STARTUP_FAILURE)
 
 
-@click.group(cls=_Commands, epilog=_INSTALLING_COMPLETION)
+@click.group(
+    cls=_Commands, epilog=_INSTALLING_COMPLETION, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @_version_option
 def bridge() -> None:
     """Run Flask, and any WSGI app, on ASGI."""

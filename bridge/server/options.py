@@ -20,6 +20,7 @@ from click.core import ParameterSource
 from uvicorn.main import main as uvicorn_command
 
 from bridge.errors import BridgeError
+from bridge.server.gunicorn import in_place_of
 from bridge.server.settings import GRACEFUL_SHUTDOWN, ROWS, UVICORN_GROUPS, Row
 
 __all__ = [
@@ -145,6 +146,14 @@ class SettingsCommand(click.Command):
             if source is ParameterSource.ENVIRONMENT:
                 error.param_hint = f"{_variable_in_force(error.param)} in the environment"
             raise
+        except click.NoSuchOption as error:
+            answer = in_place_of(error.option_name)
+            if answer is None:
+                raise
+            message = (
+                f"{error.message} In place of gunicorn's {error.option_name}: {answer.replace('`', '')}."
+            )
+            raise click.NoSuchOption(error.option_name, message, ctx=ctx) from None
         if ctx.params.get("reload") or ctx.params.get("debug"):
             name = "timeout_graceful_shutdown"
             if ctx.get_parameter_source(name) is ParameterSource.DEFAULT:

@@ -214,6 +214,12 @@ def test_what_to_serve_may_be_in_variables(monkeypatch: pytest.MonkeyPatch) -> N
             "Invalid value for '--header': 'X-A' is not of the form Name:Value",
         ),
         (["nosuch"], "No such command 'nosuch'."),
+        (["shop:app", "--port=1"], "'shop:app'; did you mean: bridge serve shop:app --port=1\n"),
+        (["./shop.py"], "'./shop.py'; did you mean: bridge serve ./shop.py\n"),
+        (["run", "shop:app"], "'run'; did you mean: bridge serve shop:app\n"),
+        (["help"], "'help'; did you mean: bridge --help\n"),
+        (["help", "serve"], "'help'; did you mean: bridge serve --help\n"),
+        (["--port", "1", "shop:app"], "follow the command; did you mean: bridge serve --port 1 shop:app\n"),
     ],
 )
 def test_what_is_typed_wrong_is_named(typed: list[str], message: str) -> None:
@@ -251,6 +257,13 @@ def test_help_has_every_option_and_its_default() -> None:
         assert ours in shown
 
 
+@pytest.mark.parametrize("typed", [(), ("serve",), ("trace",), ("completion",)])
+def test_help_has_a_short_name(tmp_path: Path, typed: tuple[str, ...]) -> None:
+    code, out, err = run(*typed, "-h", cwd=tmp_path)
+    assert (code, err) == (0, "")
+    assert re.search(r"^Usage: .*\n(.*\n)+ +-h, --help +Show this message and exit.$", out, re.MULTILINE)
+
+
 def test_help_says_what_there_is() -> None:
     result = CliRunner().invoke(bridge, ["--help"])
     assert result.exit_code == 0
@@ -266,7 +279,7 @@ def help_in_groups(command: click.Command) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
     for line in result.output.splitlines():
         title = re.fullmatch(r"(\S.*):", line)
-        option = re.match(r"  (--[\w-]+)", line)
+        option = re.match(r"  (?:-\w, )?(--[\w-]+)", line)
         if title:
             shown = groups.setdefault(title[1], [])
         elif option:

@@ -53,10 +53,11 @@ To have the shell complete commands and options:
 """
 
 _OTHER_WAYS = """
-APP and the options are settings, which may also come from the environment, as BRIDGE_APP or BRIDGE_LOG_LEVEL,
-and from a file in the current folder: app or log-level at the top level of bridge.toml, or else in the table
-[tool.bridge] of pyproject.toml. What is typed is stronger than the environment, and that than the file. Paths
-in a file are relative to the current folder. `bridge config` shows what is in force, and why.
+APP and the options are settings. They may also come from the environment, as BRIDGE_APP or BRIDGE_LOG_LEVEL,
+and from a file in the current folder: bridge.toml, with app or log-level at its top, or else the table
+[tool.bridge] of pyproject.toml. The command line overrides the environment, and the environment the file.
+uvicorn's variables, such as UVICORN_PORT, count as well. Paths in a file are relative to the current folder.
+`bridge config` shows what is in force, and where it comes from.
 """
 
 
@@ -153,6 +154,8 @@ def serve_command(context: click.Context, /, app: str | None, **options: Any) ->
     check_settings(options, strengths(context))
     check_names(app_dir_of(options))
     config = make_config(target, options)  # sets logging up
+    for variable, meant in unknown_variables().items():
+        logger.warning("%s in the environment is no setting; is %s meant?", variable, meant)
     if options["env_file"] is None:  # else uvicorn says so
         # They may be left over from development.
         for file, names in variables_read(context).items():
@@ -174,9 +177,12 @@ def serve_command(context: click.Context, /, app: str | None, **options: Any) ->
     epilog=_OTHER_WAYS,
 )
 @click.option("--json", "as_json", is_flag=True, help="Print an object: each setting's value and source.")
+@click.option("--changed", is_flag=True, help="Leave out what is at its default.")
 @click.pass_context
-def config_command(context: click.Context, /, as_json: bool, app: str | None, **options: Any) -> None:
-    """Show what `bridge serve` with the same arguments would go by, and where each value comes from.
+def config_command(
+    context: click.Context, /, as_json: bool, changed: bool, app: str | None, **options: Any
+) -> None:
+    """Show the settings that `bridge serve` with the same arguments would use, and where each comes from.
 
     Settings at their default come last.
     """
@@ -187,6 +193,8 @@ def config_command(context: click.Context, /, as_json: bool, app: str | None, **
             with suppress(AppError):
                 source = "FLASK_APP" if os.environ.get("FLASK_APP") else "found"
                 rows[0] = InForce("app", _find_app(options), source)
+    if changed:
+        rows = [row for row in rows if not row.is_default]
     if as_json:
         click.echo(
             json.dumps({row.key: {"value": row.value, "source": row.source} for row in rows}, indent=2)
@@ -194,7 +202,7 @@ def config_command(context: click.Context, /, as_json: bool, app: str | None, **
     else:
         rows.sort(key=lambda row: row.is_default)
         cells = [(row.key, row.shown, row.source) for row in rows]
-        widths = [max(len(row[column]) for row in cells) for column in range(2)]
+        widths = [max((len(row[column]) for row in cells), default=0) for column in range(2)]
         for key, value, source in cells:
             click.echo(f"{key:{widths[0]}}  {value:{widths[1]}}  {source}")
     for variable, meant in unknown_variables().items():
@@ -231,7 +239,9 @@ def make_config(app: str | None, options: dict[str, Any]) -> ServeConfig:
     taken["reload"] = options["reload"] or options["debug"]
     taken["headers"] = [tuple(header.split(":", 1)) for header in options["headers"]]
     if taken["log_config"] is None:
-        taken["log_config"] = default_log_config(request_id=options["request_id"])
+        taken["log_config"] = default_log_config(
+            request_id=options["request_id"], log_time=options["log_time"]
+        )
     if options["access_log_format"] is not None:
         taken["access_log"] = False  # uvicorn's own line
     # uvicorn would warn of what has no effect beside the others.

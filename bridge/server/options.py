@@ -8,6 +8,7 @@ import copy
 import difflib
 import json
 import os
+import re
 import tomllib
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,6 +47,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
 _OTHER = "Other"
 
 _SECRETS = frozenset({"ssl_keyfile_password"})
+
+# What a help says of a default that is no value.
+_DEFAULT_IN_HELP = re.compile(r"\[default: (.*)\]$")
 
 _PREFIX = "BRIDGE_"
 
@@ -181,6 +185,8 @@ class InForce:
     value: _Json
     source: str
     """`flag`, the name of a variable, a file, or `default`."""
+    words: str | None = None
+    """What the default is, if the option's help has words for it."""
 
     @property
     def is_default(self) -> bool:
@@ -189,7 +195,9 @@ class InForce:
 
     @property
     def shown(self) -> str:
-        """The value as a file would have it, or a dash for none."""
+        """The default in words, if there are any; the value as a file would have it, or a dash for none."""
+        if self.is_default and self.words is not None:
+            return self.words
         return "-" if self.value is None else json.dumps(self.value, ensure_ascii=False)
 
 
@@ -214,7 +222,16 @@ def settings_in_force(context: click.Context) -> list[InForce]:
             value = "***"
         elif isinstance(value, tuple):
             value = list(value)
-        found.append(InForce(_keys(parameters[name])[0], value, _source(context, parameters[name])))
+        parameter = parameters[name]
+        words = _DEFAULT_IN_HELP.search(getattr(parameter, "help", None) or "")
+        found.append(
+            InForce(
+                _keys(parameter)[0],
+                value,
+                _source(context, parameter),
+                None if words is None else words[1],
+            )
+        )
     return found
 
 
@@ -242,6 +259,8 @@ def _uvicorn_options() -> list[click.Parameter]:
         parameter = copy.copy(parameter)
         if parameter.envvar is None and parameter.name is not None:
             parameter.envvar = f"UVICORN_{parameter.name.upper()}"
+        if parameter.name == "workers":
+            parameter.type = click.IntRange(min=1)  # uvicorn takes any number, and serves with one worker
         if parameter.name == "timeout_graceful_shutdown" and isinstance(parameter, click.Option):
             parameter.default = int(GRACEFUL_SHUTDOWN)
             parameter.show_default = f"{parameter.default}; {_GRACEFUL_RELOAD} with --reload or --debug"
@@ -253,6 +272,13 @@ def _uvicorn_options() -> list[click.Parameter]:
         if parameter.name == "root_path" and isinstance(parameter, click.Option):
             parameter.help = "The path below which the app is served, whether a proxy takes it off or not."
             parameter.callback = _checked(check_root_path)
+        if parameter.name == "use_colors" and isinstance(parameter, click.Option):
+            parameter.help = "Colour the log.  [default: on a terminal, unless NO_COLOR is set]"
+        if parameter.name == "ssl_version" and isinstance(parameter, click.Option):
+            parameter.help = (
+                "One version alone, by its number in ssl.  [default: all from --ssl-min-version on]"
+            )
+            parameter.show_default = False
         if parameter.name == "headers":
             parameter.callback = _checked(_headers)
         options.append(parameter)
@@ -386,9 +412,9 @@ def _load_file(name: str | None, known: Iterable[click.Parameter]) -> _File | No
         raise SettingsError(f"{name}: byte {error.start} is not UTF-8, which TOML must be") from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{name} is not TOML: {error}") from None
-    place = f"{name}: "
+    place, within = f"{name}: ", "at the top of this file"
     if Path(name).name == "pyproject.toml":
-        place += "[tool.bridge] "
+        place, within = f"{place}[tool.bridge] ", "in [tool.bridge] itself"
         tool = found.get("tool")
         if not isinstance(tool, dict) or "bridge" not in tool:
             if not is_named:
@@ -405,6 +431,8 @@ def _load_file(name: str | None, known: Iterable[click.Parameter]) -> _File | No
         if parameter is None or parameter.name is None:
             near = _nearest(key.replace("_", "-"), by_key)
             advice = f"did you mean '{near}'?" if near else "bridge serve --help has them all"
+            if isinstance(value, dict):
+                advice = f"settings stand {within}, in no table below"
             raise SettingsError(f"{place}there is no setting '{key}'; {advice}")
         types, wanted = _KINDS.get(parameter.type.name, ((str,), "a string"))
         is_right = _is_of(value, types)

@@ -55,6 +55,9 @@ _TLS_VERSIONS: dict[TLSVersionName, ssl.TLSVersion] = {
 }
 
 
+# What uvicorn's protocols for HTTP and websockets import.
+_PROTOCOL_PACKAGES = ("h11", "httptools", "websockets", "wsproto", "zttp")
+
 # Objects; some 0.5 MB of garbage in cycles at most, of which Werkzeug's routing makes eight a request.
 _YOUNG = 5000
 
@@ -104,10 +107,20 @@ class ServeConfig(uvicorn.Config):
         """Set logging up as uvicorn does; `--log-level` applies to Bridge's messages, too.
 
         It is the first step in each process, and may import modules from the app's folder.
+
+        Raises:
+            BridgeError: the file of `--log-config` cannot be used.
         """
         if self.settings.app_dir is not None and sys.path[:1] != [self.settings.app_dir]:
             sys.path.insert(0, self.settings.app_dir)
-        super().configure_logging()
+        try:
+            super().configure_logging()
+        except Exception as error:  # the file names classes of anybody's
+            if isinstance(self.log_config, dict):
+                raise
+            raise BridgeError(
+                f"cannot set up logging by --log-config {self.log_config}: {_chain(error)}"
+            ) from None
         enable_own_loggers()  # a file of --log-config may not name them
         if self.log_level is not None:
             level = self.log_level
@@ -170,8 +183,15 @@ class ServeConfig(uvicorn.Config):
                 raise
             # OpenSSL does not say which file it means.
             files = [str(file) for file in (self.ssl_certfile, self.ssl_keyfile, self.ssl_ca_certs) if file]
-            why = error.strerror or error
+            why = _why_no_certificate(str(self.ssl_certfile), self.ssl_keyfile) or error.strerror or error
             _give_up(f"cannot use the certificate of --ssl-certfile ({', '.join(files)}): {why}")
+        except ModuleNotFoundError as error:
+            if error.name not in _PROTOCOL_PACKAGES:
+                raise
+            _give_up(
+                f"the server needs {error.name} for --http {self.http} and --ws {self.ws}, and it is not "
+                f"installed: pip install {error.name}"
+            )
         except (ValueError, ImportFromStringError) as error:
             _give_up(f"uvicorn cannot be set up as the options say: {error}")
         if self.ssl is not None:
@@ -259,11 +279,12 @@ class _Lifespan(LifespanOn):
         await super().send(message)
 
 
-def default_log_config(*, request_id: bool = False) -> dict[str, Any]:
+def default_log_config(*, request_id: bool = False, log_time: bool = False) -> dict[str, Any]:
     """Return uvicorn's logging, with Bridge's messages beside uvicorn's, and access logs without a prefix.
 
     Args:
         request_id: whether messages begin with the id of the request that they are about.
+        log_time: whether messages and uvicorn's access lines begin with the date and time.
     """
     config = copy.deepcopy(LOGGING_CONFIG)
     config["loggers"]["bridge"] = {"handlers": ["default"], "level": "INFO", "propagate": False}
@@ -280,6 +301,10 @@ def default_log_config(*, request_id: bool = False) -> dict[str, Any]:
         config["handlers"]["default"]["filters"] = ["request_id"]
         config["handlers"]["access"]["filters"] = ["request_id"]
         config["formatters"]["default"]["fmt"] = "%(levelprefix)s [%(request_id)s] %(message)s"
+    if log_time:
+        for formatter in (config["formatters"]["default"], config["formatters"]["access"]):
+            formatter["fmt"] = f"%(asctime)s {formatter['fmt']}"
+            formatter["datefmt"] = "%Y-%m-%dT%H:%M:%S%z"
     return config
 
 
@@ -292,7 +317,8 @@ def serve(config: ServeConfig) -> int:
     settings = config.settings
     sockets = [] if settings.binds else inherited(os.environ)
     addresses = [] if sockets else _addresses(config)
-    sockets = sockets or bind(addresses, uds_mode=settings.uds_mode)
+    option = "--bind" if settings.binds else None
+    sockets = sockets or bind(addresses, uds_mode=settings.uds_mode, option=option)
     made_here = [address.removeprefix("unix:") for address in addresses if address.startswith("unix:")]
     made = {path: os.stat(path).st_ino for path in made_here}
     config.addresses = [address_of(each, tls=config.is_ssl) for each in sockets]
@@ -348,6 +374,32 @@ def _run(config: ServeConfig, sockets: list[socket.socket], metrics: MetricsEndp
     server = Server(config)
     server.run(sockets=sockets)
     return 0 if server.started else STARTUP_FAILURE
+
+
+def _chain(error: BaseException | None) -> str:
+    """What went wrong, and why, in one line."""
+    said = ""
+    while error is not None:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if reason not in said:
+            said += f": {reason}" if said else reason
+        error = error.__cause__
+    return said
+
+
+def _why_no_certificate(certificate: str, key: str | os.PathLike[str] | None) -> str | None:
+    """Say which part is missing in the files of a certificate and its key; None if both are there."""
+    try:
+        first = Path(certificate).read_text()
+        second = first if key is None else Path(key).read_text()
+    except (OSError, UnicodeDecodeError):
+        return None
+    if "-----BEGIN CERTIFICATE-----" not in first:
+        swapped = " Are the two files swapped?" if "-----BEGIN CERTIFICATE-----" in second else ""
+        return f"there is no PEM certificate in {certificate}.{swapped}"
+    if "PRIVATE KEY-----" not in second:
+        return f"there is no private key in {key or certificate}; name the key's file with --ssl-keyfile"
+    return None
 
 
 def _report(error: BridgeError) -> int:

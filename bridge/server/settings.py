@@ -362,6 +362,11 @@ class ServeSettings:
         False, "Take each request's id from X-Request-ID, or make one, and answer with it."
     )
 
+    log_time: bool = _log(
+        False,
+        "Begin each message and each of uvicorn's access lines with the date, the time and the UTC offset.",
+    )
+
     metrics_port: int | None = _metrics(
         None,
         "Serve figures for Prometheus on this port; 0 for any free one.  [default: no figures]",
@@ -472,6 +477,11 @@ def check_settings(options: Mapping[str, Any], strengths: Mapping[str, int]) -> 
         raise BridgeError(f"--no-supervise is for one worker; --workers is {workers}")
     if options["ssl_keyfile"] and not options["ssl_certfile"]:
         raise BridgeError("--ssl-keyfile needs the certificate, too: --ssl-certfile")
+    if options["http2"] and options["http"] != "zttp":
+        raise BridgeError(
+            "--http2 needs uvicorn's HTTP: --http zttp, with the package zttp (pip install zttp). Bridge's "
+            "own is HTTP/1.1; behind a proxy that speaks HTTP/2 to clients, leave --http2 out"
+        )
     if options["preload"] and (options["reload"] or options["debug"]):
         raise BridgeError(
             f"--preload and --{'debug' if options['debug'] else 'reload'} exclude each other: an app that "

@@ -31,6 +31,7 @@ from bridge.server.options import (
 )
 from bridge.server.serving import STARTUP_FAILURE, ServeConfig, default_log_config, serve
 from bridge.server.settings import ServeSettings, app_dir_of, check_settings
+from bridge.server.terminal import complain
 from bridge.types import override
 from bridge.version import DISTRIBUTION
 
@@ -130,7 +131,7 @@ class _Commands(click.Group):
         except BridgeError as error:
             if isinstance(error, BrokenAppError):
                 click.echo(error.report, nl=False, err=True)
-            click.echo(f"bridge: {error}", err=True)
+            complain(str(error))
             sys.exit(STARTUP_FAILURE)
 
 
@@ -206,7 +207,7 @@ def config_command(
         for key, value, source in cells:
             click.echo(f"{key:{widths[0]}}  {value:{widths[1]}}  {source}")
     for variable, meant in unknown_variables().items():
-        click.echo(f"bridge: {variable} in the environment is no setting; is {meant} meant?", err=True)
+        complain(f"{variable} in the environment is no setting; is {meant} meant?")
 
 
 @bridge.command("completion", short_help="Print a shell's completion script.", epilog=_INSTALLING_COMPLETION)

@@ -23,6 +23,7 @@ from uvicorn.main import main as uvicorn_command
 from bridge.errors import BridgeError
 from bridge.server.gunicorn import in_place_of
 from bridge.server.settings import GRACEFUL_SHUTDOWN, ROWS, UVICORN_GROUPS, Row
+from bridge.server.terminal import complain
 
 __all__ = [
     "GROUPS",
@@ -537,7 +538,7 @@ def _read_variables(context: click.Context, parameter: click.Parameter, path: st
         found = [name for name in _VARIABLE_FILES if os.path.isfile(name)]
         if found:
             message = f"{' and '.join(found)} cannot be read without python-dotenv: {install}"
-            click.echo(f"bridge: {message}", err=True)
+            complain(message)
         return path
     for name in _VARIABLE_FILES if path is None else [path]:
         file = find_dotenv(name, usecwd=True) if path is None else path
@@ -555,7 +556,7 @@ def _read_variables(context: click.Context, parameter: click.Parameter, path: st
             failure += f": {error.strerror or error}"
             if path is not None:
                 raise BridgeError(failure) from None
-            click.echo(f"bridge: {failure}; going on without them", err=True)
+            complain(f"{failure}; going on without them")
         else:
             read[file] = set(os.environ) - before
     return path

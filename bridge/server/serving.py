@@ -42,6 +42,7 @@ from bridge.server.processes.supervisors import Reloader, Supervisor
 from bridge.server.processes.worker import let_ctrl_c_through
 from bridge.server.request_scope import RequestScope
 from bridge.server.settings import ServeSettings, TLSVersionName
+from bridge.server.terminal import bold, complain, has_colors
 from bridge.server.websockets.answers import answering
 from bridge.server.websockets.upgrade import WebSocketUpgrades
 
@@ -242,9 +243,10 @@ class ServeConfig(uvicorn.Config):
         self.http_protocol_class = make_connection
 
     def load_app(self) -> Callable[[], Any]:
-        """Return a factory of the ASGI app, for uvicorn; log a line about the app."""
+        """Return a factory of the ASGI app, for uvicorn."""
         application = self.application
-        logger.info("%s", application.description)
+        if self.has_supervisor and not self.preloads:  # which does not know the app
+            logger.info("%s", application.description)
         patching = describe_monkey_patching()
         if patching is not None:
             logger.warning("%s", patching)
@@ -256,18 +258,21 @@ class ServeConfig(uvicorn.Config):
         return {} if metrics is None else metrics.figures()
 
     def log_addresses(self) -> None:
-        """Log where the server listens."""
-        workers = "1 worker" if self.workers == 1 or self.reload else f"{self.workers} workers"
+        """Log what is served, if this process knows, and where the server listens."""
+        if self._application is not None:
+            logger.info("%s", self._application.description)
         health = self.settings.health_ready or self.settings.health_live
         facts = [
-            ", ".join(self.addresses),
-            workers,
             "debug mode" if self.settings.debug else "",
+            "reloads on save" if self.should_reload else "",
+            f"{self.workers} worker{'' if self.workers == 1 else 's'}" if not self.should_reload else "",
             f"health at {health}" if health else "",
             f"metrics at {self.metrics_url}" if self.metrics_url else "",
             "Ctrl-C to stop",
         ]
-        logger.info("%s", " · ".join(filter(None, facts)))
+        where, rest = ", ".join(self.addresses), " · ".join(filter(None, facts))
+        # No arguments: uvicorn's formatter takes the second message on a terminal.
+        logger.info(f"{where} · {rest}", extra={"color_message": f"{bold(where)} · {rest}"})
 
 
 class _Lifespan(LifespanOn):
@@ -288,6 +293,13 @@ def default_log_config(*, request_id: bool = False, log_time: bool = False) -> d
     """
     config = copy.deepcopy(LOGGING_CONFIG)
     config["loggers"]["bridge"] = {"handlers": ["default"], "level": "INFO", "propagate": False}
+    # uvicorn's formatters would look at standard output alone, and at no NO_COLOR.
+    config["formatters"]["default"]["use_colors"] = has_colors(sys.stderr)
+    config["formatters"]["access"]["use_colors"] = has_colors(sys.stdout)
+    filters = config["handlers"]["default"]["filters"] = []
+    if sys.stderr.isatty():
+        config["filters"] = {"calm": {"()": "bridge.server.terminal.Calm"}}
+        filters.append("calm")
     config["formatters"]["access"]["()"] = "bridge.server.hooks.access_log.PlainFormatter"
     config["formatters"]["plain"] = {"format": "%(message)s"}
     config["handlers"]["requests"] = {
@@ -297,8 +309,10 @@ def default_log_config(*, request_id: bool = False, log_time: bool = False) -> d
     }
     config["loggers"]["bridge.access"] = {"handlers": ["requests"], "level": "INFO", "propagate": False}
     if request_id:
-        config["filters"] = {"request_id": {"()": "bridge.server.hooks.request_id.RequestIdFilter"}}
-        config["handlers"]["default"]["filters"] = ["request_id"]
+        config.setdefault("filters", {})["request_id"] = {
+            "()": "bridge.server.hooks.request_id.RequestIdFilter"
+        }
+        filters.append("request_id")
         config["handlers"]["access"]["filters"] = ["request_id"]
         config["formatters"]["default"]["fmt"] = "%(levelprefix)s [%(request_id)s] %(message)s"
     if log_time:
@@ -358,10 +372,8 @@ def _addresses(config: ServeConfig) -> Sequence[str]:
 def _run(config: ServeConfig, sockets: list[socket.socket], metrics: MetricsEndpoint) -> int:
     if config.preloads:
         config.preload()
-        config.log_addresses()
     elif config.use_subprocess:
         check_workers_start()
-        config.log_addresses()
         if config.settings.app_dir in sys.path:
             # Workers begin with this process's path, and import the server's modules before the app's folder
             # is on it: no module there can take the place of one of those.
@@ -410,7 +422,7 @@ def _report(error: BridgeError) -> int:
     is_worker = multiprocessing.parent_process() is not None
     if isinstance(error, BrokenAppError):
         print(error.report, end="", file=sys.stderr)
-    print(f"bridge: {error}", file=sys.stderr)
+    complain(str(error))
     return 1 if isinstance(error, BrokenAppError) and not is_worker else STARTUP_FAILURE
 
 

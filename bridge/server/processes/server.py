@@ -163,7 +163,7 @@ class Server(uvicorn.Server):
         if not self.started:
             return  # the app's lifespan has failed
         self.config.application.health.started()
-        if not self.config.use_subprocess:  # else the supervisor has logged them
+        if not self._has_supervisor:  # else that logs them
             self.config.log_addresses()
         self._notifier.tell(READY=1)
         if self._notifier.watchdog_interval is not None:

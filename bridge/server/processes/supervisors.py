@@ -133,9 +133,11 @@ class Supervisor:
 
     def _follow(self, worker: Worker, event: Event) -> None:
         """Act on an event of a worker."""
-        was = worker.state
+        was, had_served = worker.state, self._fleet.has_served
         if not self._fleet.apply(worker, event):
             return
+        if self._fleet.has_served and not had_served:
+            self._config.log_addresses()
         if event is Event.SERVED_ENOUGH:
             logger.info("worker [%d] has served as many requests as it may; replacing it", worker.pid)
         elif event is Event.LEAVES:

@@ -122,7 +122,7 @@ def _debugged(loaded: LoadedApp) -> LoadedApp:
         BridgeError: Werkzeug is not installed.
     """
     if loaded.interface != "wsgi":
-        logger.warning("--debug reloads an ASGI app, and no more: Werkzeug's debugger is for WSGI apps")
+        logger.warning("for an ASGI app, --debug only reloads: Werkzeug's debugger is for WSGI apps")
         return loaded
     try:
         from bridge.server.debugger import Debugger

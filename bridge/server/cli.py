@@ -140,16 +140,22 @@ class _Commands(click.Group):
 )
 @_version_option
 def bridge() -> None:
-    """Run Flask, and any WSGI app, on ASGI."""
+    """Serve and inspect Flask apps, and any other WSGI or ASGI app."""
 
 
-@bridge.command("serve", cls=SettingsCommand, params=setting_parameters(), epilog=_OTHER_WAYS)
+@bridge.command(
+    "serve",
+    cls=SettingsCommand,
+    params=setting_parameters(),
+    short_help="Serve an app, WSGI or ASGI.",
+    epilog=_OTHER_WAYS,
+)
 @_version_option
 @click.pass_context
 def serve_command(context: click.Context, /, app: str | None, **options: Any) -> None:
     """Serve APP: module:attribute, module:factory(), module, or a .py file.
 
-    Without APP: what is mounted, or else FLASK_APP, wsgi.py or app.py, as Flask's own command does.
+    Without APP, it serves what --mount names, or else FLASK_APP, wsgi.py or app.py, as `flask run` does.
     """
     target = app or ("" if options["mount"] else _find_app(options))
     check_settings(options, strengths(context))
@@ -163,8 +169,7 @@ def serve_command(context: click.Context, /, app: str | None, **options: Any) ->
             logger.info("variables from %s: %d", file, len(names))
             if "FLASK_DEBUG" in names and is_on("FLASK_DEBUG") and not options["debug"]:
                 logger.warning(
-                    "FLASK_DEBUG in %s has a Flask app in debug mode, in which its own error pages are not "
-                    "shown",
+                    "FLASK_DEBUG in %s puts a Flask app into debug mode, which hides its own error pages",
                     file,
                 )
     sys.exit(serve(config))
@@ -174,7 +179,7 @@ def serve_command(context: click.Context, /, app: str | None, **options: Any) ->
     "config",
     cls=SettingsCommand,
     params=setting_parameters(),
-    short_help="Show the settings in force, and their sources.",
+    short_help="Show the settings in force, and where they come from.",
     epilog=_OTHER_WAYS,
 )
 @click.option("--json", "as_json", is_flag=True, help="Print an object: each setting's value and source.")

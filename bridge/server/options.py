@@ -123,7 +123,7 @@ def setting_parameters(shown: Container[str] | None = None) -> list[click.Parame
         is_eager=True,
         expose_value=False,
         callback=_read_file,
-        help="The file of settings.  [default: bridge.toml, or else [tool.bridge] in pyproject.toml]",
+        help="A file of settings.  [default: bridge.toml, or else [tool.bridge] in pyproject.toml]",
     )
     return [config, *parameters]  # the file may name another, of variables, which is read next
 
@@ -266,12 +266,16 @@ def _uvicorn_options() -> list[click.Parameter]:
             parameter.default = int(GRACEFUL_SHUTDOWN)
             parameter.show_default = f"{parameter.default}; {_GRACEFUL_RELOAD} with --reload or --debug"
         if parameter.name == "env_file" and isinstance(parameter, click.Option):
-            parameter.help = "A file of variables, which may be settings, too.  [default: .env and .flaskenv]"
+            parameter.help = (
+                "A file of environment variables, also for settings.  [default: .env and .flaskenv]"
+            )
             parameter.show_default = False
             parameter.is_eager = True  # before variables are looked for
             parameter.callback = _read_variables
         if parameter.name == "root_path" and isinstance(parameter, click.Option):
-            parameter.help = "The path below which the app is served, whether a proxy takes it off or not."
+            parameter.help = (
+                "The path below which the app is served. A proxy may remove it or leave it there."
+            )
             parameter.callback = _checked(check_root_path)
         if parameter.name == "use_colors" and isinstance(parameter, click.Option):
             parameter.help = "Colour the log.  [default: on a terminal, unless NO_COLOR is set]"

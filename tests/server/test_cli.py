@@ -268,7 +268,10 @@ def test_help_has_a_short_name(tmp_path: Path, typed: tuple[str, ...]) -> None:
 def test_help_says_what_there_is() -> None:
     result = CliRunner().invoke(bridge, ["--help"])
     assert result.exit_code == 0
-    assert re.search(r"^ +serve +Serve APP: module:attribute", result.output, re.MULTILINE)
+    assert re.search(r"^ +serve +Serve an app, WSGI or ASGI\.$", result.output, re.MULTILINE)
+    commands = re.findall(r"^ +\w+ +[A-Z].*$", result.output.partition("Commands:\n")[2], re.MULTILINE)
+    assert len(commands) == len(bridge.list_commands(click.Context(bridge)))
+    assert [line for line in commands if not line.endswith(".") or line.endswith("..")] == []
     assert re.search(r"^ +config +Show the settings in force", result.output, re.MULTILINE)
     assert "echo 'eval \"$(bridge completion bash)\"' >> ~/.bashrc\n" in result.output
 

@@ -210,7 +210,7 @@ def test_it_says_that_it_debugs(serving: Serving) -> None:
 def test_an_asgi_app_is_reloaded_and_no_more() -> None:
     with Serving("kinds:asgi", *PORT, "--debug") as serving:
         serving.wait_for(
-            "^WARNING: +--debug reloads an ASGI app, and no more: Werkzeug's debugger is for WSGI apps$"
+            "^WARNING: +for an ASGI app, --debug only reloads: Werkzeug's debugger is for WSGI apps$"
         )
         assert serving.get("/").text == "asgi"
 

@@ -1,4 +1,4 @@
-"""`python -m bridge`, and the command `bridge`."""
+"""`python -m bridge`, and the commands `bridge` and `wsgi-bridge`, which are one."""
 
 import sys
 
@@ -12,10 +12,8 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name not in ("click", "uvicorn"):
             raise
-        sys.exit(
-            f"bridge: the command needs {error.name}, which is not installed: pip install 'bridge[serve]'"
-        )
-    bridge(prog_name="bridge")
+        sys.exit(f"bridge: the command needs {error.name}, which is not installed: pip install click uvicorn")
+    bridge(complete_var="_BRIDGE_COMPLETE")  # the same for both names
 
 
 if __name__ == "__main__":

@@ -347,7 +347,8 @@ def _attribute(module: ModuleType, dotted: str) -> Any:
         except AttributeError:
             public = [name for name in vars(module) if not name.startswith("_")]
             similar = difflib.get_close_matches(dotted, public)
-            there = dict.fromkeys([*(name for name, _ in _candidates(module)), *similar])
+            apps = [name for name, _ in (*_candidates(module), *_flask_apps(module))]
+            there = dict.fromkeys([*apps, *similar])
             advice = f"; it has {', '.join(map(repr, there))}" if there else ""
             raise AppError(f"module {module.__name__!r} has no attribute {dotted!r}{advice}") from None
     return value

@@ -1,1 +1,1 @@
-"""Small apps to run with `bridge serve`; each says on top how, and what it shows."""
+"""Small apps to run from a clone with `bridge serve`; each says on top how, and what it shows."""

@@ -1,6 +1,6 @@
 """Async views: unported Flask on the server's own event loop.
 
-Run it:    bridge serve demos.async_views:app
+Run it:    .venv/bin/bridge serve demos.async_views:app
 Look at:   http://127.0.0.1:8000/          what there is
            http://127.0.0.1:8000/fan-out   ten slow answers, fetched at once, in the time of one
            http://127.0.0.1:8000/legacy    a plain view that uses the same client

@@ -1,6 +1,6 @@
 """A chat room, twice: with Flask-Sock, a thread for each visitor, and async, on the server's own event loop.
 
-Run it:    bridge serve demos.chat:app
+Run it:    .venv/bin/bridge serve demos.chat:app
 Look at:   http://127.0.0.1:8000/threads and http://127.0.0.1:8000/loop in two windows: it is the same room
 It shows:  Flask-Sock unmodified on an ASGI server; the same as an async handler, without a thread; what was
            said before, out of SQLite; and how threads and the loop reach one another.

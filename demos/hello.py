@@ -1,6 +1,6 @@
 """The smallest Flask app.
 
-Run it:    bridge serve demos.hello:app
+Run it:    .venv/bin/bridge serve demos.hello:app
 Look at:   http://127.0.0.1:8000/
 It shows:  an ordinary Flask app on an ASGI server, without a change to it.
 """

@@ -1,7 +1,7 @@
 """Flask inside FastAPI under one server, and moved over route by route.
 
-Run it:    bridge serve demos.mounted:app
-           bridge serve 'demos.mounted:create_app(moved=0)'   # as on the first day; then 1, 2, 3
+Run it:    .venv/bin/bridge serve demos.mounted:app
+           .venv/bin/bridge serve 'demos.mounted:create_app(moved=0)'   # as on the first day; then 1, 2, 3
 Look at:   http://127.0.0.1:8000/          a page of Flask's, as before
            http://127.0.0.1:8000/moved     a page of FastAPI's: who answers which route
            http://127.0.0.1:8000/old/      the whole Flask app once more, at a prefix

@@ -1,6 +1,6 @@
 """Streaming, in both directions, with plain Flask generators.
 
-Run it:    bridge serve demos.streaming:app
+Run it:    .venv/bin/bridge serve demos.streaming:app
 Look at:   http://127.0.0.1:8000/          a page that grows while it loads
            http://127.0.0.1:8000/export    a large CSV file, made row by row
            http://127.0.0.1:8000/events    server-sent events (curl -N shows them come in)

@@ -1,6 +1,6 @@
 """One page, three times: as a bare WSGI callable, with Werkzeug, and in Flask.
 
-Run it:    bridge serve demos.wsgi_hello:app
+Run it:    .venv/bin/bridge serve demos.wsgi_hello:app
 Look at:   http://127.0.0.1:8000/            the three, side by side
            http://127.0.0.1:8000/bare/       WSGI alone: also by itself, bridge serve demos.wsgi_hello:bare
            http://127.0.0.1:8000/werkzeug/   with requests, responses and URLs as objects

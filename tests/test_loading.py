@@ -513,7 +513,7 @@ FAILURES = [
     ("good:nosuch", "module 'good' has no attribute 'nosuch'; it has 'app'"),
     ("good:biuld", "module 'good' has no attribute 'biuld'; it has 'app', 'build'"),
     ("good:app.web", "module 'good' has no attribute 'app.web'; it has 'app'"),
-    ("several:oen", "module 'several' has no attribute 'oen'; it has 'one'"),
+    ("several:oen", "module 'several' has no attribute 'oen'; it has 'one', 'two'"),
     ("empty:app", "module 'empty' has no attribute 'app'"),
     ("empty:create_app()", "module 'empty' has no attribute 'create_app'"),
     (

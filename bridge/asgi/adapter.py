@@ -218,7 +218,7 @@ class WSGIToASGI:
         except ModuleNotFoundError as error:
             if error.name != "wsproto":
                 raise
-            logger.error("a websocket needs the package wsproto: pip install 'bridge[websockets]'")
+            logger.error("a websocket needs the package wsproto, which is not installed: pip install wsproto")
             await host.send(*plain_answer(501, b"Not Implemented: see the server's log.", "GET"))
             return
         engine = self._websocket_engine

@@ -24,7 +24,7 @@ __all__ = ["check_command", "routes_command", "trace_command"]
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _AS_SERVED = """
-The command looks at the app as `bridge serve` would serve it, and takes its options, variables and file, too.
+The command takes the app as `bridge serve` would serve it: by the same options, variables and file.
 """
 
 # What decides which app it is, and how it runs.
@@ -43,7 +43,13 @@ def _timeout(event: str) -> Callable[[_Command], _Command]:
     )
 
 
-@bridge.command("routes", cls=SettingsCommand, params=setting_parameters(_OF_AN_APP), epilog=_AS_SERVED)
+@bridge.command(
+    "routes",
+    cls=SettingsCommand,
+    params=setting_parameters(_OF_AN_APP),
+    short_help="List a Flask app's routes, and where each runs.",
+    epilog=_AS_SERVED,
+)
 def routes_command(app: str | None, **options: Any) -> None:
     """List the routes of a Flask APP, and where each runs: on the event loop or in a thread.
 
@@ -53,7 +59,13 @@ def routes_command(app: str | None, **options: Any) -> None:
     print_routes(list_routes(_load(settings, options), async_views=settings.async_runner))
 
 
-@bridge.command("check", cls=SettingsCommand, params=setting_parameters(_OF_AN_APP), epilog=_AS_SERVED)
+@bridge.command(
+    "check",
+    cls=SettingsCommand,
+    params=setting_parameters(_OF_AN_APP),
+    short_help="Find where an app breaks PEP 3333.",
+    epilog=_AS_SERVED,
+)
 @_timeout("each answer")
 def check_command(app: str | None, timeout: float, **options: Any) -> None:
     """Send requests to a WSGI APP, and say what of PEP 3333 it breaks, and what runs where.
@@ -73,7 +85,7 @@ def check_command(app: str | None, timeout: float, **options: Any) -> None:
     "trace",
     cls=SettingsCommand,
     params=setting_parameters(_OF_AN_APP),
-    short_help="Make a request, and show its way through the app.",
+    short_help="Show the way of one request through the app.",
     epilog=_AS_SERVED,
 )
 @click.argument("request", nargs=-1, metavar="[METHOD] PATH")

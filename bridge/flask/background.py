@@ -52,7 +52,9 @@ class Background:
             await asyncio.wait(self._tasks, timeout=left)
         if self._tasks:
             logger.warning(
-                "cancelling %d background function(s), not done after %g s", len(self._tasks), patience
+                "background functions are not done after %g s, and are cancelled: %d",
+                patience,
+                len(self._tasks),
             )
             for task in self._tasks:
                 task.cancel()

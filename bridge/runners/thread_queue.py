@@ -53,7 +53,7 @@ class ThreadQueue:
         if now >= self._next_log:
             self._next_log = now + _LOG_INTERVAL
             logger.warning(
-                "all threads are busy: %d request(s) answered 503 since this was said last. %s",
+                "all threads are busy; requests answered with 503 since the last such line: %d. %s",
                 self._refused,
                 self._advice,
             )

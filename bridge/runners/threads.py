@@ -273,7 +273,7 @@ class WorkerPool:
             free = self._max_counted - self._counted + resting
             waits = len(self._jobs) >= free
             if waits and room is not None and len(self._jobs) - free >= room:
-                raise Overloaded(f"all threads are at work, and {room} request(s) wait for one")
+                raise Overloaded(f"all threads are busy; requests that wait for one: {room}")
             self._jobs.append(job)
             worker = self._next_worker()
         if worker is not None:

@@ -122,7 +122,7 @@ def _debugged(loaded: LoadedApp) -> LoadedApp:
         BridgeError: Werkzeug is not installed.
     """
     if loaded.interface != "wsgi":
-        logger.warning("--debug reloads an ASGI app, and no more: Werkzeug's debugger is for WSGI apps")
+        logger.warning("for an ASGI app, --debug only reloads: Werkzeug's debugger is for WSGI apps")
         return loaded
     try:
         from bridge.server.debugger import Debugger
@@ -172,7 +172,11 @@ def _describe_routes(app: "Flask", settings: ServeSettings) -> str:
     # It imports Flask, which is there by now.
     from bridge.flask.placement import is_async_view, place
 
-    rules = list(app.url_map.iter_rules())
+    every_rule = list(app.url_map.iter_rules())
+    rules = [rule for rule in every_rule if rule.endpoint.rpartition(".")[2] != "static"]
+    count = f"{len(rules)} route{'' if len(rules) == 1 else 's'}"
+    if len(rules) < len(every_rule):
+        count += " and static files"
     on_loop = kept = 0
     for rule in rules:
         view = app.view_functions.get(rule.endpoint)
@@ -182,11 +186,14 @@ def _describe_routes(app: "Flask", settings: ServeSettings) -> str:
         elif methods:
             kept += 1
     if not on_loop and (not kept or settings.async_runner == "thread"):
-        return f"{len(rules)} routes"
-    threads = f"{len(rules) - on_loop} in threads"
-    if kept and settings.async_runner == "auto":
-        threads += f" ({kept} async; `bridge routes` says why)"
-    return f"{len(rules)} routes: {threads}, {on_loop} async on the loop"
+        return count
+    where = []
+    if len(rules) > on_loop:
+        why = f" ({kept} async; `bridge routes` says why)" if kept and settings.async_runner == "auto" else ""
+        where.append(f"{len(rules) - on_loop} in threads{why}")
+    if on_loop:
+        where.append(f"{on_loop} async on the loop")
+    return f"{count}: {', '.join(where)}"
 
 
 def make_adapter(app: WSGIApplication, settings: ServeSettings) -> WSGIToASGI:

@@ -6,6 +6,7 @@ import inspect
 import json
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -30,7 +31,9 @@ from bridge.server.options import (
 )
 from bridge.server.serving import STARTUP_FAILURE, ServeConfig, default_log_config, serve
 from bridge.server.settings import ServeSettings, app_dir_of, check_settings
+from bridge.server.terminal import complain
 from bridge.types import override
+from bridge.version import DISTRIBUTION
 
 __all__ = ["bridge", "make_config", "make_settings"]
 
@@ -38,6 +41,9 @@ logger = logging.getLogger("bridge")
 
 # What has a part in serving an app. Not all of them need be installed.
 _PARTS = ("uvicorn", "uvloop", "flask", "werkzeug", "asgiref", "greenlet")
+
+# How commands are called that serve an app elsewhere.
+_OTHER_SERVERS = ("run", "runserver", "start", "dev")
 
 _INSTALLING_COMPLETION = """
 \b
@@ -48,10 +54,11 @@ To have the shell complete commands and options:
 """
 
 _OTHER_WAYS = """
-APP and the options are settings, which may also come from the environment, as BRIDGE_APP or BRIDGE_LOG_LEVEL,
-and from a file in the current folder: app or log-level at the top level of bridge.toml, or else in the table
-[tool.bridge] of pyproject.toml. What is typed is stronger than the environment, and that than the file. Paths
-in a file are relative to the current folder. `bridge config` shows what is in force, and why.
+APP and the options are settings. They may also come from the environment, as BRIDGE_APP or BRIDGE_LOG_LEVEL,
+and from a file in the current folder: bridge.toml, with app or log-level at its top, or else the table
+[tool.bridge] of pyproject.toml. The command line overrides the environment, and the environment the file.
+uvicorn's variables, such as UVICORN_PORT, count as well. Paths in a file are relative to the current folder.
+`bridge config` shows what is in force, and where it comes from.
 """
 
 
@@ -93,42 +100,76 @@ class _Commands(click.Group):
         return self.commands.get(cmd_name)
 
     @override
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        typed = shlex.join(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            advice = f"Options follow the command; did you mean: {ctx.info_name} serve {typed}"
+            raise click.NoSuchOption(error.option_name, f"{error.message} {advice}", ctx=ctx) from None
+
+    @override
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, *rest = args
+        meant = None
+        if name in _OTHER_SERVERS:
+            meant = shlex.join(["serve", *rest])
+        elif ":" in name or name.endswith(".py"):
+            meant = shlex.join(["serve", *args])
+        elif name == "help":
+            meant = shlex.join([*rest, "--help"])
+        if meant is not None and not ctx.resilient_parsing:
+            raise click.UsageError(f"No such command {name!r}; did you mean: {ctx.info_name} {meant}", ctx)
+        return super().resolve_command(ctx, args)
+
+    @override
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except BridgeError as error:
             if isinstance(error, BrokenAppError):
                 click.echo(error.report, nl=False, err=True)
-            click.echo(f"bridge: {error}", err=True)
+            complain(str(error))
             sys.exit(STARTUP_FAILURE)
 
 
-@click.group(cls=_Commands, epilog=_INSTALLING_COMPLETION)
+@click.group(
+    cls=_Commands, epilog=_INSTALLING_COMPLETION, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @_version_option
 def bridge() -> None:
-    """Run Flask, and any WSGI app, on ASGI."""
+    """Serve and inspect Flask apps, and any other WSGI or ASGI app."""
 
 
-@bridge.command("serve", cls=SettingsCommand, params=setting_parameters(), epilog=_OTHER_WAYS)
+@bridge.command(
+    "serve",
+    cls=SettingsCommand,
+    params=setting_parameters(),
+    short_help="Serve an app, WSGI or ASGI.",
+    epilog=_OTHER_WAYS,
+)
 @_version_option
 @click.pass_context
 def serve_command(context: click.Context, /, app: str | None, **options: Any) -> None:
     """Serve APP: module:attribute, module:factory(), module, or a .py file.
 
-    Without APP: what is mounted, or else FLASK_APP, wsgi.py or app.py, as Flask's own command does.
+    Without APP, it serves what --mount names, or else FLASK_APP, wsgi.py or app.py, as `flask run` does.
     """
     target = app or ("" if options["mount"] else _find_app(options))
     check_settings(options, strengths(context))
     check_names(app_dir_of(options))
     config = make_config(target, options)  # sets logging up
+    for variable, meant in unknown_variables().items():
+        logger.warning("%s in the environment is no setting; is %s meant?", variable, meant)
     if options["env_file"] is None:  # else uvicorn says so
         # They may be left over from development.
         for file, names in variables_read(context).items():
             logger.info("variables from %s: %d", file, len(names))
             if "FLASK_DEBUG" in names and is_on("FLASK_DEBUG") and not options["debug"]:
                 logger.warning(
-                    "FLASK_DEBUG in %s has a Flask app in debug mode, in which its own error pages are not "
-                    "shown",
+                    "FLASK_DEBUG in %s puts a Flask app into debug mode, which hides its own error pages",
                     file,
                 )
     sys.exit(serve(config))
@@ -138,13 +179,16 @@ def serve_command(context: click.Context, /, app: str | None, **options: Any) ->
     "config",
     cls=SettingsCommand,
     params=setting_parameters(),
-    short_help="Show the settings in force, and their sources.",
+    short_help="Show the settings in force, and where they come from.",
     epilog=_OTHER_WAYS,
 )
 @click.option("--json", "as_json", is_flag=True, help="Print an object: each setting's value and source.")
+@click.option("--changed", is_flag=True, help="Leave out what is at its default.")
 @click.pass_context
-def config_command(context: click.Context, /, as_json: bool, app: str | None, **options: Any) -> None:
-    """Show what `bridge serve` with the same arguments would go by, and where each value comes from.
+def config_command(
+    context: click.Context, /, as_json: bool, changed: bool, app: str | None, **options: Any
+) -> None:
+    """Show the settings that `bridge serve` with the same arguments would use, and where each comes from.
 
     Settings at their default come last.
     """
@@ -155,6 +199,8 @@ def config_command(context: click.Context, /, as_json: bool, app: str | None, **
             with suppress(AppError):
                 source = "FLASK_APP" if os.environ.get("FLASK_APP") else "found"
                 rows[0] = InForce("app", _find_app(options), source)
+    if changed:
+        rows = [row for row in rows if not row.is_default]
     if as_json:
         click.echo(
             json.dumps({row.key: {"value": row.value, "source": row.source} for row in rows}, indent=2)
@@ -162,20 +208,23 @@ def config_command(context: click.Context, /, as_json: bool, app: str | None, **
     else:
         rows.sort(key=lambda row: row.is_default)
         cells = [(row.key, row.shown, row.source) for row in rows]
-        widths = [max(len(row[column]) for row in cells) for column in range(2)]
+        widths = [max((len(row[column]) for row in cells), default=0) for column in range(2)]
         for key, value, source in cells:
             click.echo(f"{key:{widths[0]}}  {value:{widths[1]}}  {source}")
     for variable, meant in unknown_variables().items():
-        click.echo(f"bridge: {variable} in the environment is no setting; is {meant} meant?", err=True)
+        complain(f"{variable} in the environment is no setting; is {meant} meant?")
 
 
 @bridge.command("completion", short_help="Print a shell's completion script.", epilog=_INSTALLING_COMPLETION)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def completion_command(shell: str) -> None:
+@click.pass_context
+def completion_command(context: click.Context, shell: str) -> None:
     """Print the script that has a shell complete commands and options."""
     script = get_completion_class(shell)
     assert script is not None  # click has all three
-    click.echo(script(bridge, {}, "bridge", "_BRIDGE_COMPLETE").source())
+    typed = context.find_root().info_name
+    name = typed if typed == DISTRIBUTION else "bridge"
+    click.echo(script(bridge, {}, name, "_BRIDGE_COMPLETE").source())
 
 
 def make_config(app: str | None, options: dict[str, Any]) -> ServeConfig:
@@ -196,7 +245,9 @@ def make_config(app: str | None, options: dict[str, Any]) -> ServeConfig:
     taken["reload"] = options["reload"] or options["debug"]
     taken["headers"] = [tuple(header.split(":", 1)) for header in options["headers"]]
     if taken["log_config"] is None:
-        taken["log_config"] = default_log_config(request_id=options["request_id"])
+        taken["log_config"] = default_log_config(
+            request_id=options["request_id"], log_time=options["log_time"]
+        )
     if options["access_log_format"] is not None:
         taken["access_log"] = False  # uvicorn's own line
     # uvicorn would warn of what has no effect beside the others.

@@ -8,6 +8,7 @@ import copy
 import difflib
 import json
 import os
+import re
 import tomllib
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,9 @@ from click.core import ParameterSource
 from uvicorn.main import main as uvicorn_command
 
 from bridge.errors import BridgeError
+from bridge.server.gunicorn import in_place_of
 from bridge.server.settings import GRACEFUL_SHUTDOWN, ROWS, UVICORN_GROUPS, Row
+from bridge.server.terminal import complain
 
 __all__ = [
     "GROUPS",
@@ -45,6 +48,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
 _OTHER = "Other"
 
 _SECRETS = frozenset({"ssl_keyfile_password"})
+
+# What a help says of a default that is no value.
+_DEFAULT_IN_HELP = re.compile(r"\[default: (.*)\]$")
 
 _PREFIX = "BRIDGE_"
 
@@ -117,7 +123,7 @@ def setting_parameters(shown: Container[str] | None = None) -> list[click.Parame
         is_eager=True,
         expose_value=False,
         callback=_read_file,
-        help="The file of settings.  [default: bridge.toml, or else [tool.bridge] in pyproject.toml]",
+        help="A file of settings.  [default: bridge.toml, or else [tool.bridge] in pyproject.toml]",
     )
     return [config, *parameters]  # the file may name another, of variables, which is read next
 
@@ -145,6 +151,14 @@ class SettingsCommand(click.Command):
             if source is ParameterSource.ENVIRONMENT:
                 error.param_hint = f"{_variable_in_force(error.param)} in the environment"
             raise
+        except click.NoSuchOption as error:
+            answer = in_place_of(error.option_name)
+            if answer is None:
+                raise
+            message = (
+                f"{error.message} In place of gunicorn's {error.option_name}: {answer.replace('`', '')}."
+            )
+            raise click.NoSuchOption(error.option_name, message, ctx=ctx) from None
         if ctx.params.get("reload") or ctx.params.get("debug"):
             name = "timeout_graceful_shutdown"
             if ctx.get_parameter_source(name) is ParameterSource.DEFAULT:
@@ -172,6 +186,8 @@ class InForce:
     value: _Json
     source: str
     """`flag`, the name of a variable, a file, or `default`."""
+    words: str | None = None
+    """What the default is, if the option's help has words for it."""
 
     @property
     def is_default(self) -> bool:
@@ -180,7 +196,9 @@ class InForce:
 
     @property
     def shown(self) -> str:
-        """The value as a file would have it, or a dash for none."""
+        """The default in words, if there are any; the value as a file would have it, or a dash for none."""
+        if self.is_default and self.words is not None:
+            return self.words
         return "-" if self.value is None else json.dumps(self.value, ensure_ascii=False)
 
 
@@ -205,7 +223,16 @@ def settings_in_force(context: click.Context) -> list[InForce]:
             value = "***"
         elif isinstance(value, tuple):
             value = list(value)
-        found.append(InForce(_keys(parameters[name])[0], value, _source(context, parameters[name])))
+        parameter = parameters[name]
+        words = _DEFAULT_IN_HELP.search(getattr(parameter, "help", None) or "")
+        found.append(
+            InForce(
+                _keys(parameter)[0],
+                value,
+                _source(context, parameter),
+                None if words is None else words[1],
+            )
+        )
     return found
 
 
@@ -233,17 +260,30 @@ def _uvicorn_options() -> list[click.Parameter]:
         parameter = copy.copy(parameter)
         if parameter.envvar is None and parameter.name is not None:
             parameter.envvar = f"UVICORN_{parameter.name.upper()}"
+        if parameter.name == "workers":
+            parameter.type = click.IntRange(min=1)  # uvicorn takes any number, and serves with one worker
         if parameter.name == "timeout_graceful_shutdown" and isinstance(parameter, click.Option):
             parameter.default = int(GRACEFUL_SHUTDOWN)
             parameter.show_default = f"{parameter.default}; {_GRACEFUL_RELOAD} with --reload or --debug"
         if parameter.name == "env_file" and isinstance(parameter, click.Option):
-            parameter.help = "A file of variables, which may be settings, too.  [default: .env and .flaskenv]"
+            parameter.help = (
+                "A file of environment variables, also for settings.  [default: .env and .flaskenv]"
+            )
             parameter.show_default = False
             parameter.is_eager = True  # before variables are looked for
             parameter.callback = _read_variables
         if parameter.name == "root_path" and isinstance(parameter, click.Option):
-            parameter.help = "The path below which the app is served, whether a proxy takes it off or not."
+            parameter.help = (
+                "The path below which the app is served. A proxy may remove it or leave it there."
+            )
             parameter.callback = _checked(check_root_path)
+        if parameter.name == "use_colors" and isinstance(parameter, click.Option):
+            parameter.help = "Colour the log.  [default: on a terminal, unless NO_COLOR is set]"
+        if parameter.name == "ssl_version" and isinstance(parameter, click.Option):
+            parameter.help = (
+                "One version alone, by its number in ssl.  [default: all from --ssl-min-version on]"
+            )
+            parameter.show_default = False
         if parameter.name == "headers":
             parameter.callback = _checked(_headers)
         options.append(parameter)
@@ -377,9 +417,9 @@ def _load_file(name: str | None, known: Iterable[click.Parameter]) -> _File | No
         raise SettingsError(f"{name}: byte {error.start} is not UTF-8, which TOML must be") from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{name} is not TOML: {error}") from None
-    place = f"{name}: "
+    place, within = f"{name}: ", "at the top of this file"
     if Path(name).name == "pyproject.toml":
-        place += "[tool.bridge] "
+        place, within = f"{place}[tool.bridge] ", "in [tool.bridge] itself"
         tool = found.get("tool")
         if not isinstance(tool, dict) or "bridge" not in tool:
             if not is_named:
@@ -396,6 +436,8 @@ def _load_file(name: str | None, known: Iterable[click.Parameter]) -> _File | No
         if parameter is None or parameter.name is None:
             near = _nearest(key.replace("_", "-"), by_key)
             advice = f"did you mean '{near}'?" if near else "bridge serve --help has them all"
+            if isinstance(value, dict):
+                advice = f"settings stand {within}, in no table below"
             raise SettingsError(f"{place}there is no setting '{key}'; {advice}")
         types, wanted = _KINDS.get(parameter.type.name, ((str,), "a string"))
         is_right = _is_of(value, types)
@@ -500,7 +542,7 @@ def _read_variables(context: click.Context, parameter: click.Parameter, path: st
         found = [name for name in _VARIABLE_FILES if os.path.isfile(name)]
         if found:
             message = f"{' and '.join(found)} cannot be read without python-dotenv: {install}"
-            click.echo(f"bridge: {message}", err=True)
+            complain(message)
         return path
     for name in _VARIABLE_FILES if path is None else [path]:
         file = find_dotenv(name, usecwd=True) if path is None else path
@@ -518,7 +560,7 @@ def _read_variables(context: click.Context, parameter: click.Parameter, path: st
             failure += f": {error.strerror or error}"
             if path is not None:
                 raise BridgeError(failure) from None
-            click.echo(f"bridge: {failure}; going on without them", err=True)
+            complain(f"{failure}; going on without them")
         else:
             read[file] = set(os.environ) - before
     return path

@@ -42,6 +42,7 @@ from bridge.server.processes.supervisors import Reloader, Supervisor
 from bridge.server.processes.worker import let_ctrl_c_through
 from bridge.server.request_scope import RequestScope
 from bridge.server.settings import ServeSettings, TLSVersionName
+from bridge.server.terminal import bold, complain, has_colors
 from bridge.server.websockets.answers import answering
 from bridge.server.websockets.upgrade import WebSocketUpgrades
 
@@ -54,6 +55,9 @@ _TLS_VERSIONS: dict[TLSVersionName, ssl.TLSVersion] = {
     "1.3": ssl.TLSVersion.TLSv1_3,
 }
 
+
+# What uvicorn's protocols for HTTP and websockets import.
+_PROTOCOL_PACKAGES = ("h11", "httptools", "websockets", "wsproto", "zttp")
 
 # Objects; some 0.5 MB of garbage in cycles at most, of which Werkzeug's routing makes eight a request.
 _YOUNG = 5000
@@ -104,10 +108,20 @@ class ServeConfig(uvicorn.Config):
         """Set logging up as uvicorn does; `--log-level` applies to Bridge's messages, too.
 
         It is the first step in each process, and may import modules from the app's folder.
+
+        Raises:
+            BridgeError: the file of `--log-config` cannot be used.
         """
         if self.settings.app_dir is not None and sys.path[:1] != [self.settings.app_dir]:
             sys.path.insert(0, self.settings.app_dir)
-        super().configure_logging()
+        try:
+            super().configure_logging()
+        except Exception as error:  # the file names classes of anybody's
+            if isinstance(self.log_config, dict):
+                raise
+            raise BridgeError(
+                f"cannot set up logging by --log-config {self.log_config}: {_chain(error)}"
+            ) from None
         enable_own_loggers()  # a file of --log-config may not name them
         if self.log_level is not None:
             level = self.log_level
@@ -170,8 +184,15 @@ class ServeConfig(uvicorn.Config):
                 raise
             # OpenSSL does not say which file it means.
             files = [str(file) for file in (self.ssl_certfile, self.ssl_keyfile, self.ssl_ca_certs) if file]
-            why = error.strerror or error
+            why = _why_no_certificate(str(self.ssl_certfile), self.ssl_keyfile) or error.strerror or error
             _give_up(f"cannot use the certificate of --ssl-certfile ({', '.join(files)}): {why}")
+        except ModuleNotFoundError as error:
+            if error.name not in _PROTOCOL_PACKAGES:
+                raise
+            _give_up(
+                f"the server needs {error.name} for --http {self.http} and --ws {self.ws}, and it is not "
+                f"installed: pip install {error.name}"
+            )
         except (ValueError, ImportFromStringError) as error:
             _give_up(f"uvicorn cannot be set up as the options say: {error}")
         if self.ssl is not None:
@@ -222,9 +243,10 @@ class ServeConfig(uvicorn.Config):
         self.http_protocol_class = make_connection
 
     def load_app(self) -> Callable[[], Any]:
-        """Return a factory of the ASGI app, for uvicorn; log a line about the app."""
+        """Return a factory of the ASGI app, for uvicorn."""
         application = self.application
-        logger.info("%s", application.description)
+        if self.has_supervisor and not self.preloads:  # which does not know the app
+            logger.info("%s", application.description)
         patching = describe_monkey_patching()
         if patching is not None:
             logger.warning("%s", patching)
@@ -236,18 +258,21 @@ class ServeConfig(uvicorn.Config):
         return {} if metrics is None else metrics.figures()
 
     def log_addresses(self) -> None:
-        """Log where the server listens."""
-        workers = "1 worker" if self.workers == 1 or self.reload else f"{self.workers} workers"
+        """Log what is served, if this process knows, and where the server listens."""
+        if self._application is not None:
+            logger.info("%s", self._application.description)
         health = self.settings.health_ready or self.settings.health_live
         facts = [
-            ", ".join(self.addresses),
-            workers,
             "debug mode" if self.settings.debug else "",
+            "reloads on save" if self.should_reload else "",
+            f"{self.workers} worker{'' if self.workers == 1 else 's'}" if not self.should_reload else "",
             f"health at {health}" if health else "",
             f"metrics at {self.metrics_url}" if self.metrics_url else "",
             "Ctrl-C to stop",
         ]
-        logger.info("%s", " · ".join(filter(None, facts)))
+        where, rest = ", ".join(self.addresses), " · ".join(filter(None, facts))
+        # No arguments: uvicorn's formatter takes the second message on a terminal.
+        logger.info(f"{where} · {rest}", extra={"color_message": f"{bold(where)} · {rest}"})
 
 
 class _Lifespan(LifespanOn):
@@ -259,14 +284,22 @@ class _Lifespan(LifespanOn):
         await super().send(message)
 
 
-def default_log_config(*, request_id: bool = False) -> dict[str, Any]:
+def default_log_config(*, request_id: bool = False, log_time: bool = False) -> dict[str, Any]:
     """Return uvicorn's logging, with Bridge's messages beside uvicorn's, and access logs without a prefix.
 
     Args:
         request_id: whether messages begin with the id of the request that they are about.
+        log_time: whether messages and uvicorn's access lines begin with the date and time.
     """
     config = copy.deepcopy(LOGGING_CONFIG)
     config["loggers"]["bridge"] = {"handlers": ["default"], "level": "INFO", "propagate": False}
+    # uvicorn's formatters would look at standard output alone, and at no NO_COLOR.
+    config["formatters"]["default"]["use_colors"] = has_colors(sys.stderr)
+    config["formatters"]["access"]["use_colors"] = has_colors(sys.stdout)
+    filters = config["handlers"]["default"]["filters"] = []
+    if sys.stderr.isatty():
+        config["filters"] = {"calm": {"()": "bridge.server.terminal.Calm"}}
+        filters.append("calm")
     config["formatters"]["access"]["()"] = "bridge.server.hooks.access_log.PlainFormatter"
     config["formatters"]["plain"] = {"format": "%(message)s"}
     config["handlers"]["requests"] = {
@@ -276,10 +309,16 @@ def default_log_config(*, request_id: bool = False) -> dict[str, Any]:
     }
     config["loggers"]["bridge.access"] = {"handlers": ["requests"], "level": "INFO", "propagate": False}
     if request_id:
-        config["filters"] = {"request_id": {"()": "bridge.server.hooks.request_id.RequestIdFilter"}}
-        config["handlers"]["default"]["filters"] = ["request_id"]
+        config.setdefault("filters", {})["request_id"] = {
+            "()": "bridge.server.hooks.request_id.RequestIdFilter"
+        }
+        filters.append("request_id")
         config["handlers"]["access"]["filters"] = ["request_id"]
         config["formatters"]["default"]["fmt"] = "%(levelprefix)s [%(request_id)s] %(message)s"
+    if log_time:
+        for formatter in (config["formatters"]["default"], config["formatters"]["access"]):
+            formatter["fmt"] = f"%(asctime)s {formatter['fmt']}"
+            formatter["datefmt"] = "%Y-%m-%dT%H:%M:%S%z"
     return config
 
 
@@ -292,7 +331,8 @@ def serve(config: ServeConfig) -> int:
     settings = config.settings
     sockets = [] if settings.binds else inherited(os.environ)
     addresses = [] if sockets else _addresses(config)
-    sockets = sockets or bind(addresses, uds_mode=settings.uds_mode)
+    option = "--bind" if settings.binds else None
+    sockets = sockets or bind(addresses, uds_mode=settings.uds_mode, option=option)
     made_here = [address.removeprefix("unix:") for address in addresses if address.startswith("unix:")]
     made = {path: os.stat(path).st_ino for path in made_here}
     config.addresses = [address_of(each, tls=config.is_ssl) for each in sockets]
@@ -332,10 +372,8 @@ def _addresses(config: ServeConfig) -> Sequence[str]:
 def _run(config: ServeConfig, sockets: list[socket.socket], metrics: MetricsEndpoint) -> int:
     if config.preloads:
         config.preload()
-        config.log_addresses()
     elif config.use_subprocess:
         check_workers_start()
-        config.log_addresses()
         if config.settings.app_dir in sys.path:
             # Workers begin with this process's path, and import the server's modules before the app's folder
             # is on it: no module there can take the place of one of those.
@@ -350,6 +388,32 @@ def _run(config: ServeConfig, sockets: list[socket.socket], metrics: MetricsEndp
     return 0 if server.started else STARTUP_FAILURE
 
 
+def _chain(error: BaseException | None) -> str:
+    """What went wrong, and why, in one line."""
+    said = ""
+    while error is not None:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if reason not in said:
+            said += f": {reason}" if said else reason
+        error = error.__cause__
+    return said
+
+
+def _why_no_certificate(certificate: str, key: str | os.PathLike[str] | None) -> str | None:
+    """Say which part is missing in the files of a certificate and its key; None if both are there."""
+    try:
+        first = Path(certificate).read_text()
+        second = first if key is None else Path(key).read_text()
+    except (OSError, UnicodeDecodeError):
+        return None
+    if "-----BEGIN CERTIFICATE-----" not in first:
+        swapped = " Are the two files swapped?" if "-----BEGIN CERTIFICATE-----" in second else ""
+        return f"there is no PEM certificate in {certificate}.{swapped}"
+    if "PRIVATE KEY-----" not in second:
+        return f"there is no private key in {key or certificate}; name the key's file with --ssl-keyfile"
+    return None
+
+
 def _report(error: BridgeError) -> int:
     """Print what is wrong; return the exit code, which is uvicorn's for the same case.
 
@@ -358,7 +422,7 @@ def _report(error: BridgeError) -> int:
     is_worker = multiprocessing.parent_process() is not None
     if isinstance(error, BrokenAppError):
         print(error.report, end="", file=sys.stderr)
-    print(f"bridge: {error}", file=sys.stderr)
+    complain(str(error))
     return 1 if isinstance(error, BrokenAppError) and not is_worker else STARTUP_FAILURE
 
 

@@ -210,73 +210,73 @@ class ServeSettings:
 
     interface: Interface | None = _app(
         "auto",
-        "What the app speaks, if it cannot be told.",
+        "What the app speaks, if Bridge cannot tell.",
         type=click.Choice(list(_INTERFACES)),
         take=_INTERFACES.__getitem__,
     )
     adapter: AdapterName = _app(
         "bridge",
-        "What runs a WSGI app; the other two are there to compare.",
+        "What runs a WSGI app; a2wsgi and asgiref are for comparison.",
         type=click.Choice(get_args(AdapterName)),
     )
     mounts: tuple[tuple[str, str], ...] = _app(
         (),
-        "Serve another app, WSGI or ASGI, below a prefix, as in /api=api:app; may be given several times.",
+        "Serve another app, WSGI or ASGI, below a prefix, as in /api=api:app. May be repeated.",
         option="--mount",
         multiple=True,
         take=_mounts,
     )
     async_views: AsyncViews = _app(
         _of_adapter("async_views"),
-        "Where async Flask views run: on the event loop, or in a thread, as Flask has it. "
-        "auto: on the loop if every hook is async or known to be safe in any thread; "
-        "`bridge routes` says where, and why.",
+        "Where async Flask views run: on the event loop, or in a thread, as in Flask. "
+        "auto: on the loop if every hook is async or known to be safe in any thread. "
+        "`bridge routes` shows where each runs, and why.",
         type=click.Choice(["auto", "loop", "thread"]),
     )
 
     threads: int = _workers(
-        _of_adapter("threads"), "How many calls of a WSGI app may run at once.", type=_POSITIVE_COUNT
+        _of_adapter("threads"), "How many calls of a WSGI app run at once.", type=_POSITIVE_COUNT
     )
     streams: int = _workers(
-        _of_adapter("streams"), "How many responses more may be streaming for over a second.", type=_COUNT
+        _of_adapter("streams"), "How many more responses may stream for longer than a second.", type=_COUNT
     )
     websockets: int = _workers(
         _of_adapter("websockets"),
-        "How many websockets a library such as Flask-Sock may serve at once, each in a thread more.",
+        "How many websockets of libraries such as Flask-Sock may be open; each has its own thread.",
         type=_COUNT,
     )
     queue_length: int | None = _workers(
-        1000, "How many requests may wait for a thread; more are a 503.", type=_COUNT
+        1000, "How many requests may wait for a thread. Others get a 503.", type=_COUNT
     )
     queue_timeout: float | None = _workers(
         30.0,
-        "Seconds that each may wait for one, before it is a 503; 0 for ever.",
+        "Seconds that a request may wait for a thread before it gets a 503; 0 for no limit.",
         type=_SECONDS,
         take=_positive_or_none,
     )
     blocking_threshold: float | None = _workers(
         None,
-        "Warn of code that holds the event loop for so many seconds; 0 for never.  "
+        "Warn of code that blocks the event loop for this many seconds; 0 for never.  "
         "[default: 0.1 for a Flask app with async views on the loop, or in debug mode]",
         type=_SECONDS,
     )
     settle_gc: bool = _workers(
-        True, "Have the garbage collector leave the loaded app alone, and come less often."
+        True, "Keep the garbage collector away from the loaded app, and run it less often."
     )
     supervise: bool | None = _workers(
         None,
-        "Have a process watch over the workers and replace them without a gap, also over one.  "
+        "Have a supervisor watch the workers, even a single one, and replace them without a gap.  "
         "[default: with several workers, or with --limit-max-requests]",
         option="--supervise/--no-supervise",
     )
     preload: bool = _workers(
         False,
-        "Load the app once, in the supervisor, and fork the workers, which share its memory then. "
-        "While it is loaded it may start no thread or event loop. SIGHUP does not load new code.",
+        "Load the app once, in the supervisor, and fork the workers, which then share its memory. "
+        "While it loads, the app must start no thread or event loop. SIGHUP does not load new code.",
     )
     worker_start_timeout: float = _workers(
         60.0,
-        "Seconds that a worker may take to serve; then it is killed, and another started.",
+        "Seconds until a new worker must serve; a slower one is killed and replaced.",
         option="--timeout-worker-start",
         type=_POSITIVE_SECONDS,
     )
@@ -284,106 +284,113 @@ class ServeSettings:
     binds: tuple[str, ...] = _address(
         (),
         "Listen on host:port, [IPv6 address]:port, unix:PATH or fd:NUMBER, in place of the "
-        "other options for addresses; may be given several times.",
+        "options above. May be repeated.",
         option="--bind",
         multiple=True,
         take=tuple[str, ...],
     )
     uds_mode: int = _address(
-        "600", "Who may connect to a unix socket, as octal permissions.", take=_permissions
+        "600", "The permissions of a unix socket, in octal: who may connect.", take=_permissions
     )
 
-    health: bool = _health(True, "Answer for the server's health, without a thread.")
+    health: bool = _health(True, "Answer health checks, without a thread.")
     health_live: str | None = _health(
-        "/-/health/live", "The path that says whether the server is alive.", take=_health_path
+        "/-/health/live", "The path that tells whether the server is alive.", take=_health_path
     )
     health_ready: str | None = _health(
-        "/-/health/ready", "The path that says whether it should get requests.", take=_health_path
+        "/-/health/ready", "The path that tells whether it should get requests.", take=_health_path
     )
     readiness: str | None = _health(
         None,
-        "module:function, async or not, that says whether the app can serve.  "
+        "module:function, async or not, that returns whether the app can serve.  "
         "[default: that of bridge.flask.Bridge]",
     )
     drain_delay: float = _health(
         0.0,
-        "Seconds to go on serving after a signal, not ready, for load balancers to notice.",
+        "Seconds to go on serving after a signal, but not ready, until load balancers have noticed.",
         type=_SECONDS,
     )
 
     limit_request_line: int = _limit(
-        _LIMITS.request_line, "Bytes of a request's first line; more is a 414.", type=_POSITIVE_COUNT
+        _LIMITS.request_line,
+        "Bytes in a request's first line. A longer one gets a 414.",
+        type=_POSITIVE_COUNT,
     )
     limit_request_fields: int = _limit(
-        _LIMITS.header_count, "Header fields of a request; more is a 431.", type=_POSITIVE_COUNT
+        _LIMITS.header_count, "Header fields in a request. More get a 431.", type=_POSITIVE_COUNT
     )
     limit_request_field_size: int = _limit(
-        _LIMITS.header_size, "Bytes of one header field; more is a 431.", type=_POSITIVE_COUNT
+        _LIMITS.header_size, "Bytes in one header field. More get a 431.", type=_POSITIVE_COUNT
     )
     limit_request_head: int = _limit(
-        _LIMITS.head_size, "Bytes of all header fields; more is a 431.", type=_POSITIVE_COUNT
+        _LIMITS.head_size, "Bytes in all header fields. More get a 431.", type=_POSITIVE_COUNT
     )
     limit_request_body: int | None = _limit(
-        _LIMITS.body_size, "Bytes of a request's body; more is a 413.  [default: any number]", type=_COUNT
+        _LIMITS.body_size, "Bytes in a request's body. More get a 413.  [default: any number]", type=_COUNT
     )
     timeout_first_byte: float = _limit(
         _LIMITS.first_byte,
-        "Seconds until a connection's first byte.  Then it is a 408.",
+        "Seconds to wait for the first byte of a connection; then a 408.",
         type=_POSITIVE_SECONDS,
     )
     timeout_request_head: float = _limit(
         _LIMITS.head_time,
-        "Seconds from there to the end of a head.  Then it is a 408.",
+        "Seconds from the first byte of a request to the end of its head; then a 408.",
         type=_POSITIVE_SECONDS,
     )
     timeout_request_body: float = _limit(
         _LIMITS.body_pause,
-        "Seconds without a byte of an unfinished body.  Then it is a 408.",
+        "Seconds to wait for the next bytes of a body; then a 408.",
         type=_POSITIVE_SECONDS,
     )
     request_timeout: float | None = _limit(
         0.0,
-        "Seconds that a request may take, with its response, before it is a 504; 0 for ever.",
+        "Seconds for a request and its response, before it gets a 504; 0 for no limit.",
         option="--timeout-request",
         type=_SECONDS,
         take=_positive_or_none,
     )
 
     ssl_min_version: TLSVersionName = _tls(
-        "1.2", "The oldest version of TLS that is spoken.", type=click.Choice(get_args(TLSVersionName))
+        "1.2", "The oldest version of TLS that is accepted.", type=click.Choice(get_args(TLSVersionName))
     )
 
     access_log_format: str | None = _log(
         None,
-        "A line for each request: gunicorn's %(h)s and so on, or json.  [default: uvicorn's line]",
+        "The line for each request: gunicorn's names, such as %(h)s, or json.  [default: uvicorn's line]",
         take=_log_format,
     )
     request_id: bool = _log(
-        False, "Take each request's id from X-Request-ID, or make one, and answer with it."
+        False, "Take each request's id from X-Request-ID, or make one; log it, and send it back."
+    )
+
+    log_time: bool = _log(
+        False,
+        "Begin each message and each of uvicorn's access lines with the date, the time and the UTC offset.",
     )
 
     metrics_port: int | None = _metrics(
         None,
-        "Serve figures for Prometheus on this port; 0 for any free one.  [default: no figures]",
+        "Serve metrics for Prometheus on this port; 0 for any free one.  [default: no metrics]",
         type=click.IntRange(0, 65535),
     )
-    metrics_host: str = _metrics("127.0.0.1", "The address for them.")
+    metrics_host: str = _metrics("127.0.0.1", "The address for --metrics-port.")
     server_timing: bool = _metrics(
-        False, "Tell clients how long a request waited for a thread, and was in the app: Server-Timing."
+        False, "Send Server-Timing: how long the request waited for a thread, and how long the app took."
     )
 
     clear_forwarded: bool = _proxies(
         False,
-        "Keep Forwarded, X-Forwarded-For and the like from the app, unless the client is one of "
-        "--forwarded-allow-ips. An app that reads them itself, as with Werkzeug's ProxyFix, goes without "
-        "then if its proxy is not among those.",
+        "Remove Forwarded, X-Forwarded-For and the like from requests, unless the client is one of "
+        "--forwarded-allow-ips. An app that reads them itself, as with Werkzeug's ProxyFix, needs its proxy "
+        "in that list.",
         option="--clear-forwarded/--keep-forwarded",
     )
 
     debug: bool = _development(
         False,
-        "Reload, show errors in Werkzeug's debugger, and warn of code that holds the event loop; "
-        "on this machine alone.",
+        "Reload when a file changes, show errors in Werkzeug's debugger, and warn of code that blocks the "
+        "event loop. Listens on this machine alone.",
     )
 
     @classmethod
@@ -472,6 +479,11 @@ def check_settings(options: Mapping[str, Any], strengths: Mapping[str, int]) -> 
         raise BridgeError(f"--no-supervise is for one worker; --workers is {workers}")
     if options["ssl_keyfile"] and not options["ssl_certfile"]:
         raise BridgeError("--ssl-keyfile needs the certificate, too: --ssl-certfile")
+    if options["http2"] and options["http"] != "zttp":
+        raise BridgeError(
+            "--http2 needs uvicorn's HTTP: --http zttp, with the package zttp (pip install zttp). Bridge's "
+            "own is HTTP/1.1; behind a proxy that speaks HTTP/2 to clients, leave --http2 out"
+        )
     if options["preload"] and (options["reload"] or options["debug"]):
         raise BridgeError(
             f"--preload and --{'debug' if options['debug'] else 'reload'} exclude each other: an app that "

@@ -21,7 +21,7 @@ def __getattr__(name: str) -> Any:
         import httpx  # noqa: F401  # whether it is there, before anything else asks for it
     except ModuleNotFoundError as error:  # pragma: no cover  # the tests need httpx themselves
         raise ModuleNotFoundError(
-            f"bridge.testing.{name} needs httpx: pip install 'bridge[testing]'", name="httpx"
+            f"bridge.testing.{name} needs httpx: pip install httpx", name="httpx"
         ) from error
     from bridge.testing.client import Client
     from bridge.testing.transport import ASGITransport

@@ -1,6 +1,6 @@
 """A REST API, as a phone app would call it: bird watchers keep their sightings, and see each other's.
 
-Run it:    bridge serve demos.api:app
+Run it:    .venv/bin/bridge serve demos.api:app
 Look at:   http://127.0.0.1:8000/docs           every operation, to read and to try
            http://127.0.0.1:8000/openapi.json   the same for programs
            curl -i http://127.0.0.1:8000/sightings   an error; all of them have this shape
@@ -13,8 +13,8 @@ be elsewhere: API_DATABASE_URL=sqlite:////srv/birds.sqlite. PostgreSQL is migrat
 for who serves the data need not be allowed to change the tables:
 
     export API_DATABASE_URL=postgresql://birds@localhost/birds
-    alembic -c demos/api/alembic.ini upgrade head
-    bridge serve demos.api:app --workers 4
+    .venv/bin/alembic -c demos/api/alembic.ini upgrade head
+    .venv/bin/bridge serve demos.api:app --workers 4
 
 To read, in this order: models.py, schemas.py, sightings.py, operations.py, problems.py, people.py, tokens.py,
 database.py, document.py.

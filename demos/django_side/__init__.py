@@ -1,6 +1,6 @@
 """The smallest slice of `demos/api`, once more in Django; and a page that puts both side by side.
 
-Run it:    bridge serve demos.django_side:app
+Run it:    .venv/bin/bridge serve demos.django_side:app
 Look at:   http://127.0.0.1:8000/            both, side by side: files, lines, what came, what was chosen
            http://127.0.0.1:8000/sightings   an error, of the same shape as in demos/api
            http://127.0.0.1:8000/admin/      for who has run: python -m demos.django_side createsuperuser

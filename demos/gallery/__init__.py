@@ -1,6 +1,6 @@
 """All demos in one server: a ladder, each rung to be tried beside its source, and an X-ray of a request.
 
-Run it:    bridge serve demos.gallery:app
+Run it:    .venv/bin/bridge serve demos.gallery:app
 Look at:   http://127.0.0.1:8000/         what stands on what, and the rungs
            http://127.0.0.1:8000/x-ray/   one request, on its way through all layers
 It shows:  apps of Flask, FastAPI, Django and plain WSGI, mounted in one ASGI app with their lifespans; what

@@ -1,6 +1,6 @@
 """An app to look through: each view is one kind of request, and does nothing else.
 
-Run it:    bridge serve demos.gallery.subject:app
+Run it:    .venv/bin/bridge serve demos.gallery.subject:app
 Look at:   http://127.0.0.1:8000/sync     a page that waits a little, in a thread
            http://127.0.0.1:8000/async    the same page, on the event loop
            http://127.0.0.1:8000/stream   lines that come one by one

@@ -1,6 +1,6 @@
 """A rowing club's portal: how a Flask app grows, and stays one that can be read.
 
-Run it:    bridge serve "demos.portal:create_app()"
+Run it:    .venv/bin/bridge serve "demos.portal:create_app()"
 Look at:   http://127.0.0.1:8000/   it names three accounts to try: a member's, a steward's, an admin's
            flask --app demos.portal --help
 It shows:  an application factory, blueprints, extensions (SQLAlchemy, login, migrations, CSRF), roles, pages

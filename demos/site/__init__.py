@@ -1,6 +1,6 @@
 """A website: what is on at a village's library, and a form to announce more.
 
-Run it:    bridge serve demos.site:app
+Run it:    .venv/bin/bridge serve demos.site:app
 Look at:   http://127.0.0.1:8000/            what is on; change the language, and the dates change
            http://127.0.0.1:8000/announce    a form; give it a date that is past
            http://127.0.0.1:8000/nowhere     a page that is not there

@@ -20,11 +20,11 @@ SERVED: list[tuple[str, Interface | None, str]] = [
     # (the attribute, the interface that is said, how it is described)
     ("wsgi", None, "WSGI app '{name}' · adapter bridge, 40 threads"),
     ("anything", "wsgi", "WSGI app '{name}' · adapter bridge, 40 threads"),
-    ("flask", None, "Flask app '{name}' (2 routes) · adapter bridge, 40 threads"),
+    ("flask", None, "Flask app '{name}' (1 route and static files) · adapter bridge, 40 threads"),
     (
         "async_flask",
         None,
-        "Flask app '{name}' (2 routes: 1 in threads, 1 async on the loop) · adapter bridge, 40 threads",
+        "Flask app '{name}' (1 route and static files: 1 async on the loop) · adapter bridge, 40 threads",
     ),
     ("asgi", None, "ASGI app '{name}' · served as it is, no adapter"),
     ("asgi", "asgi", "ASGI app '{name}' · served as it is, no adapter"),
@@ -49,7 +49,7 @@ async def test_every_kind_of_app_is_served(
 async def test_async_views_may_run_in_threads() -> None:
     settings = ServeSettings(f"{KINDS}:async_flask", async_views="thread")
     application = make_application(settings)
-    assert "(2 routes)" in application.description
+    assert "(1 route and static files)" in application.description
     async with Client(cast(Any, application.asgi), interface="asgi") as client:
         assert (await client.get("/")).text == "async_flask"
 

@@ -20,6 +20,7 @@ from bridge.command import bridge
 from bridge.server.cli import make_config
 from bridge.server.options import GROUPS, SettingsCommand, setting_parameters
 from bridge.server.serving import ServeConfig
+from bridge.version import DISTRIBUTION
 from tests.server.command import run, without
 
 serve_command = bridge.commands["serve"]
@@ -60,7 +61,7 @@ def test_every_option_of_uvicorn_is_here(name: str) -> None:
     if name not in OURS:
         assert ours[name].opts == theirs.opts
         assert ours[name].secondary_opts == theirs.secondary_opts
-        assert ours[name].type is theirs.type
+        assert name == "workers" or ours[name].type is theirs.type
         assert (ours[name].multiple, ours[name].nargs) == (theirs.multiple, theirs.nargs)
         assert name == "timeout_graceful_shutdown" or ours[name].default == theirs.default
 
@@ -207,12 +208,19 @@ def test_what_to_serve_may_be_in_variables(monkeypatch: pytest.MonkeyPatch) -> N
         (["serve", "app:app", "app:other"], "Got unexpected extra argument (app:other)"),
         (["serve", "--port", "http"], "Invalid value for '--port': 'http' is not a valid integer."),
         (["serve", "--threads", "0"], "Invalid value for '--threads': 0 is not in the range x>=1."),
+        (["serve", "--workers=-1"], "Invalid value for '--workers': -1 is not in the range x>=1."),
         (["serve", "--streams", "-1"], "Invalid value for '--streams': -1 is not in the range x>=0."),
         (
             ["serve", "app:app", "--header", "X-A"],
             "Invalid value for '--header': 'X-A' is not of the form Name:Value",
         ),
         (["nosuch"], "No such command 'nosuch'."),
+        (["shop:app", "--port=1"], "'shop:app'; did you mean: bridge serve shop:app --port=1\n"),
+        (["./shop.py"], "'./shop.py'; did you mean: bridge serve ./shop.py\n"),
+        (["run", "shop:app"], "'run'; did you mean: bridge serve shop:app\n"),
+        (["help"], "'help'; did you mean: bridge --help\n"),
+        (["help", "serve"], "'help'; did you mean: bridge serve --help\n"),
+        (["--port", "1", "shop:app"], "follow the command; did you mean: bridge serve --port 1 shop:app\n"),
     ],
 )
 def test_what_is_typed_wrong_is_named(typed: list[str], message: str) -> None:
@@ -250,10 +258,20 @@ def test_help_has_every_option_and_its_default() -> None:
         assert ours in shown
 
 
+@pytest.mark.parametrize("typed", [(), ("serve",), ("trace",), ("completion",)])
+def test_help_has_a_short_name(tmp_path: Path, typed: tuple[str, ...]) -> None:
+    code, out, err = run(*typed, "-h", cwd=tmp_path)
+    assert (code, err) == (0, "")
+    assert re.search(r"^Usage: .*\n(.*\n)+ +-h, --help +Show this message and exit.$", out, re.MULTILINE)
+
+
 def test_help_says_what_there_is() -> None:
     result = CliRunner().invoke(bridge, ["--help"])
     assert result.exit_code == 0
-    assert re.search(r"^ +serve +Serve APP: module:attribute", result.output, re.MULTILINE)
+    assert re.search(r"^ +serve +Serve an app, WSGI or ASGI\.$", result.output, re.MULTILINE)
+    commands = re.findall(r"^ +\w+ +[A-Z].*$", result.output.partition("Commands:\n")[2], re.MULTILINE)
+    assert len(commands) == len(bridge.list_commands(click.Context(bridge)))
+    assert [line for line in commands if not line.endswith(".") or line.endswith("..")] == []
     assert re.search(r"^ +config +Show the settings in force", result.output, re.MULTILINE)
     assert "echo 'eval \"$(bridge completion bash)\"' >> ~/.bashrc\n" in result.output
 
@@ -265,7 +283,7 @@ def help_in_groups(command: click.Command) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
     for line in result.output.splitlines():
         title = re.fullmatch(r"(\S.*):", line)
-        option = re.match(r"  (--[\w-]+)", line)
+        option = re.match(r"  (?:-\w, )?(--[\w-]+)", line)
         if title:
             shown = groups.setdefault(title[1], [])
         elif option:
@@ -486,6 +504,15 @@ def test_config_shows_what_was_said_before_what_was_not(folder: Path) -> None:
     settings = {each.name for each in serve_command.params if each.expose_value}
     assert len(lines) == len(settings)
     assert ["fd", "-", "default"] in lines
+    assert ["limit-request-body", "any number", "default"] in lines
+    assert ["log-level", "info", "default"] in lines
+
+
+def test_config_may_show_what_was_changed_alone(folder: Path) -> None:
+    (folder / "bridge.toml").write_text("threads = 3")
+    assert in_force("--changed", "--port", "1") == {"threads": (3, "bridge.toml"), "port": (1, "flag")}
+    result = CliRunner().invoke(bridge, ["config", "--changed", "--port", "1"])
+    assert result.stdout.split() == ["threads", "3", "bridge.toml", "port", "1", "flag"]
 
 
 @pytest.mark.parametrize("key", ["workers", "forwarded-allow-ips"])
@@ -563,6 +590,9 @@ def test_a_shell_gets_its_script(shell: str, line: str) -> None:
     assert result.exit_code == 0
     assert line in result.stdout
     assert f"_BRIDGE_COMPLETE={shell}_complete" in result.stdout
+    for name in ("bridge", DISTRIBUTION):
+        again = CliRunner().invoke(bridge, ["completion", shell], prog_name=name)
+        assert re.search(rf"(complete|compdef|--command).* {name}\b", again.stdout)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -594,15 +624,18 @@ def test_what_the_script_asks_is_answered(
     [
         ("-m", "bridge"),
         (str(Path(sys.executable).with_name("bridge")),),
+        (str(Path(sys.executable).with_name(DISTRIBUTION)),),
     ],
-    ids=["python -m bridge", "bridge"],
+    ids=["python -m bridge", "bridge", DISTRIBUTION],
 )
 def test_it_is_a_command(tmp_path: Path, python: tuple[str, ...]) -> None:
     code, out, err = run("--version", cwd=tmp_path, python=python)
     assert (code, err) == (0, "")
     assert out.startswith(f"bridge {__version__}, uvicorn ")
-    code, out, _ = run("serve", "--nosuch", cwd=tmp_path, python=python)
+    code, out, err = run("serve", "--nosuch", cwd=tmp_path, python=python)
     assert (code, out) == (2, "")
+    typed = Path(python[0]).name if len(python) == 1 else "python -m bridge"
+    assert err.startswith(f"Usage: {typed} serve [OPTIONS]")
 
 
 @pytest.mark.parametrize("missing", ["click", "uvicorn"])
@@ -610,7 +643,7 @@ def test_it_says_what_to_install(tmp_path: Path, missing: str) -> None:
     code, out, err = run("serve", "app:app", cwd=tmp_path, python=without(missing))
     assert (code, out) == (1, "")
     assert err == (
-        f"bridge: the command needs {missing}, which is not installed: pip install 'bridge[serve]'\n"
+        f"bridge: the command needs {missing}, which is not installed: pip install click uvicorn\n"
     )
 
 

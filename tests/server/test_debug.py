@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.server.command import APPS, Serving, run, wait_until
+from tests.server.command import APPS, Command, Serving, run, wait_until
 
 PORT = ("--port", "0")
 LOOPBACK = "127.0.0.1"
@@ -203,14 +203,14 @@ def test_it_is_for_one_process(typed: list[str]) -> None:
 
 
 def test_it_says_that_it_debugs(serving: Serving) -> None:
-    serving.wait_for("· 1 worker · debug mode · .* · Ctrl-C to stop$")
+    serving.wait_for("· debug mode · reloads on save · .* · Ctrl-C to stop$")
     serving.wait_for(r"^INFO: +Flask app 'failing:app' \(.* on the loop\)")
 
 
 def test_an_asgi_app_is_reloaded_and_no_more() -> None:
     with Serving("kinds:asgi", *PORT, "--debug") as serving:
         serving.wait_for(
-            "^WARNING: +--debug reloads an ASGI app, and no more: Werkzeug's debugger is for WSGI apps$"
+            "^WARNING: +for an ASGI app, --debug only reloads: Werkzeug's debugger is for WSGI apps$"
         )
         assert serving.get("/").text == "asgi"
 
@@ -223,7 +223,7 @@ def test_without_a_pin_it_says_so() -> None:
 def test_without_werkzeug_it_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "werkzeug.py").write_text("raise ModuleNotFoundError('nothing here', name='werkzeug')")
     (tmp_path / "app.py").write_text("def app(environ, start_response): ...")
-    with Serving(*PORT, "--debug", cwd=tmp_path) as serving:
+    with Command("serve", *PORT, "--debug", cwd=tmp_path) as serving:
         serving.wait_for(
             "^bridge: --debug needs Werkzeug, whose debugger it is: pip install werkzeug; "
             "or use --reload alone$"

@@ -44,14 +44,13 @@ def test_it_says_what_it_serves_and_where() -> None:
         serving.signal(Signal.SIGTERM)
         assert_ended_cleanly(serving)
     lines = serving.stderr.splitlines()
-    assert re.fullmatch(r"INFO: +Flask app 'shop:app' \(\d+ routes\) · adapter bridge, 3 threads", lines[0])
     health = "health at /-/health/ready"
-    said = rf"INFO: +http://127\.0\.0\.1:\d+ · 1 worker · {health} · Ctrl-C to stop"
-    assert [bool(re.fullmatch(said, line)) for line in lines[2:5]] == [
-        False,
-        False,
-        True,
-    ]  # when it has started
+    banner = [
+        r"INFO: +Flask app 'shop:app' \(\d+ routes and static files\) · adapter bridge, 3 threads",
+        rf"INFO: +http://127\.0\.0\.1:\d+ · 1 worker · {health} · Ctrl-C to stop",
+    ]
+    said = [bool(re.fullmatch(line, lines[number])) for number, line in enumerate(banner, start=3)]
+    assert said == [True, True]  # when it has started
 
 
 KINDS = [
@@ -66,22 +65,22 @@ KINDS = [
     ),
     (
         ["shop:make_app", "--factory"],
-        "Flask app 'shop:make_app()' (2 routes) · adapter bridge, 40 threads",
+        "Flask app 'shop:make_app()' (1 route and static files) · adapter bridge, 40 threads",
         "made",
     ),
     (
         ["shop:make_app('mine')"],
-        "Flask app 'shop:make_app('mine')' (2 routes) · adapter bridge, 40 threads",
+        "Flask app 'shop:make_app('mine')' (1 route and static files) · adapter bridge, 40 threads",
         "mine",
     ),
     (
         ["kinds:flask", "--adapter", "a2wsgi", "--threads", "3"],
-        "Flask app 'kinds:flask' (2 routes) · adapter a2wsgi, 3 threads",
+        "Flask app 'kinds:flask' (1 route and static files) · adapter a2wsgi, 3 threads",
         "flask",
     ),
     (
         ["kinds:flask", "--adapter", "asgiref"],
-        "Flask app 'kinds:flask' (2 routes) · adapter asgiref, one request at a time",
+        "Flask app 'kinds:flask' (1 route and static files) · adapter asgiref, one request at a time",
         "flask",
     ),
 ]
@@ -101,6 +100,8 @@ BROKEN = {
     "bad.py": "import os\n\ndef connect():\n    raise ValueError('no database')\n\nconnect()\n",
     "unmet.py": "import nosuch_package\n",
     "quits.py": "def create_app():\n    raise SystemExit(0)\n",
+    "empty.json": "",
+    "handler.json": '{"version": 1, "handlers": {"x": {"class": "nosuch.Y"}}}',
 }
 
 _NO_MODULE = "bridge: no module named 'nosuch' (looked in {folder} and on sys.path; is --app-dir right?)\n"
@@ -169,6 +170,24 @@ UNSERVABLE: dict[str, tuple[list[str], int, str]] = {
         3,
         "bridge: --ssl-keyfile needs the certificate, too: --ssl-certfile\n",
     ),
+    "HTTP/2 by Bridge's HTTP": (
+        ["good:app", "--http2"],
+        3,
+        "bridge: --http2 needs uvicorn's HTTP: --http zttp, with the package zttp (pip install zttp). "
+        "Bridge's own is HTTP/1.1; behind a proxy that speaks HTTP/2 to clients, leave --http2 out\n",
+    ),
+    "logging by no JSON": (
+        ["good:app", "--log-config", "empty.json"],
+        3,
+        "bridge: cannot set up logging by --log-config empty.json: "
+        "Expecting value: line 1 column 1 (char 0)\n",
+    ),
+    "logging by a handler that is not there": (
+        ["good:app", "--log-config", "handler.json"],
+        3,
+        "bridge: cannot set up logging by --log-config handler.json: Unable to configure handler 'x': "
+        "Cannot resolve 'nosuch.Y': No module named 'nosuch'\n",
+    ),
     "missing protocol": (
         ["good:app", "--http", "nosuch"],
         3,
@@ -200,6 +219,32 @@ def test_a_taken_port_is_said_before_the_app_is_loaded(tmp_path: Path) -> None:
     assert err == (
         f"bridge: 127.0.0.1:{port} is taken by another process; choose another with --host and --port\n"
     )
+
+
+def test_a_missing_protocol_says_what_to_install() -> None:
+    typed = ["serve", "shop:app", *PORT, "--http", "zttp", "--http2"]
+    code, _, err = run(*typed, cwd=APPS, python=without("zttp"))
+    assert code == 3
+    assert err == (
+        "bridge: the server needs zttp for --http zttp and --ws auto, and it is not installed: "
+        "pip install zttp\n"
+    )
+
+
+def test_the_log_may_have_the_time() -> None:
+    time = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} INFO: +"
+    with Command("serve", "shop:app", *PORT, "--log-time", cwd=APPS) as command:
+        address = command.wait_for(rf"{time}(http://\S+) · .* · Ctrl-C to stop$")[1]
+        assert httpx.get(address).text == "Hello"
+        command.wait_for_access_log(rf'(?m){time}127\.0\.0\.1:\d+ - "GET / HTTP/1\.1" 200 OK$')
+
+
+def test_a_variable_that_is_nearly_a_setting_is_said() -> None:
+    with Serving("shop:app", *PORT, env={"BRIDGE_THREAD": "3", "BRIDGE_OF_SIGHS": "1"}) as serving:
+        serving.wait_for(
+            "^WARNING: +BRIDGE_THREAD in the environment is no setting; is BRIDGE_THREADS meant[?]$"
+        )
+    assert "SIGHS" not in serving.stderr
 
 
 @pytest.mark.parametrize(("adapter", "module"), [("a2wsgi", "a2wsgi"), ("asgiref", "asgiref.wsgi")])
@@ -387,6 +432,29 @@ def test_tls_is_spoken(certificate: tuple[Path, Path]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        ("--ssl-certfile {cert}", "no private key in {cert}; name the key's file with --ssl-keyfile"),
+        ("--ssl-certfile {cert} --ssl-keyfile {cert}", "no private key in {cert}; "),
+        (
+            "--ssl-certfile {key} --ssl-keyfile {cert}",
+            "no PEM certificate in {key}. Are the two files swapped?",
+        ),
+        ("--ssl-certfile {key}", "no PEM certificate in {key}.\n"),
+    ],
+)
+def test_what_is_missing_in_the_files_of_a_certificate_is_named(
+    certificate: tuple[Path, Path], files: str, why: str
+) -> None:
+    cert, key = map(str, certificate)
+    typed = files.format(cert=cert, key=key).split()
+    code, _, err = run("serve", "shop:app", *PORT, *typed, cwd=APPS)
+    assert code == 3
+    assert f"there is {why.format(cert=cert, key=key)}" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
     ("typed", "offered", "spoken"),
     [
         ([], ssl.TLSVersion.TLSv1_2, "TLSv1.2"),
@@ -500,7 +568,7 @@ def test_workers_are_processes_with_the_same_settings() -> None:
     typed = ("--workers", "2", "--threads", "3", "--header", "X-One:1", "--root-path", "/shop")
     with Serving("shop:app", *PORT, *typed, python=SCRIPT) as serving:
         assert re.search(r"· 2 workers · .* · Ctrl-C to stop$", serving.stderr, re.MULTILINE)
-        serving.wait_for(r"'shop:app' \(\d+ routes\) · adapter bridge, 3 threads$", times=2)
+        serving.wait_for(r"'shop:app' \(\d+ routes and static files\) · adapter bridge, 3 threads$", times=2)
         pids = {int(serving.wait_for(r"Started server process \[(\d+)\]", times=n)[1]) for n in (1, 2)}
         serving.wait_for("Application startup complete", times=2)
         assert len(pids) == 2

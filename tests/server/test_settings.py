@@ -125,8 +125,19 @@ WRONG = {
     ),
     "a table": (
         "bridge.toml",
-        "app = 'a'\n[thread]\nmany = 1",
-        "bridge.toml: there is no setting 'thread'; did you mean 'threads'?",
+        "app = 'a'\n[serve]\nthreads = 1",
+        "bridge.toml: there is no setting 'serve'; settings stand at the top of this file, in no table below",
+    ),
+    "the table of pyproject.toml": (
+        "bridge.toml",
+        "[tool.bridge]\nthreads = 1",
+        "bridge.toml: there is no setting 'tool'; settings stand at the top of this file, in no table below",
+    ),
+    "a table in the table": (
+        "pyproject.toml",
+        "[tool.bridge.serve]\nthreads = 1",
+        "pyproject.toml: [tool.bridge] there is no setting 'serve'; settings stand in [tool.bridge] itself, "
+        "in no table below",
     ),
     "unknown in pyproject.toml": (
         "pyproject.toml",

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,7 +23,7 @@ _CTRL_C = b"\x03"
 class Terminal:
     """A terminal of 80 columns in which a command runs."""
 
-    def __init__(self, *typed: str, cwd: Path = APPS) -> None:
+    def __init__(self, *typed: str, cwd: Path = APPS, env: Mapping[str, str] | None = None) -> None:
         self.seen = ""
         self._master, slave = pty.openpty()
         environment = {name: value for name, value in os.environ.items() if not name.startswith("BRIDGE_")}
@@ -30,7 +31,7 @@ class Terminal:
         self._process = subprocess.Popen(
             [sys.executable, "-c", _IN_TERMINAL, *typed],
             cwd=cwd,
-            env=environment | {"TERM": "xterm", "COLUMNS": "80"},
+            env=environment | {"TERM": "xterm", "COLUMNS": "80"} | dict(env or {}),
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -85,8 +86,10 @@ main()
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_it_serves_until_ctrl_c(workers: str) -> None:
     with Terminal("serve", "shop:app", "--port", "0", "--workers", workers) as terminal:
-        address = terminal.wait_for(r"(http://127\.0\.0\.1:\d+) ")[1]
-        terminal.wait_for(r"Application startup complete")
+        terminal.wait_for(
+            r"Flask app 'shop:app' \(\d+ routes and static files\) · adapter bridge, 40 threads"
+        )
+        address = terminal.wait_for(r"\x1b\[1m(http://127\.0\.0\.1:\d+)\x1b\[0m · \d workers? · ")[1]
         with urllib.request.urlopen(address) as response:
             assert response.read() == b"Hello"
         terminal.wait_for(r'"\x1b\[1mGET / HTTP/1.1\x1b\[0m" \x1b\[32m200 OK')
@@ -94,13 +97,46 @@ def test_it_serves_until_ctrl_c(workers: str) -> None:
         assert terminal.finish() == 0
     assert "Traceback" not in terminal.seen
     assert "\x1b[32mINFO\x1b[0m:" in terminal.seen
+    assert not re.search("server process|application|startup|shutdown", terminal.seen)
 
 
-def test_a_mistake_is_one_line() -> None:
-    with Terminal("serve", "shop:nosuch") as terminal:
+def test_the_usual_steps_are_shown_for_debugging() -> None:
+    with Terminal("serve", "shop:app", "--port", "0", "--log-level", "debug") as terminal:
+        terminal.wait_for(r"Started server process[^$]*Application startup complete[^$]*Ctrl-C to stop")
+        terminal.type(_CTRL_C)
+        assert terminal.finish() == 0
+
+
+def test_there_may_be_no_colours() -> None:
+    with Terminal("serve", "shop:app", "--port", "0", env={"NO_COLOR": "1"}) as terminal:
+        address = terminal.wait_for(r"INFO:     (http://127\.0\.0\.1:\d+) · 1 worker · ")[1]
+        with urllib.request.urlopen(address) as response:
+            assert response.read() == b"Hello"
+        terminal.wait_for('"GET / HTTP/1.1" 200 OK')
+        terminal.type(_CTRL_C)
+        assert terminal.finish() == 0
+    assert "\x1b" not in terminal.seen
+
+
+@pytest.mark.parametrize(
+    ("env", "name"), [({}, "\x1b[31m\x1b[1mbridge:\x1b[0m"), ({"NO_COLOR": "1"}, "bridge:")]
+)
+def test_a_mistake_is_one_line(env: dict[str, str], name: str) -> None:
+    with Terminal("serve", "shop:nosuch", env=env) as terminal:
         assert terminal.finish() == 3
-    assert terminal.seen.startswith("bridge: ")
+    assert terminal.seen.startswith(f"{name} module 'shop' has no attribute ")
     assert "Traceback" not in terminal.seen
+
+
+def test_a_reload_says_what_has_changed(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("def app(environ, start_response): ...")
+    with Terminal("serve", "--port", "0", "--debug", cwd=tmp_path) as terminal:
+        terminal.wait_for(r"its PIN: [\d-]+")
+        terminal.wait_for(r"\x1b\[1mhttp://127\.0\.0\.1:\d+\x1b\[0m · debug mode · reloads on save · ")
+        (tmp_path / "other.py").write_text("x = 1")
+        terminal.wait_for(r"detected changes in 'other.py'")
+        terminal.type(_CTRL_C)
+        assert terminal.finish() == 0
 
 
 @pytest.mark.parametrize("typed", [(), ("serve",), ("config",), ("check",), ("routes",), ("completion",)])

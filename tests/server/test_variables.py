@@ -132,7 +132,7 @@ def test_debug_mode_from_a_file_is_warned_of(
     with (folder / file).open("a") as text:
         text.write(f"FLASK_DEBUG={value}\n")
     with Serving("app:app", *PORT, *typed, cwd=folder, env=env) as serving:
-        said = f"WARNING:  FLASK_DEBUG in {folder / file} has a Flask app in debug mode"
+        said = f"WARNING:  FLASK_DEBUG in {folder / file} puts a Flask app into debug mode"
         assert (said in serving.stderr) == is_warned_of
 
 

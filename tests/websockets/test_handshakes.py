@@ -374,7 +374,7 @@ def test_a_restart_loses_no_request() -> None:
         server.wait_for("Application startup complete", times=2)
         with SteadyClients(server, number=4, keep_alive=False) as clients, bad_handshakes(server):
             server.signal(signal.SIGHUP)
-            server.wait_for("restarted: all workers have loaded the app anew")
+            server.wait_for("reloaded: all workers have loaded the app again")
             server.wait_for("Finished server process", times=2)
             clients.wait_for_more()
         assert clients.failed == []

@@ -193,7 +193,7 @@ def metrics_endpoint(host: str, port: int | None, *, has_workers: bool) -> Itera
         except ModuleNotFoundError:
             raise BridgeError(
                 "--metrics-port needs the package prometheus-client, which is not installed: "
-                "pip install 'bridge[metrics]'"
+                "pip install prometheus-client"
             ) from None
         registry = prometheus_client.CollectorRegistry()
         registry.register(endpoint)

@@ -50,7 +50,7 @@ class RequestTimeout(Hook):
             return  # the response has had its end in time, and only the call goes on
         exchange.context.copy().run(  # a thread may be in the context itself
             logger.error,
-            "%s: it took more than %g s; %s. %d thread(s) are at work still",
+            "%s: it took more than %g s; %s. Busy threads: %d",
             request_name(exchange.request.method, exchange.request.decoded_path),
             self._seconds,
             "answering 504" if exchange.head is None else "cutting the connection",

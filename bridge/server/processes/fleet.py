@@ -180,7 +180,7 @@ class Fleet(Generic[_Worker]):
         for other in self.active:
             other.generation = self.generation
         self.is_restarting = False
-        return Loss("going on with the old ones", wait, is_new=True)
+        return Loss("the old workers go on", wait, is_new=True)
 
     def restart(self) -> None:
         """Have all workers replaced by ones that load the app from now on."""

@@ -163,7 +163,7 @@ class Server(uvicorn.Server):
         if not self.started:
             return  # the app's lifespan has failed
         self.config.application.health.started()
-        if not self.config.use_subprocess:  # else the supervisor has logged them
+        if not self._has_supervisor:  # else that logs them
             self.config.log_addresses()
         self._notifier.tell(READY=1)
         if self._notifier.watchdog_interval is not None:
@@ -182,7 +182,10 @@ class Server(uvicorn.Server):
             self.config.application.health.drain()
             delay = 0 if self._is_replaced else self.config.settings.drain_delay
             if delay:
-                logger.info("not ready from here on; going on for %g s, for load balancers to notice", delay)
+                logger.info(
+                    "not ready from now on; serving for another %g s, until load balancers have noticed",
+                    delay,
+                )
             end = time.monotonic() + delay
             while not self.force_exit and time.monotonic() < end:  # noqa: ASYNC110  # uvicorn sets a flag
                 await asyncio.sleep(0.1)

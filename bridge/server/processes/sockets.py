@@ -21,19 +21,24 @@ _FIRST_INHERITED = 3
 _HOST_AND_PORT = re.compile(r"(\[(?P<bracketed>.*)\]|(?P<host>[^:]*)):(?P<port>-?[0-9]+)")
 
 
-def bind(addresses: Iterable[str], *, uds_mode: int = 0o600) -> list[socket.socket]:
+def bind(
+    addresses: Iterable[str], *, uds_mode: int = 0o600, option: str | None = None
+) -> list[socket.socket]:
     """Open the sockets of several addresses.
 
     Args:
         addresses: each is `host:port`, `[host]:port`, `unix:path` or `fd:number`. An empty host is every
             interface, and one with several addresses gets a socket for each; port 0 is any free one.
         uds_mode: the permissions of a unix socket's file; by default only its owner may connect.
+        option: the option that has named them, for errors; None for uvicorn's, one for each kind.
 
     Raises:
         BridgeError: one is ill-formed, taken, not this machine's, or not allowed; the others are closed.
     """
     with contextlib.ExitStack() as stack:
-        bound = [stack.enter_context(each) for address in addresses for each in _bind(address, uds_mode)]
+        bound = [
+            stack.enter_context(each) for address in addresses for each in _bind(address, uds_mode, option)
+        ]
         stack.pop_all()
     return bound
 
@@ -79,13 +84,14 @@ def check_addresses(sockets: Iterable[socket.socket]) -> None:
             )
 
 
-def _bind(address: str, uds_mode: int) -> list[socket.socket]:
+def _bind(address: str, uds_mode: int, option: str | None) -> list[socket.socket]:
     kind, _, rest = address.partition(":")
     if kind == "unix" and rest:
-        with _explained(rest, "--uds"):
+        with _explained(rest, option or "--uds"):
+            _remove_stale(rest, option or "--uds")
             return [_bind_path(rest, uds_mode)]
     if kind == "fd" and rest.isdecimal():
-        with _explained(f"file descriptor {rest}", "--fd"):
+        with _explained(f"file descriptor {rest}", option or "--fd"):
             given = socket.socket(fileno=int(rest))
             if given.type != socket.SOCK_STREAM:
                 given.detach()  # somebody else closes it
@@ -99,8 +105,10 @@ def _bind(address: str, uds_mode: int) -> list[socket.socket]:
         )
     host, port = found["bracketed"] or found["host"], int(found["port"])
     if not 0 <= port <= 65535:
-        raise BridgeError(f"there is no port {port}; --port takes 1 to 65535, or 0 for any free one")
-    with _explained(f"{_in_url(host)}:{port}", "--host and --port"):
+        raise BridgeError(
+            f"there is no port {port}; {option or '--port'} takes 1 to 65535, or 0 for any free one"
+        )
+    with _explained(f"{_in_url(host)}:{port}", option or "--host and --port"):
         found_all = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         return _bind_addresses([(family, name) for family, _, _, _, name in dict.fromkeys(found_all)])
 
@@ -149,7 +157,6 @@ def _bind_address(family: socket.AddressFamily, address: Any) -> socket.socket:
 
 
 def _bind_path(path: str, mode: int) -> socket.socket:
-    _remove_stale(path)
     with _closed_on_error(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as bound:
         bound.bind(path)
         os.chmod(path, mode)  # early enough: nobody can connect before it listens
@@ -157,7 +164,7 @@ def _bind_path(path: str, mode: int) -> socket.socket:
     return bound
 
 
-def _remove_stale(path: str) -> None:
+def _remove_stale(path: str, option: str) -> None:
     """Remove the socket that a killed server has left behind: nobody listens on it.
 
     Raises:
@@ -168,7 +175,9 @@ def _remove_stale(path: str) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise BridgeError(f"{path} is there already, and it is not a socket; choose another path with --uds")
+        raise BridgeError(
+            f"{path} is there already, and it is not a socket; choose another path with {option}"
+        )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(path)

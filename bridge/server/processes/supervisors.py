@@ -116,30 +116,32 @@ class Supervisor:
                 logger.info("Received SIGHUP, restarting processes.")
                 if self._config.preloads:
                     logger.warning(
-                        "SIGHUP cannot load the app anew with --preload: new workers serve it as it was "
-                        "loaded at the start; for new code, restart the server"
+                        "SIGHUP does not load new code with --preload: new workers serve the app as it was "
+                        "loaded at the start. For new code, restart the server"
                     )
                 microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
                 self._notifier.tell(RELOADING=1, MONOTONIC_USEC=microseconds)
                 fleet.restart()
             elif number == signal.SIGTTIN:
                 fleet.wanted += 1
-                logger.info("one more worker for SIGTTIN: %d", fleet.wanted)
+                logger.info("SIGTTIN adds a worker; there are %d now", fleet.wanted)
             elif number == signal.SIGTTOU and fleet.wanted == 1:
-                logger.info("no worker less for SIGTTOU: there is only one")
+                logger.info("SIGTTOU stops no worker: there is only one")
             elif number == signal.SIGTTOU:
                 fleet.wanted -= 1
-                logger.info("one worker less for SIGTTOU: %d", fleet.wanted)
+                logger.info("SIGTTOU stops a worker; workers left: %d", fleet.wanted)
 
     def _follow(self, worker: Worker, event: Event) -> None:
         """Act on an event of a worker."""
-        was = worker.state
+        was, had_served = worker.state, self._fleet.has_served
         if not self._fleet.apply(worker, event):
             return
+        if self._fleet.has_served and not had_served:
+            self._config.log_addresses()
         if event is Event.SERVED_ENOUGH:
-            logger.info("worker [%d] has served as many requests as it may; replacing it", worker.pid)
+            logger.info("worker [%d] has served --limit-max-requests; replacing it", worker.pid)
         elif event is Event.LEAVES:
-            logger.info("worker [%d] was told to stop by somebody else; starting another", worker.pid)
+            logger.info("worker [%d] was stopped from outside; starting another", worker.pid)
             self._metrics.worker_restarted("stopped")
             worker.expect_end(self._config.settings.drain_delay)
         elif worker.state is State.GONE:
@@ -177,8 +179,8 @@ class Supervisor:
         """Start missing workers, and retire surplus ones."""
         fleet = self._fleet
         if fleet.has_restarted():  # the old ones were told to stop a tick ago: no new connection is theirs
-            what = "were replaced" if self._config.preloads else "have loaded the app anew"
-            logger.info("restarted: all workers %s", what)
+            what = "were replaced" if self._config.preloads else "have loaded the app again"
+            logger.info("reloaded: all workers %s", what)
             self._notifier.tell(READY=1)
         while fleet.lacks_worker(time.monotonic()):
             began = time.monotonic()

@@ -513,7 +513,7 @@ def test_prometheus_client_is_not_installed(options: tuple[str, ...]) -> None:
     assert code != 0
     assert said == (
         "bridge: --metrics-port needs the package prometheus-client, which is not installed: "
-        "pip install 'bridge[metrics]'\n"
+        "pip install prometheus-client\n"
     )
 
 

@@ -39,7 +39,7 @@ async def test_a_request_that_is_not_answered_in_time(
     driven.finish()
     assert driven.cuts == [answer(body)]
     assert caplog.messages == [
-        rf"{method} /sl\xf6w: it took more than 0.02 s; answering 504. 3 thread(s) are at work still"
+        rf"{method} /sl\xf6w: it took more than 0.02 s; answering 504. Busy threads: 3"
     ]
 
 
@@ -50,7 +50,7 @@ async def test_a_response_that_has_begun_is_cut(caplog: pytest.LogCaptureFixture
     driven.finish()
     assert len(driven.cuts) == 1
     assert caplog.messages == [
-        r"GET /sl\xf6w: it took more than 0.02 s; cutting the connection. 0 thread(s) are at work still"
+        r"GET /sl\xf6w: it took more than 0.02 s; cutting the connection. Busy threads: 0"
     ]
 
 
@@ -168,7 +168,7 @@ def serving(tmp_path: Path) -> Iterator[Serving]:
 
 
 def said_of(path: str, threads: int = 0, outcome: str = "answering 504") -> str:
-    return rf"GET {path}: it took more than 0\.5 s; {outcome}\. {threads} thread\(s\) are at work still$"
+    return rf"GET {path}: it took more than 0\.5 s; {outcome}\. Busy threads: {threads}$"
 
 
 def test_a_view_on_the_loop_is_cancelled(serving: Serving) -> None:

@@ -209,7 +209,7 @@ def test_a_worker_may_be_told_to_stop_while_it_loads_the_app(tmp_path: Path, pip
         with pipe.open("w"):
             (pid,) = notes(tmp_path, "loaded")
             os.kill(pid, signal.SIGTERM)
-            command.wait_for(rf"worker \[{pid}\] was told to stop by somebody else; starting another$")
+            command.wait_for(rf"worker \[{pid}\] was stopped from outside; starting another$")
         command.wait_for("Application startup complete")
         assert notes(tmp_path, "exited") == {pid}
         assert "Traceback" not in command.stderr

@@ -92,7 +92,7 @@ def test_a_restart_replaces_one_after_the_other() -> None:
 def test_a_restart_that_fails_keeps_the_old_ones() -> None:
     times = Times(2)
     times.fleet.restart()
-    assert times.die(times.start_one(), could_not_start=True) == "going on with the old ones in 0"
+    assert times.die(times.start_one(), could_not_start=True) == "the old workers go on in 0"
     assert not times.fleet.is_restarting
     assert times.adjust() == ([], [])
 

@@ -63,7 +63,7 @@ def test_the_app_is_imported_once_whatever_becomes_of_workers(folder: Path) -> N
         serving.wait_for(rf"worker \[{killed}\] was killed by SIGKILL; starting another$")
         serving.wait_for("Application startup complete", times=3)
         os.kill(told, signal.SIGTERM)
-        serving.wait_for(rf"worker \[{told}\] was told to stop by somebody else; starting another")
+        serving.wait_for(rf"worker \[{told}\] was stopped from outside; starting another")
         serving.wait_for("Application startup complete", times=4)
         serving.signal(Signal.SIGTTIN)
         serving.wait_for("Application startup complete", times=5)
@@ -80,8 +80,8 @@ def test_hup_replaces_the_workers_and_says_that_the_app_stays(folder: Path) -> N
         serving.wait_for("Application startup complete", times=2)
         with SteadyClients(serving, number=8, keep_alive=True) as clients:
             serving.signal(Signal.SIGHUP)
-            serving.wait_for("^WARNING: +SIGHUP cannot load the app anew with --preload")
-            serving.wait_for("restarted: all workers were replaced$")
+            serving.wait_for("^WARNING: +SIGHUP does not load new code with --preload")
+            serving.wait_for("reloaded: all workers were replaced$")
             serving.wait_for("Finished server process", times=2)
             clients.wait_for_more()
         assert clients.failed == []
@@ -92,7 +92,7 @@ def test_hup_replaces_the_workers_and_says_that_the_app_stays(folder: Path) -> N
 def test_a_limit_of_requests_has_the_worker_replaced(folder: Path) -> None:
     with Serving("app:app", *PORT, "--limit-max-requests", "300", "--preload", cwd=folder) as serving:
         with SteadyClients(serving, number=4, keep_alive=True) as clients:
-            serving.wait_for("has served as many requests as it may; replacing it", times=2)
+            serving.wait_for("has served --limit-max-requests; replacing it", times=2)
         assert clients.failed == []
         assert notes(folder, "imported") == [serving.pid]
         serving.interrupt()
@@ -152,7 +152,7 @@ def test_a_socket_that_was_opened_before_and_figures(folder: Path) -> None:
                     "both workers are asked",
                 )
                 serving.signal(Signal.SIGHUP)
-                serving.wait_for("restarted: all workers were replaced$")
+                serving.wait_for("reloaded: all workers were replaced$")
                 clients.wait_for_more()
             assert clients.failed == []
             asked = {"GET 200 /pid": clients.answered}

@@ -243,6 +243,12 @@ def test_a_path_that_cannot_be_is_named(path: Path, name: str, reason: str) -> N
         bind([f"unix:{wanted}"])
 
 
+@pytest.mark.parametrize("address", ["unix:/nosuch/app.sock", "fd:999", "192.0.2.1:80", "127.0.0.1:70000"])
+def test_the_option_that_was_typed_is_named(address: str) -> None:
+    with pytest.raises(BridgeError, match=r"\(see --bind\)$|; --bind takes 1 to 65535"):
+        bind([address], option="--bind")
+
+
 # Descriptors
 
 

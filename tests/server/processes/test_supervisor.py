@@ -71,7 +71,7 @@ def test_hup_replaces_all_workers_without_losing_a_request(
         with SteadyClients(serving, number=8, keep_alive=keep_alive) as clients:
             (versioned / "version").write_text("two")
             serving.signal(Signal.SIGHUP)
-            serving.wait_for("restarted: all workers have loaded the app anew")
+            serving.wait_for("reloaded: all workers have loaded the app again")
             serving.wait_for("Finished server process", times=number)
             clients.wait_for_more()
             assert serving.get("/").text == "two"
@@ -97,7 +97,7 @@ def test_hup_while_a_worker_starts_for_another_hup(versioned: Path, pipe: Path, 
             (versioned / "app.py").write_text(VERSIONED)
             serving.signal(Signal.SIGHUP)
             serving.wait_for("Received SIGHUP", times=2)
-        serving.wait_for("restarted: all workers have loaded the app anew")
+        serving.wait_for("reloaded: all workers have loaded the app again")
         assert serving.get("/").text == "three"
 
 
@@ -108,14 +108,14 @@ def test_hup_with_an_app_that_no_longer_starts_keeps_the_workers(versioned: Path
         with SteadyClients(serving, number=4, keep_alive=False) as clients:
             (versioned / "version").write_text("broken")
             serving.signal(Signal.SIGHUP)
-            serving.wait_for(r"new worker \[\d+\] could not start; going on with the old ones")
+            serving.wait_for(r"new worker \[\d+\] could not start; the old workers go on")
             clients.wait_for_more()
         assert clients.failed == []
         assert {pid for tally in clients.tallies for pid in tally.pids} <= old
         # And when it is mended, it is taken.
         (versioned / "version").write_text("three")
         serving.signal(Signal.SIGHUP)
-        serving.wait_for("restarted: all workers have loaded the app anew")
+        serving.wait_for("reloaded: all workers have loaded the app again")
         assert serving.get("/").text == "three"
 
 
@@ -128,7 +128,7 @@ def test_a_slow_start_is_waited_for(versioned: Path) -> None:
         (versioned / "app.py").write_text(slow)
         (versioned / "version").write_text("slow")
         serving.signal(Signal.SIGHUP)
-        serving.wait_for("restarted: all workers have loaded the app anew")
+        serving.wait_for("reloaded: all workers have loaded the app again")
         assert serving.get("/").text == "slow"
 
 
@@ -137,9 +137,7 @@ def test_one_that_never_starts_is_given_up(versioned: Path) -> None:
         serving.wait_for("Application startup complete")
         (versioned / "app.py").write_text("import time; time.sleep(60)")
         serving.signal(Signal.SIGHUP)
-        serving.wait_for(
-            "new worker .* has not come to serve in time, and was killed; going on with the old ones"
-        )
+        serving.wait_for("new worker .* has not come to serve in time, and was killed; the old workers go on")
         assert serving.get("/").text == "one"
 
 
@@ -149,7 +147,7 @@ def test_a_request_may_outlast_the_restart(pipe: Path) -> None:
         slow.request("GET", f"/slow?pipe={pipe}")
         with pipe.open("w") as writer:
             serving.signal(Signal.SIGHUP)
-            serving.wait_for("restarted: all workers have loaded the app anew")
+            serving.wait_for("reloaded: all workers have loaded the app again")
             assert serving.get("/").text == "Hello"
             writer.write("done")
         assert slow.getresponse().read() == b"done"
@@ -158,7 +156,7 @@ def test_a_request_may_outlast_the_restart(pipe: Path) -> None:
 def test_a_limit_of_requests_has_the_worker_replaced() -> None:
     with Serving("shop:app", *PORT, "--limit-max-requests", "300") as serving:
         with SteadyClients(serving, number=4, keep_alive=True) as clients:
-            serving.wait_for("has served as many requests as it may; replacing it", times=2)
+            serving.wait_for("has served --limit-max-requests; replacing it", times=2)
         assert clients.failed == []
         serving.signal(Signal.SIGTERM)
         assert_ended(serving)
@@ -188,7 +186,7 @@ def test_a_limit_of_requests_counts_websockets(library: str) -> None:
     with Serving("chatting:app", *PORT, "--ws", library, "--limit-max-requests", "3") as serving:
         for times in (1, 2):
             assert handshakes(serving, 3) == [101] * 3
-            serving.wait_for("has served as many requests as it may; replacing it", times=times)
+            serving.wait_for("has served --limit-max-requests; replacing it", times=times)
             serving.wait_for("Finished server process", times=times)
         serving.signal(Signal.SIGTERM)
         assert_ended(serving)
@@ -336,7 +334,7 @@ def test_a_worker_that_somebody_else_stops_is_replaced_at_once(pipe: Path) -> No
         slow.request("GET", f"/slow?pipe={pipe}")
         with pipe.open("w") as writer:
             os.kill(pid, signal.SIGTERM)
-            serving.wait_for(rf"worker \[{pid}\] was told to stop by somebody else; starting another")
+            serving.wait_for(rf"worker \[{pid}\] was stopped from outside; starting another")
             assert serving.get("/").text == "Hello"
             writer.write("done")
         assert slow.getresponse().read() == b"done"
@@ -391,14 +389,14 @@ def test_ttin_and_ttou_change_the_number_of_workers() -> None:
         (first,) = pids_of(serving, 1)
         with SteadyClients(serving, number=4, keep_alive=False) as clients:
             serving.signal(Signal.SIGTTIN)
-            serving.wait_for("one more worker for SIGTTIN: 2")
+            serving.wait_for("SIGTTIN adds a worker; there are 2 now")
             serving.wait_for("Application startup complete", times=2)
             serving.signal(Signal.SIGTTOU)
-            serving.wait_for("one worker less for SIGTTOU: 1")
+            serving.wait_for("SIGTTOU stops a worker; workers left: 1")
             _, second = pids_of(serving, 2)
             serving.wait_for(rf"Finished server process \[({first}|{second})\]")
             serving.signal(Signal.SIGTTOU)
-            serving.wait_for("no worker less for SIGTTOU: there is only one")
+            serving.wait_for("SIGTTOU stops no worker: there is only one")
             clients.wait_for_more()
         assert clients.failed == []
 

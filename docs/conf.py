@@ -1,4 +1,4 @@
-"""How Sphinx makes the site of these pages: `python -m sphinx -W --keep-going docs docs/_build`."""
+"""How Sphinx makes the site of these pages: `python -m sphinx -W docs docs/_build`."""
 
 import sys
 from pathlib import Path

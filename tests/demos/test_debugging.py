@@ -39,9 +39,9 @@ def address(request: pytest.FixtureRequest, root: Path) -> Iterator[str]:
 
 @pytest.mark.timeout(60)
 def test_the_mistake_is_shown_and_mended(address: str, root: Path) -> None:
-    page = httpx.get(f"{address}/").text
+    page = httpx.get(f"{address}/", timeout=15).text
     assert "The debugger is off" not in page
-    shown = httpx.get(f"{address}/bill")
+    shown = httpx.get(f"{address}/bill", timeout=15)
     assert shown.status_code == 500
     assert "KeyError: 'coffe'" in html.unescape(shown.text)
     assert "EVALEX = true" in shown.text
@@ -54,7 +54,7 @@ def test_the_mistake_is_shown_and_mended(address: str, root: Path) -> None:
         if time.time() - file.stat().st_mtime > 2:
             file.write_text(mended)  # again, for it was missed if nobody had begun to watch
         try:
-            return httpx.get(f"{address}/bill").text == "Your bill: 9.80"
+            return httpx.get(f"{address}/bill", timeout=15).text == "Your bill: 9.80"
         except httpx.HTTPError:  # from a process that is being replaced
             return False
 

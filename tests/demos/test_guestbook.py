@@ -104,11 +104,10 @@ def test_the_longest_entry_is_kept(client: httpx.Client) -> None:
     assert sign(client, name="x" * 40, text=text).status_code == 303
 
 
-@pytest.mark.parametrize("body", [b"", b"name=Ada", b"\xff\x00=%ff", b"name=%00&text=%00"], ids=repr)
+@pytest.mark.parametrize("body", [b"", b"name=Ada", b"text=Words", b"\xff\x00=%ff&name"], ids=repr)
 def test_what_is_not_the_form_is_refused(client: httpx.Client, body: bytes) -> None:
     sent = {"Content-Type": "application/x-www-form-urlencoded"}
-    answer = client.post("/", content=body, headers=sent)
-    assert answer.status_code in ((303, 422) if b"text" in body else (422,))
+    assert client.post("/", content=body, headers=sent).status_code == 422
 
 
 def test_many_sign_at_once(serving: Serving) -> None:
@@ -118,7 +117,7 @@ def test_many_sign_at_once(serving: Serving) -> None:
 
     with ThreadPoolExecutor(8) as threads:
         assert set(threads.map(sign_as, range(16))) == {303}
-    page = httpx.get(serving.address).text
+    page = httpx.get(serving.address, timeout=15).text
     assert all(f"<strong>visitor {number}</strong>" in page for number in range(16))
 
 
@@ -126,7 +125,7 @@ def test_many_sign_at_once(serving: Serving) -> None:
 def test_only_this_sites_form_is_taken(step: str, serving: Serving, client: httpx.Client) -> None:
     page = client.get("/")
     assert "SameSite=Lax" in page.headers["Set-Cookie"]
-    with httpx.Client(base_url=serving.address, limits=CLOSE_AT_ONCE) as stranger:
+    with httpx.Client(base_url=serving.address, limits=CLOSE_AT_ONCE, timeout=15) as stranger:
         stranger.get("/")
         for sender, token in ((stranger, token_in(page.text)), (client, {"csrf_token": "x"}), (client, {})):
             answer = sender.post("/", data=ENTRY | token)
@@ -201,10 +200,10 @@ def browser() -> Iterator[Browser]:
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 @pytest.mark.timeout(60)
 class TestInABrowser:
-    @pytest.fixture(params=["light", "dark"])
-    def page(self, request: pytest.FixtureRequest, browser: Browser, serving: Serving) -> Iterator[Page]:
+    @pytest.fixture
+    def page(self, browser: Browser, serving: Serving) -> Iterator[Page]:
         """A page on a narrow phone, on which nothing goes wrong that the test does not expect."""
-        with browser.new_context(base_url=serving.address, color_scheme=request.param) as context:
+        with browser.new_context(base_url=serving.address) as context:
             page = context.new_page()
             page.set_viewport_size({"width": 320, "height": 640})
             self.errors: list[str] = []

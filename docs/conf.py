@@ -1,5 +1,7 @@
 """How Sphinx makes the site of these pages: `python -m sphinx -W docs docs/_build`."""
 
+import os
+import re
 import sys
 from pathlib import Path
 
@@ -47,6 +49,21 @@ def mark_code(app: Sphinx, what: str, name: str, thing: object, options: object,
     lines[:] = marked
 
 
+def lead_from_here(app: Sphinx, included: Path, page: str, content: list[str]) -> None:
+    """Have the links of a page that is beside the code, and included here, lead to its neighbours."""
+    folder = os.path.relpath((FOLDER / included).parent, FOLDER)
+
+    def from_here(link: re.Match[str]) -> str:
+        text, target = link.groups()
+        path = f"{folder}/{target}"
+        # The site has no page of another README; the reader gets the file.
+        return f"{{download}}`{text} <{path}>`" if path.endswith(".md") else f"[{text}]({path})"
+
+    content[0] = re.sub(r"(?<!!)\[([^\]]+)\]\((?![a-z]+:|#)([^)\s]+)\)", from_here, content[0])
+    content[0] = re.sub(r"(!\[[^\]]*\]\()(?![a-z]+:)", rf"\1{folder}/", content[0])
+
+
 def setup(app: Sphinx) -> None:
     """Mark code before napoleon reads a docstring's sections."""
     app.connect("autodoc-process-docstring", mark_code, priority=400)
+    app.connect("include-read", lead_from_here)

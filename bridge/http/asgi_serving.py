@@ -5,7 +5,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from bridge.http.exchange import Exchange
-from bridge.http.http1 import checked_head
+from bridge.http.http1 import checked_fields, checked_head
 from bridge.http.loop_serving import LoopServing
 from bridge.http.request import Request
 from bridge.runners.host import PARTS_PER_TURN
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from bridge.http.connection import Connection
 
 __all__ = ["ASGIServing", "make_scope"]
+
+_EARLY_HINTS = "http.response.early_hint"
 
 # uvicorn's, for what it says of an app.
 logger = logging.getLogger("uvicorn.error")
@@ -58,6 +60,11 @@ class ASGIServing(LoopServing):
     def _log_missing(self) -> None:
         missing = "completing" if self.exchange.head is not None else "starting"
         logger.error("ASGI callable returned without %s response.", missing)
+
+    @property
+    @override
+    def head_is_out(self) -> bool:
+        return super().head_is_out and not self._unsent_head
 
     @override
     def fail(self) -> None:
@@ -105,7 +112,9 @@ class ASGIServing(LoopServing):
                     f"the app sent {event['type']!r} after its response was complete; nothing may follow"
                 )
             return  # the client has left, which the app learns when it receives
-        if self.exchange.head is None:
+        if event["type"] == _EARLY_HINTS:
+            self.hint(checked_fields((b"link", link) for link in event["links"]))
+        elif self.exchange.head is None:
             if event["type"] != "http.response.start":
                 raise RuntimeError(f"the app sent {event['type']!r} first; a response begins with its start")
             # The head waits for the first part of the body, until the loop's next turn at most (ASGI spec,
@@ -153,7 +162,7 @@ def make_scope(request: Request, state: dict[str, Any]) -> dict[str, Any]:
         request: the request.
         state: the lifespan state, for this request alone.
     """
-    return {
+    scope: dict[str, Any] = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": request.version,
@@ -168,3 +177,6 @@ def make_scope(request: Request, state: dict[str, Any]) -> dict[str, Any]:
         "headers": request.headers,
         "state": state,
     }
+    if request.version == "1.1":
+        scope["extensions"] = {_EARLY_HINTS: {}}
+    return scope

@@ -18,7 +18,15 @@ from typing import Any
 from bridge.core.link import Head
 from bridge.http.limits import FieldNames
 
-__all__ = ["CONTINUE", "DefaultFields", "IllFormedResponse", "ResponseEncoder", "checked_head"]
+__all__ = [
+    "CONTINUE",
+    "DefaultFields",
+    "IllFormedResponse",
+    "ResponseEncoder",
+    "checked_fields",
+    "checked_head",
+    "early_hints",
+]
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -51,11 +59,11 @@ class DefaultFields:
     def __init__(self, fields: Iterable[tuple[bytes, bytes]] = ()) -> None:
         self.fields = dict(fields)
         self.names = frozenset(self.fields)
-        self.encoded = b"".join(b"%b: %b\r\n" % field for field in self.fields.items())
+        self.encoded = _encoded(self.fields.items())
 
     def but(self, names: Iterable[bytes]) -> bytes:
         """Encode them without those that the app has set."""
-        return b"".join(b"%b: %b\r\n" % field for field in self.fields.items() if field[0] not in names)
+        return _encoded(field for field in self.fields.items() if field[0] not in names)
 
 
 class ResponseEncoder:
@@ -196,6 +204,15 @@ def checked_head(status: int, fields: Iterable[Sequence[Any]]) -> Head:
             f"the app sent the status {status}; a response has one from 200 to 599, and a 1xx is for the "
             "server to send (RFC 9110, 15)"
         )
+    return Head(status, b"", checked_fields(fields))
+
+
+def checked_fields(fields: Iterable[Sequence[Any]]) -> list[tuple[bytes, bytes]]:
+    """Check the fields of a response, and return them with lower-case names.
+
+    Raises:
+        IllFormedResponse: a name that is no token, a control character in a value.
+    """
     checked = []
     for given_name, value in fields:
         try:
@@ -207,4 +224,13 @@ def checked_head(status: int, fields: Iterable[Sequence[Any]]) -> Head:
         if _has_control(value):
             raise IllFormedResponse("the app sent a header with a control character (RFC 9110, 5.5)")
         checked.append((name, value))
-    return Head(status, b"", checked)
+    return checked
+
+
+def early_hints(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Encode an interim response with these fields, which were checked (RFC 8297)."""
+    return b"HTTP/1.1 103 Early Hints\r\n%b\r\n" % _encoded(fields)
+
+
+def _encoded(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    return b"".join(b"%b: %b\r\n" % field for field in fields)

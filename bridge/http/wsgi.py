@@ -15,6 +15,7 @@ from bridge.http.loop_serving import LoopServing
 from bridge.http.request import Request
 from bridge.http.serving import Serving
 from bridge.http.thread_serving import ThreadServing
+from bridge.runners.early_hints import EARLY_HINTS, EarlyHints
 from bridge.runners.engine import Engine
 from bridge.runners.host import Host
 from bridge.types import WSGIApplication, WSGIEnvironment
@@ -59,6 +60,7 @@ class WSGIServe:
         state = self._state.copy()
         environ = make_environ(exchange.request, state)
         environ["asgi.scope"] = self._view_scope(exchange.request, state)
+        environ[EARLY_HINTS] = EarlyHints(exchange)
         engine = calls.engine_of_running_loop(self._state)
         request = calls.request_on_loop(environ)
         if connection.server.hooks.wants_call_facts:

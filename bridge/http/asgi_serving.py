@@ -177,6 +177,10 @@ def make_scope(request: Request, state: dict[str, Any]) -> dict[str, Any]:
         "headers": request.headers,
         "state": state,
     }
+    extensions: dict[str, dict[str, Any]] = {}
     if request.version == "1.1":
-        scope["extensions"] = {_EARLY_HINTS: {}}
+        extensions[_EARLY_HINTS] = {}
+    if request.tls is not None:
+        extensions["tls"] = {**request.tls}
+    scope["extensions"] = extensions
     return scope

@@ -1,6 +1,6 @@
 """The head of a request, in parts."""
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 __all__ = ["Address", "Request"]
@@ -31,6 +31,7 @@ class Request:
         "root_path",
         "scheme",
         "server",
+        "tls",
         "version",
     )
 
@@ -52,6 +53,8 @@ class Request:
         """`http` or `https`, also for a websocket's handshake."""
         self.client: Address | None = None
         self.server: Address | None = None
+        self.tls: dict[str, Any] | None = None
+        """ASGI's TLS extension; None for a connection without TLS."""
 
     @property
     def target(self) -> str:

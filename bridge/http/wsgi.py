@@ -9,6 +9,7 @@ from urllib.parse import unquote_to_bytes
 from bridge.core.call import Call
 from bridge.core.call_facts import CallFacts, TimedCall
 from bridge.core.environ import CONSTANTS, MULTIPROCESS, set_addresses, set_headers, split_path
+from bridge.core.tls import tls_variables
 from bridge.http.connection import Connection
 from bridge.http.exchange import Exchange
 from bridge.http.loop_serving import LoopServing
@@ -108,6 +109,8 @@ def make_environ(request: Request, state: dict[str, Any]) -> WSGIEnvironment:
     }
     set_addresses(environ, request.scheme, request.server, request.client)
     set_headers(environ, request.headers)
+    if request.tls is not None:
+        environ.update(tls_variables(request.tls))
     if MULTIPROCESS in state:
         environ["wsgi.multiprocess"] = bool(state[MULTIPROCESS])
     return environ

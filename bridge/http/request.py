@@ -67,6 +67,15 @@ class Request:
         """The path, percent-decoded as UTF-8; what is none becomes U+FFFD."""
         return unquote(self.path.decode("ascii"))
 
+    @property
+    def takes_trailers(self) -> bool:
+        """Whether the client says that it takes trailers (RFC 9110, 10.1.4)."""
+        return any(
+            coding.partition(b";")[0].strip().lower() == b"trailers"
+            for value in self.values(b"te")
+            for coding in value.split(b",")
+        )
+
     def values(self, name: bytes) -> list[bytes]:
         """The values of all fields of a name, which is in lower case."""
         return [value for known, value in self.headers if known == name]

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from bridge.core.link import Head, Part, plain_answer
@@ -150,8 +151,10 @@ class Serving:
         exchange.head = head
         return encoded
 
-    def write(self, head: bytes, data: bytes, more: bool) -> None:
-        """Write a part of the response, behind a head that has not been written.
+    def write(
+        self, head: bytes, data: bytes, more: bool, trailers: Iterable[tuple[bytes, bytes]] = ()
+    ) -> None:
+        """Write a part of the response, behind a head that has not been written, and before its trailers.
 
         Raises:
             IllFormedResponse: the body does not have the length that the head says.
@@ -159,7 +162,7 @@ class Serving:
         connection, encoder = self.connection, self._encoder
         assert connection is not None
         assert encoder is not None, "the response has begun"
-        body = encoder.body(data, more)
+        body = encoder.body(data, more, trailers)
         exchange = self.exchange
         if encoder.has_body:
             exchange.sent += len(data)

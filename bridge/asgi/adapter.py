@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bridge.asgi.environ import build_environ
 from bridge.asgi.host import ASGIHost
 from bridge.asgi.lifespan import serve_lifespan
+from bridge.asgi.scope import EARLY_HINTS
 from bridge.blocking import BlockingWatch
 from bridge.core.call import Call
 from bridge.core.call_facts import TimedCall
@@ -18,6 +19,7 @@ from bridge.errors import BridgeError, Overloaded, WebSocketDisconnect
 from bridge.interfaces import is_async_callable, is_flask, why_not_callable_as
 from bridge.lifespans import AppLifespan, entered
 from bridge.monkey_patching import describe_monkey_patching
+from bridge.runners import early_hints
 from bridge.runners.carry import serve_in_thread
 from bridge.runners.engine import Engine, Streams
 from bridge.runners.host import Host
@@ -158,6 +160,8 @@ class WSGIToASGI:
             engine = self.engine_of_running_loop(known.get("state") or {})
             environ = build_environ(known, self._state)
             host = ASGIHost(known, receive, send)
+            if EARLY_HINTS in (known.get("extensions") or ()):
+                environ[early_hints.EARLY_HINTS] = early_hints.EarlyHints(host)
             request = self.request_on_loop(environ)
             call = _call(self.app, environ, known, is_queued=request is None)
             if request is not None:

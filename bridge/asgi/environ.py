@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 from bridge.asgi.scope_view import ScopeView
 from bridge.core.environ import CONSTANTS, MULTIPROCESS, latin1, set_addresses, set_headers, split_path
+from bridge.core.tls import tls_variables
 from bridge.types import WSGIEnvironment, WWWScope
 
 __all__ = ["build_environ"]
@@ -31,7 +32,8 @@ def build_environ(scope: WWWScope | ScopeView, state: Mapping[str, Any]) -> WSGI
     Returns:
         A new dict with every key that PEP 3333 requires, except `wsgi.input`, which the call sets; with
         `asgi.scope`, a `ScopeView`, and `asgi.state`. `wsgi.multiprocess` is the state's `MULTIPROCESS`, or
-        true. REMOTE_ADDR, REMOTE_PORT, REQUEST_URI and RAW_URI are there if the host knows them.
+        true. REMOTE_ADDR, REMOTE_PORT, REQUEST_URI, RAW_URI, HTTPS and SSL_PROTOCOL, with what belongs to it
+        (see `core.tls`), are there if the host knows them.
     """
     view = scope if isinstance(scope, ScopeView) else ScopeView(scope)
     values = view.scope
@@ -59,6 +61,9 @@ def build_environ(scope: WWWScope | ScopeView, state: Mapping[str, Any]) -> WSGI
         environ["REQUEST_URI"] = environ["RAW_URI"] = f"{target}?{query}" if query else target
     set_addresses(environ, scheme, values.get("server"), values.get("client"))
     set_headers(environ, values.get("headers", ()))
+    tls = (values.get("extensions") or {}).get("tls")
+    if tls is not None:
+        environ.update(tls_variables(tls))
     host_state = values.get("state")
     known = {**(host_state or {}), **state} if state or host_state is None else host_state
     environ["asgi.state"] = known

@@ -4,8 +4,10 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, BinaryIO
 
+from bridge.asgi.scope import EARLY_HINTS, PATHSEND
 from bridge.core.link import Head, Part
 from bridge.errors import ClientDisconnected
 from bridge.runners import reasons
@@ -33,7 +35,7 @@ class ASGIHost:
         send: the host's `send`.
     """
 
-    __slots__ = ("_receive", "_scope", "_send", "body_is_over", "head", "is_complete", "is_open")
+    __slots__ = ("_hinting", "_receive", "_scope", "_send", "body_is_over", "head", "is_complete", "is_open")
 
     def __init__(
         self,
@@ -44,6 +46,7 @@ class ASGIHost:
         self._scope = scope
         self._receive: HTTPReceive = receive
         self._send: HTTPSend = send
+        self._hinting: asyncio.Task[None] | None = None  # sends early hints, before the head
         self.body_is_over = False
         self.head: Head | None = None
         self.is_open = False
@@ -93,6 +96,8 @@ class ASGIHost:
         try:
             if head is not None:
                 self.head = head
+                if self._hinting is not None:
+                    await self._hinting
                 await send(_start_event(head))
                 self.is_open = True
             if len(data) >= SLICE and (more or _transports_copy()):
@@ -111,7 +116,7 @@ class ASGIHost:
 
     def prepare_file(self, file: BinaryIO, size: int) -> str | None:
         """Return the path for `http.response.pathsend`; None if the host lacks that, or the file a path."""
-        if "http.response.pathsend" not in (self._scope.get("extensions") or {}):
+        if PATHSEND not in (self._scope.get("extensions") or {}):
             return None
         return path_of(file, size)
 
@@ -125,6 +130,8 @@ class ASGIHost:
         """
         assert isinstance(file, str), "the path that prepare_file returned"
         self.head = head
+        if self._hinting is not None:
+            await self._hinting
         try:
             await self._send(_start_event(head))
         except TimeoutError:
@@ -133,6 +140,19 @@ class ASGIHost:
             raise ClientDisconnected(reasons.LEFT) from error
         await self._send({"type": "http.response.pathsend", "path": file})
         self.is_complete = True
+
+    def hint(self, fields: list[tuple[bytes, bytes]]) -> None:
+        """Send the links among the fields as early hints, if the head is not out (ASGI, "Early Hints")."""
+        if self.head is None:
+            links = [value for name, value in fields if name == b"link"]
+            self._hinting = asyncio.get_running_loop().create_task(self._send_links(links, self._hinting))
+
+    async def _send_links(self, links: list[bytes], earlier: "asyncio.Task[None] | None") -> None:
+        if earlier is not None:
+            await earlier
+        event: Any = {"type": EARLY_HINTS, "links": links}
+        with suppress(OSError):  # the client has left, as the next send says
+            await self._send(event)
 
 
 def events_of(part: Part) -> tuple[HTTPResponseEvent, ...]:

@@ -37,6 +37,9 @@ async def serve_lifespan(
     await receive()
     try:
         state = await context.__aenter__()
+    except BridgeError as error:  # its line says it all; hosts log it
+        await send({"type": "lifespan.startup.failed", "message": str(error)})
+        return
     except Exception as error:
         logger.exception("the lifespan failed to start")
         await send({"type": "lifespan.startup.failed", "message": _describe("failed to start", error)})

@@ -85,15 +85,41 @@ class Mounts:
         if below is None:  # the host, or a proxy, has taken the root off
             below, path = path, root + path
             raw_path = None if raw_path is None else quote(root).encode() + raw_path
+        prefix = self.prefix_of(below)
+        if prefix is None:
+            return None
+        changes = {
+            "path": path,
+            "root_path": root + prefix,
+            "state": self.state_of(prefix, scope.get("state") or {}),
+        }
+        if raw_path is not None:
+            changes["raw_path"] = raw_path
+        return prefix, {**scope, **changes}
+
+    # For hosts, such as Bridge's own HTTP
+
+    def prefix_of(self, path: str) -> str | None:
+        """Return the prefix of the app that a path belongs to, without a slash at its end; None if none does.
+
+        Args:
+            path: below the root path, decoded.
+        """
         for prefix in self._longest_first:
-            if below == prefix or below.startswith(prefix + "/"):
-                state = dict(scope.get("state") or {})
-                state |= state.pop(_STATES, {}).get(prefix, {})
-                changes = {"path": path, "root_path": root + prefix, "state": state}
-                if raw_path is not None:
-                    changes["raw_path"] = raw_path
-                return prefix, {**scope, **changes}
+            if path == prefix or path.startswith(prefix + "/"):
+                return prefix
         return None
+
+    def state_of(self, prefix: str, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the lifespan state for requests to an app: the host's, and the app's own.
+
+        Args:
+            prefix: of the app.
+            state: of the lifespan that this has run.
+        """
+        host_state = dict(state)
+        own: Mapping[str, Any] = host_state.pop(_STATES, {}).get(prefix, {})
+        return {**host_state, **own}
 
     @asynccontextmanager
     async def _running(self, host_state: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:

@@ -9,6 +9,7 @@
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
+from bridge.core.tls import tls_of
 from bridge.types import HTTPScope, WSGIEnvironment
 
 __all__ = ["EARLY_HINTS", "PATHSEND", "build_scope"]
@@ -37,11 +38,13 @@ def build_scope(environ: WSGIEnvironment, state: dict[str, Any]) -> HTTPScope:
     script_name = environ.get("SCRIPT_NAME", "")
     path = script_name + environ.get("PATH_INFO", "")
     _, _, version = environ.get("SERVER_PROTOCOL", "HTTP/1.0").partition("/")
-    extensions: dict[str, dict[object, object]] = {}
+    extensions: dict[str, dict[str, Any]] = {}
     if "wsgi.early_hints" in environ:
         extensions[EARLY_HINTS] = {}
     if "wsgi.file_wrapper" in environ:
         extensions[PATHSEND] = {}
+    if (tls := tls_of(environ)) is not None:
+        extensions["tls"] = tls
     headers = []
     for key, value in environ.items():
         try:

@@ -5,7 +5,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from bridge.http.exchange import Exchange
-from bridge.http.http1 import checked_head
+from bridge.http.http1 import checked_fields, checked_head, checked_trailers
 from bridge.http.loop_serving import LoopServing
 from bridge.http.request import Request
 from bridge.runners.host import PARTS_PER_TURN
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from bridge.http.connection import Connection
 
 __all__ = ["ASGIServing", "make_scope"]
+
+_EARLY_HINTS = "http.response.early_hint"
+_TRAILERS = "http.response.trailers"
 
 # uvicorn's, for what it says of an app.
 logger = logging.getLogger("uvicorn.error")
@@ -30,7 +33,16 @@ class ASGIServing(LoopServing):
         state: the lifespan state.
     """
 
-    __slots__ = ("_app", "_body_is_given", "_is_told", "_parts", "_state", "_unsent_head")
+    __slots__ = (
+        "_app",
+        "_body_is_given",
+        "_is_told",
+        "_parts",
+        "_state",
+        "_trailers",
+        "_unsent_head",
+        "_wants_trailers",
+    )
 
     def __init__(self, connection: "Connection", exchange: Exchange, app: Any, state: dict[str, Any]) -> None:
         super().__init__(connection, exchange)
@@ -38,6 +50,8 @@ class ASGIServing(LoopServing):
         self._state = state
         self._body_is_given = False  # to the app, its end included
         self._unsent_head = b""
+        self._wants_trailers = False  # the app, behind its body
+        self._trailers: list[tuple[bytes, bytes]] | None = None  # once the body is complete, if it does
         self._parts = 0  # since the loop's last turn
         self._is_told = False  # the hooks, of the end
 
@@ -58,6 +72,11 @@ class ASGIServing(LoopServing):
     def _log_missing(self) -> None:
         missing = "completing" if self.exchange.head is not None else "starting"
         logger.error("ASGI callable returned without %s response.", missing)
+
+    @property
+    @override
+    def head_is_out(self) -> bool:
+        return super().head_is_out and not self._unsent_head
 
     @override
     def fail(self) -> None:
@@ -105,18 +124,36 @@ class ASGIServing(LoopServing):
                     f"the app sent {event['type']!r} after its response was complete; nothing may follow"
                 )
             return  # the client has left, which the app learns when it receives
-        if self.exchange.head is None:
+        if event["type"] == _EARLY_HINTS:
+            self.hint(checked_fields((b"link", link) for link in event["links"]))
+        elif self.exchange.head is None:
             if event["type"] != "http.response.start":
                 raise RuntimeError(f"the app sent {event['type']!r} first; a response begins with its start")
             # The head waits for the first part of the body, until the loop's next turn at most (ASGI spec,
             # "Response Start"): one write in place of two.
             self._unsent_head = self.begin(checked_head(event["status"], event.get("headers", ())))
+            self._wants_trailers = event.get("trailers", False)
             self._server.loop.call_soon(self._flush_head)
+        elif self._trailers is not None:
+            self._send_trailers(event)
         elif event["type"] != "http.response.body":
             raise RuntimeError(f"the app sent {event['type']!r} in the middle of its response's body")
         else:
-            self.write(self._unsent_head, event.get("body", b""), event.get("more_body", False))
+            more = event.get("more_body", False)
+            if self._wants_trailers and not more:
+                self._trailers = []
+                more = True
+            self.write(self._unsent_head, event.get("body", b""), more)
             self._unsent_head = b""  # if that raises, it is sent before the connection is cut
+
+    def _send_trailers(self, event: Any) -> None:
+        """End the response with trailers; without them, if the client does not take any (RFC 9110, 6.5.1)."""
+        if event["type"] != _TRAILERS:
+            raise RuntimeError(f"the app sent {event['type']!r} in place of the trailers that it announced")
+        assert self._trailers is not None, "the body is complete"
+        self._trailers += checked_trailers(event.get("headers", ()))
+        if not event.get("more_trailers", False):
+            self.write(b"", b"", False, self._trailers if self.exchange.request.takes_trailers else ())
 
     def _complete(self, connection: "Connection") -> None:
         super()._complete(connection)
@@ -153,7 +190,7 @@ def make_scope(request: Request, state: dict[str, Any]) -> dict[str, Any]:
         request: the request.
         state: the lifespan state, for this request alone.
     """
-    return {
+    scope: dict[str, Any] = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": request.version,
@@ -168,3 +205,10 @@ def make_scope(request: Request, state: dict[str, Any]) -> dict[str, Any]:
         "headers": request.headers,
         "state": state,
     }
+    extensions: dict[str, dict[str, Any]] = {}
+    if request.version == "1.1":
+        extensions = {_EARLY_HINTS: {}, _TRAILERS: {}}
+    if request.tls is not None:
+        extensions["tls"] = {**request.tls}
+    scope["extensions"] = extensions
+    return scope

@@ -37,6 +37,7 @@ from bridge.http.reader import Refused, RequestReader
 from bridge.http.request import Request
 from bridge.http.request_line import RequestLine, read_request_target, replace_host
 from bridge.http.serving import Serving
+from bridge.http.tls import describe_tls
 from bridge.http.websocket_handshake import check_handshake
 from bridge.runners import reasons
 from bridge.types import override
@@ -120,7 +121,7 @@ class Connection(asyncio.Protocol):
         server = self.server
         self.transport = transport
         self.outlet = Outlet(transport, server.loop)
-        self._ends = _Ends(transport)
+        self._ends = _Ends(transport, server.settings.certificate)
         if self._ends.scheme == "http":
             self.plain_socket = transport.get_extra_info("socket")
         server.connections.add(self)
@@ -555,14 +556,16 @@ class Connection(asyncio.Protocol):
 
 
 class _Ends:
-    """The two ends of a connection: client and server, with their addresses."""
+    """The two ends of a connection: client and server, with their addresses and what TLS knows of them."""
 
-    __slots__ = ("client", "scheme", "server")
+    __slots__ = ("client", "scheme", "server", "tls")
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.Transport, certificate: str | None) -> None:
         self.client: tuple[str, int] | None = None
         self.server: tuple[str, int | None] | None = None
-        self.scheme = "https" if transport.get_extra_info("sslcontext") else "http"
+        over_tls = transport.get_extra_info("ssl_object")
+        self.scheme = "http" if over_tls is None else "https"
+        self.tls = None if over_tls is None else describe_tls(over_tls, certificate)
         client, server = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         if isinstance(client, list | tuple) and len(client) >= 2:
             self.client = str(client[0]), int(client[1])
@@ -578,6 +581,7 @@ class _Ends:
         `*`: the server as a whole is not below it.
         """
         request.client, request.server, request.scheme = self.client, self.server, self.scheme
+        request.tls = self.tls
         if root_path and request.path != b"*":
             request.root_path = root_path
             path = request.decoded_path

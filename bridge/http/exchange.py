@@ -35,6 +35,9 @@ class Cuttable(Protocol):
     def cut(self, answer: Part) -> None:
         """Stop serving it: give this answer if the response has not begun, else cut the connection."""
 
+    def hint(self, fields: list[tuple[bytes, bytes]]) -> None:
+        """Send these fields as early hints, if the response has not begun."""
+
 
 class Exchange:
     """One request and its response.
@@ -111,6 +114,11 @@ class Exchange:
             return self.call.route
         path = getattr(self.scope.get("route"), "path", "") if self.scope is not None else ""
         return path if isinstance(path, str) else ""
+
+    def hint(self, fields: list[tuple[bytes, bytes]]) -> None:
+        """Send these fields as early hints, if it is being served, and the response has not begun."""
+        if self.serving is not None:
+            self.serving.hint(fields)
 
     def end(self, *, has_left: bool = False) -> None:
         """Note the end of the response, or that the client left before it; the first call counts."""

@@ -18,7 +18,16 @@ from typing import Any
 from bridge.core.link import Head
 from bridge.http.limits import FieldNames
 
-__all__ = ["CONTINUE", "DefaultFields", "IllFormedResponse", "ResponseEncoder", "checked_head"]
+__all__ = [
+    "CONTINUE",
+    "DefaultFields",
+    "IllFormedResponse",
+    "ResponseEncoder",
+    "checked_fields",
+    "checked_head",
+    "checked_trailers",
+    "early_hints",
+]
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -27,6 +36,28 @@ _STATUS_LINES = {each.value: b"HTTP/1.1 %d %b\r\n" % (each, each.phrase.encode()
 _has_control = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search  # RFC 9110, 5.5
 
 _NAMES = FieldNames()  # of apps
+
+# What says where a message ends, what it is about, how it is read, or who may read it (RFC 9110, 6.5.1).
+_NO_TRAILERS = frozenset(
+    (
+        b"authorization",
+        b"cache-control",
+        b"connection",
+        b"content-encoding",
+        b"content-length",
+        b"content-range",
+        b"content-type",
+        b"host",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"set-cookie",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"www-authenticate",
+    )
+)
 
 # What of the app's Connection is said anew, if the connection ends.
 _OF_THE_SERVER = (b"close", b"keep-alive")
@@ -51,11 +82,11 @@ class DefaultFields:
     def __init__(self, fields: Iterable[tuple[bytes, bytes]] = ()) -> None:
         self.fields = dict(fields)
         self.names = frozenset(self.fields)
-        self.encoded = b"".join(b"%b: %b\r\n" % field for field in self.fields.items())
+        self.encoded = _encoded(self.fields.items())
 
     def but(self, names: Iterable[bytes]) -> bytes:
         """Encode them without those that the app has set."""
-        return b"".join(b"%b: %b\r\n" % field for field in self.fields.items() if field[0] not in names)
+        return _encoded(field for field in self.fields.items() if field[0] not in names)
 
 
 class ResponseEncoder:
@@ -148,8 +179,8 @@ class ResponseEncoder:
         pieces.append(b"\r\n")
         return b"".join(pieces)
 
-    def body(self, data: bytes, more: bool) -> bytes:
-        """Encode a part of the body.
+    def body(self, data: bytes, more: bool, trailers: Iterable[tuple[bytes, bytes]] = ()) -> bytes:
+        """Encode a part of the body; behind the last one of a chunked body, trailers, which were checked.
 
         Raises:
             IllFormedResponse: it is longer than its Content-Length, or it ends and is shorter.
@@ -158,7 +189,7 @@ class ResponseEncoder:
             return b""
         if self._is_chunked:
             chunk = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
-            return chunk if more else chunk + b"0\r\n\r\n"
+            return chunk if more else b"%b0\r\n%b\r\n" % (chunk, _encoded(trailers))
         self.pass_by(len(data), more)
         return data
 
@@ -196,6 +227,15 @@ def checked_head(status: int, fields: Iterable[Sequence[Any]]) -> Head:
             f"the app sent the status {status}; a response has one from 200 to 599, and a 1xx is for the "
             "server to send (RFC 9110, 15)"
         )
+    return Head(status, b"", checked_fields(fields))
+
+
+def checked_fields(fields: Iterable[Sequence[Any]]) -> list[tuple[bytes, bytes]]:
+    """Check the fields of a response, and return them with lower-case names.
+
+    Raises:
+        IllFormedResponse: a name that is no token, a control character in a value.
+    """
     checked = []
     for given_name, value in fields:
         try:
@@ -207,4 +247,28 @@ def checked_head(status: int, fields: Iterable[Sequence[Any]]) -> Head:
         if _has_control(value):
             raise IllFormedResponse("the app sent a header with a control character (RFC 9110, 5.5)")
         checked.append((name, value))
-    return Head(status, b"", checked)
+    return checked
+
+
+def checked_trailers(fields: Iterable[Sequence[Any]]) -> list[tuple[bytes, bytes]]:
+    """Check the trailers of a response, and return them with lower-case names.
+
+    Raises:
+        IllFormedResponse: as `checked_fields`; a field that a client needs before the body (RFC 9110, 6.5.1).
+    """
+    checked = checked_fields(fields)
+    for name, _ in checked:
+        if name in _NO_TRAILERS:
+            raise IllFormedResponse(
+                f"the app sent the trailer {name.decode()!r}, which belongs in the head (RFC 9110, 6.5.1)"
+            )
+    return checked
+
+
+def early_hints(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Encode an interim response with these fields, which were checked (RFC 8297)."""
+    return b"HTTP/1.1 103 Early Hints\r\n%b\r\n" % _encoded(fields)
+
+
+def _encoded(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    return b"".join(b"%b: %b\r\n" % field for field in fields)

@@ -1,6 +1,6 @@
 """The head of a request, in parts."""
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 __all__ = ["Address", "Request"]
@@ -31,6 +31,7 @@ class Request:
         "root_path",
         "scheme",
         "server",
+        "tls",
         "version",
     )
 
@@ -52,6 +53,8 @@ class Request:
         """`http` or `https`, also for a websocket's handshake."""
         self.client: Address | None = None
         self.server: Address | None = None
+        self.tls: dict[str, Any] | None = None
+        """ASGI's TLS extension; None for a connection without TLS."""
 
     @property
     def target(self) -> str:
@@ -63,6 +66,15 @@ class Request:
     def decoded_path(self) -> str:
         """The path, percent-decoded as UTF-8; what is none becomes U+FFFD."""
         return unquote(self.path.decode("ascii"))
+
+    @property
+    def takes_trailers(self) -> bool:
+        """Whether the client says that it takes trailers (RFC 9110, 10.1.4)."""
+        return any(
+            coding.partition(b";")[0].strip().lower() == b"trailers"
+            for value in self.values(b"te")
+            for coding in value.split(b",")
+        )
 
     def values(self, name: bytes) -> list[bytes]:
         """The values of all fields of a name, which is in lower case."""

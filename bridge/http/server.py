@@ -13,6 +13,7 @@ from bridge.http.limits import Limits
 from bridge.http.lingering import Lingering
 from bridge.http.request import Request
 from bridge.http.serving import Serving
+from bridge.http.tls import certificate_in
 
 __all__ = ["HTTPServer", "Serve", "ServeWebSocket", "ServerState", "Settings", "serve_asgi"]
 
@@ -45,12 +46,14 @@ class Settings(NamedTuple):
         root_path: the path that the app as a whole is below.
         limit_concurrency: how many requests may be served at once; None for any number.
         serves_websockets: whether there is something that serves websockets.
+        certificate: the server's, PEM; None without TLS.
     """
 
     keep_alive: float
     root_path: str
     limit_concurrency: int | None
     serves_websockets: bool
+    certificate: str | None
 
 
 class HTTPServer:
@@ -118,6 +121,7 @@ class HTTPServer:
             config.root_path,
             config.limit_concurrency,
             config.ws_protocol_class is not None,
+            certificate_in(config.ssl_certfile) if config.ssl_certfile else None,
         )
         if self._make_serve is None:
             self.serve = serve_asgi(config.loaded_app, app_state)

@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from bridge.core.link import Head, Part, plain_answer
 from bridge.http.exchange import Exchange
-from bridge.http.http1 import CONTINUE, ResponseEncoder
+from bridge.http.http1 import CONTINUE, ResponseEncoder, early_hints
 from bridge.runners import reasons
 
 if TYPE_CHECKING:
@@ -87,6 +88,11 @@ class Serving:
         return self._encoder is not None and self._encoder.keep_alive
 
     @property
+    def head_is_out(self) -> bool:
+        """Whether the client gets nothing more that would stand before the head of the response."""
+        return self._encoder is not None
+
+    @property
     def ends_with_connection(self) -> bool:
         """Whether the client takes the end of the connection for that of the response."""
         return self._encoder is not None and self._encoder.ends_with_connection
@@ -103,6 +109,16 @@ class Serving:
                 self.cut_connection()
         self.leave(reasons.CANCELLED)
         self.finish()
+
+    def hint(self, fields: list[tuple[bytes, bytes]]) -> None:
+        """Send early hints (RFC 8297): before the head, and to a client that takes them and is not behind.
+
+        HTTP/1.0 has no 1xx responses (RFC 9110, 15.2).
+        """
+        connection = self.connection
+        can_be_sent = not self.head_is_out and self.exchange.request.version == "1.1"
+        if connection is not None and can_be_sent and not connection.outlet.is_behind:
+            connection.outlet.write(early_hints(fields))
 
     def cancel(self, msg: Any | None = None) -> None:
         """Cut it soon, as the server stops and has waited long enough; see `asyncio.Task`."""
@@ -135,8 +151,10 @@ class Serving:
         exchange.head = head
         return encoded
 
-    def write(self, head: bytes, data: bytes, more: bool) -> None:
-        """Write a part of the response, behind a head that has not been written.
+    def write(
+        self, head: bytes, data: bytes, more: bool, trailers: Iterable[tuple[bytes, bytes]] = ()
+    ) -> None:
+        """Write a part of the response, behind a head that has not been written, and before its trailers.
 
         Raises:
             IllFormedResponse: the body does not have the length that the head says.
@@ -144,7 +162,7 @@ class Serving:
         connection, encoder = self.connection, self._encoder
         assert connection is not None
         assert encoder is not None, "the response has begun"
-        body = encoder.body(data, more)
+        body = encoder.body(data, more, trailers)
         exchange = self.exchange
         if encoder.has_body:
             exchange.sent += len(data)

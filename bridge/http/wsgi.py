@@ -9,12 +9,14 @@ from urllib.parse import unquote_to_bytes
 from bridge.core.call import Call
 from bridge.core.call_facts import CallFacts, TimedCall
 from bridge.core.environ import CONSTANTS, MULTIPROCESS, set_addresses, set_headers, split_path
+from bridge.core.tls import tls_variables
 from bridge.http.connection import Connection
 from bridge.http.exchange import Exchange
 from bridge.http.loop_serving import LoopServing
 from bridge.http.request import Request
 from bridge.http.serving import Serving
 from bridge.http.thread_serving import ThreadServing
+from bridge.runners.early_hints import EARLY_HINTS, EarlyHints
 from bridge.runners.engine import Engine
 from bridge.runners.host import Host
 from bridge.types import WSGIApplication, WSGIEnvironment
@@ -59,6 +61,7 @@ class WSGIServe:
         state = self._state.copy()
         environ = make_environ(exchange.request, state)
         environ["asgi.scope"] = self._view_scope(exchange.request, state)
+        environ[EARLY_HINTS] = EarlyHints(exchange)
         engine = calls.engine_of_running_loop(self._state)
         request = calls.request_on_loop(environ)
         if connection.server.hooks.wants_call_facts:
@@ -106,6 +109,8 @@ def make_environ(request: Request, state: dict[str, Any]) -> WSGIEnvironment:
     }
     set_addresses(environ, request.scheme, request.server, request.client)
     set_headers(environ, request.headers)
+    if request.tls is not None:
+        environ.update(tls_variables(request.tls))
     if MULTIPROCESS in state:
         environ["wsgi.multiprocess"] = bool(state[MULTIPROCESS])
     return environ

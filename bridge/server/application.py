@@ -3,14 +3,17 @@
 import logging
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bridge.asgi.adapter import WSGIToASGI
 from bridge.asgi.mounts import Mounts
 from bridge.errors import BridgeError
 from bridge.http.exchange import Hook
+from bridge.http.server import Serve
+from bridge.http.wsgi import WSGIServe
 from bridge.interfaces import as_asgi3, is_flask
 from bridge.loading import AppError, LoadedApp, load_app, load_function
 from bridge.server.hooks.access_log import LogLines, PlainLog
@@ -19,6 +22,8 @@ from bridge.server.hooks.metrics import Metrics
 from bridge.server.hooks.request_id import RequestIds
 from bridge.server.hooks.request_timeout import RequestTimeout
 from bridge.server.hooks.server_timing import ServerTiming
+from bridge.server.mounted import serve_mounted
+from bridge.server.request_scope import RequestScope
 from bridge.server.settings import ServeSettings
 from bridge.types import ASGI3Application, WSGIApplication
 
@@ -51,7 +56,10 @@ class Application:
     """Counts requests; one of the hooks. The server makes it report."""
 
     adapter: WSGIToASGI | None = None
-    """Bridge's own, if that serves a WSGI app."""
+    """Bridge's own, if that serves a WSGI app, and no other app is mounted."""
+
+    make_serve: Callable[[dict[str, Any]], Serve] | None = None
+    """Makes what serves requests, of the lifespan state; None if that is `asgi`."""
 
 
 def make_application(settings: ServeSettings) -> Application:
@@ -94,9 +102,18 @@ def make_application(settings: ServeSettings) -> Application:
         where = f" at {prefix}" if prefix else ""
         routes = f" ({_describe_routes(loaded.app, settings)})" if is_flask(loaded.app) else ""
         about.append(f"{loaded.kind} app '{loaded.name}'{where}{routes}")
-    asgi = adapted[""] if list(apps) == [""] else Mounts(adapted, interface="asgi")
-    bridged = asgi if isinstance(asgi, WSGIToASGI) else None
-    metrics = Metrics(bridged) if settings.metrics_port is not None else None
+    bridged = {prefix: each for prefix, each in adapted.items() if isinstance(each, WSGIToASGI)}
+    adapters = {prefix: each for prefix, each in bridged.items() if apps[prefix].interface == "wsgi"}
+    asgi: ASGI3Application
+    make_serve: Callable[[dict[str, Any]], Serve] | None = None
+    if list(apps) == [""]:
+        asgi = adapted[""]
+        if adapters:
+            make_serve = partial(WSGIServe, adapters[""], RequestScope)
+    else:
+        asgi = mounts = Mounts(adapted, interface="asgi")
+        make_serve = partial(serve_mounted, mounts, adapters)
+    metrics = Metrics(list(bridged.values())) if settings.metrics_port is not None else None
     check: ReadinessCheck | None = None
     if "" in apps and is_flask(apps[""].app):
         check = getattr(apps[""].app.extensions.get("bridge"), "readiness_check", None)
@@ -107,9 +124,10 @@ def make_application(settings: ServeSettings) -> Application:
         asgi,
         description=f"{', '.join(about)} · {details}",
         health=health,
-        hooks=tuple(_hooks(settings, health, metrics, bridged)),
+        hooks=tuple(_hooks(settings, health, metrics, list(bridged.values()))),
         metrics=metrics,
-        adapter=bridged if bridged is not None and apps[""].interface == "wsgi" else None,
+        adapter=adapters.get("") if len(apps) == 1 else None,
+        make_serve=make_serve,
     )
 
 
@@ -148,7 +166,7 @@ def _debugged(loaded: LoadedApp) -> LoadedApp:
 
 
 def _hooks(
-    settings: ServeSettings, health: Health, metrics: Metrics | None, adapter: WSGIToASGI | None
+    settings: ServeSettings, health: Health, metrics: Metrics | None, adapters: Sequence[WSGIToASGI]
 ) -> Iterator[Hook]:
     """The hooks in their order. One that answers comes first: those behind it are told nothing."""
     if settings.health_live is not None or settings.health_ready is not None:
@@ -162,10 +180,11 @@ def _hooks(
     else:
         yield PlainLog()
     if settings.server_timing:
-        yield ServerTiming(has_threads=adapter is not None)
+        yield ServerTiming(has_threads=bool(adapters))
     if settings.request_timeout is not None:
-        busy = (lambda: adapter.busy_threads) if adapter is not None else (lambda: 0)
-        yield RequestTimeout(settings.request_timeout, busy)
+        yield RequestTimeout(
+            settings.request_timeout, lambda: sum(adapter.busy_threads for adapter in adapters)
+        )
 
 
 def _describe_routes(app: "Flask", settings: ServeSettings) -> str:

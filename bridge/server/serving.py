@@ -27,7 +27,6 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from bridge.errors import BridgeError
 from bridge.http.exchange import Hooks
 from bridge.http.server import HTTPServer
-from bridge.http.wsgi import WSGIServe
 from bridge.loading import BrokenAppError, check_workers_start, enable_own_loggers
 from bridge.monkey_patching import describe_monkey_patching
 from bridge.server.application import Application, make_application
@@ -40,7 +39,6 @@ from bridge.server.processes.server import Server
 from bridge.server.processes.sockets import address_of, bind, check_addresses, inherited
 from bridge.server.processes.supervisors import Reloader, Supervisor
 from bridge.server.processes.worker import let_ctrl_c_through
-from bridge.server.request_scope import RequestScope
 from bridge.server.settings import ServeSettings, TLSVersionName
 from bridge.server.terminal import bold, complain, has_colors
 from bridge.server.websockets.answers import answering
@@ -236,7 +234,7 @@ class ServeConfig(uvicorn.Config):
         make_connection: Any = HTTPServer(
             settings.limits,
             hooks,
-            None if adapter is None else partial(WSGIServe, adapter, RequestScope),
+            application.make_serve,
             # With wsproto, the app asks for websockets of the server's.
             partial(WebSocketUpgrades, hooks, forwarded, None if self.ws == "wsproto" else adapter),
         )

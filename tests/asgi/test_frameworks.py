@@ -97,11 +97,28 @@ def beside_quart(inner: WSGIToASGI) -> Any:
     return Mounts({"/old": inner, "/": app})
 
 
+def beside_django(inner: WSGIToASGI) -> Any:
+    """It has no mounts, and no lifespan."""
+    from django.conf import settings  # its settings are the process's
+    from django.core.asgi import get_asgi_application
+    from django.http import HttpRequest, HttpResponse
+    from django.urls import path
+
+    async def own(request: HttpRequest) -> HttpResponse:
+        return HttpResponse("its own", content_type="text/plain")
+
+    if not settings.configured:
+        settings.configure(ALLOWED_HOSTS=["testserver"], LOGGING_CONFIG=None)
+    settings.ROOT_URLCONF = (path("own", own),)
+    return Mounts({"/old": inner, "/": get_asgi_application()})
+
+
 FRAMEWORKS = {
     "Starlette": in_starlette,
     "FastAPI": in_fastapi,
     "Litestar, beside it": beside_litestar,
     "Quart, beside it": beside_quart,
+    "Django, beside it": beside_django,
 }
 
 

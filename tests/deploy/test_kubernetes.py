@@ -1,18 +1,27 @@
 """deploy/kubernetes: valid for Kubernetes, and its arguments and numbers for Bridge."""
 
 import json
+import re
 from typing import Any
 
 import pytest
 import yaml
 
+from bridge.server.hooks.metrics import FAMILIES
 from tests.deploy.examples import APPS, text
 from tests.deploy.test_docker import instruction
 from tests.server.command import run
 
 
 def resources() -> dict[str, Any]:
-    return {each["kind"]: each for each in yaml.safe_load_all(text("kubernetes/bridge.yaml"))}
+    files = "kubernetes/bridge.yaml", "kubernetes/autoscaler.yaml"
+    return {each["kind"]: each for file in files for each in yaml.safe_load_all(text(file))}
+
+
+def scaled_by() -> dict[str, int]:
+    """The metrics of the autoscaler, each with its target for a pod."""
+    metrics = [each["pods"] for each in resources()["HorizontalPodAutoscaler"]["spec"]["metrics"]]
+    return {each["metric"]["name"]: int(each["target"]["averageValue"]) for each in metrics}
 
 
 def pod() -> dict[str, Any]:
@@ -45,7 +54,7 @@ def test_the_schemas_allow_it() -> None:
 
 def test_its_parts_find_each_other() -> None:
     found = resources()
-    assert found.keys() == {"Deployment", "Service", "PodDisruptionBudget"}
+    assert found.keys() == {"Deployment", "Service", "PodDisruptionBudget", "HorizontalPodAutoscaler"}
     labels = pod()["metadata"]["labels"]
     assert found["Deployment"]["spec"]["selector"]["matchLabels"] == labels
     assert found["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == labels
@@ -94,3 +103,26 @@ def test_its_metrics_are_where_prometheus_looks() -> None:
     ports = {port["name"]: port["containerPort"] for port in container()["ports"]}
     assert ports["metrics"] == in_force["metrics-port"] == int(annotations["prometheus.io/port"])
     assert in_force["metrics-host"] == "0.0.0.0"
+
+
+def test_its_autoscaler_goes_by_metrics_that_the_server_has() -> None:
+    scaler = resources()["HorizontalPodAutoscaler"]["spec"]
+    deployment = resources()["Deployment"]
+    assert scaler["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
+    assert scaler["scaleTargetRef"]["kind"] == deployment["kind"]
+    assert scaler["minReplicas"] == deployment["spec"]["replicas"] < scaler["maxReplicas"]
+    targets = scaled_by()
+    assert targets.keys() == {"bridge_calls_waiting", "bridge_threads_busy"}
+    assert all(FAMILIES[name].kind == "gauge" and not FAMILIES[name].labels for name in targets)
+    assert targets["bridge_threads_busy"] < settings()["threads"]
+
+
+def test_the_adapter_of_prometheus_passes_them_on() -> None:
+    (rule,) = yaml.safe_load(text("kubernetes/prometheus-adapter.yaml"))["rules"]["custom"]
+    (pattern,) = re.findall(r'__name__=~"([^"]+)"', rule["seriesQuery"])
+    assert {name for name in FAMILIES if re.fullmatch(pattern, name)} == scaled_by().keys()
+    overrides = rule["resources"]["overrides"]
+    assert overrides.keys() == {"namespace", "pod"}
+    assert all(f'{label}!=""' in rule["seriesQuery"] for label in overrides)
+    assert "<<.Series>>{<<.LabelMatchers>>}" in rule["metricsQuery"]
+    assert rule["metricsQuery"].endswith("by (<<.GroupBy>>)")

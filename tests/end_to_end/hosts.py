@@ -34,14 +34,21 @@ FEATURES = {
     "fail": "an app that fails is a 500",
     "cut": "a response that breaks off is not taken for a whole one",
     "cookies": "two Set-Cookie fields",
+    "hints": "early hints, as `103 Early Hints` (`wsgi.early_hints`)",
     "async": "forty async views at once, with four threads",
 }
 
+_NO_HINTS = "it does not offer the extension"
 _RESET = "it does not tell the app that the client has reset its stream"
 
 UNABLE = {
     ("daphne", "state"): "it has no lifespan",
     ("daphne", "cut"): "it keeps the connection open, and the client waits",
+    ("uvicorn", "hints"): _NO_HINTS,
+    ("hypercorn", "hints"): "it offers the extension in HTTP/2 alone",
+    ("daphne", "hints"): _NO_HINTS,
+    ("granian", "hints"): _NO_HINTS,
+    ("gunicorn, asgi worker", "hints"): _NO_HINTS,
     ("hypercorn, HTTP/2", "leave"): _RESET,
     ("hypercorn, HTTP/2", "events"): _RESET,
 }

@@ -3,10 +3,13 @@
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import h2.connection
+import h2.events
 import httpx
 import pytest
 
@@ -108,6 +111,41 @@ async def cookies(client: httpx.AsyncClient) -> None:
     assert (await client.get("/cookies")).headers.get_list("set-cookie") == ["a=1; Path=/", "b=2; Path=/"]
 
 
+async def hints(client: httpx.AsyncClient) -> None:
+    port = client.base_url.port
+    assert port is not None
+    is_2 = (await client.get("/state")).http_version == "HTTP/2"
+    async with asyncio.timeout(client.timeout.read):
+        found = await (statuses_of_2(port, "/hints") if is_2 else statuses_of_1(port, "/hints"))
+    assert found == [103, 200]
+
+
+async def statuses_of_1(port: int, path: str) -> list[int]:
+    """The statuses of one answer, interim ones included, which httpx drops."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    with contextlib.closing(writer):
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+        answers = (await reader.read()).decode()
+    return [int(status) for status in re.findall(r"^HTTP/1\.1 (\d+)", answers, re.MULTILINE)]
+
+
+async def statuses_of_2(port: int, path: str) -> list[int]:
+    found: list[int] = []
+    connection = h2.connection.H2Connection()
+    connection.initiate_connection()
+    fields = {":method": "GET", ":path": path, ":scheme": "http", ":authority": "a"}
+    connection.send_headers(1, list(fields.items()), end_stream=True)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    with contextlib.closing(writer):
+        while found[-1:] != [200] and found[-1:] != [500]:
+            writer.write(connection.data_to_send())
+            events = connection.receive_data(await reader.read(65536))
+            for each in events:
+                if isinstance(each, h2.events.InformationalResponseReceived | h2.events.ResponseReceived):
+                    found += [int(value) for name, value in each.headers if name in (":status", b":status")]
+    return found
+
+
 async def at_once(client: httpx.AsyncClient) -> None:
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -118,7 +156,7 @@ async def at_once(client: httpx.AsyncClient) -> None:
 
 
 TESTS = {each.__name__: each for each in (state, path, stream, leave, events, upload, chunked, file)}
-TESTS |= {each.__name__: each for each in (memory, fail, cut, cookies)}
+TESTS |= {each.__name__: each for each in (memory, fail, cut, cookies, hints)}
 TESTS["async"] = at_once
 
 

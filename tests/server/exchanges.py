@@ -95,6 +95,10 @@ class Driven:
 
     # Called by hooks
 
+    def hint(self, fields: list[Field]) -> None:
+        """No hook of the server's gives early hints."""
+        raise NotImplementedError
+
     def cut(self, answer: Part) -> None:
         """See `Cuttable`."""
         self.cuts.append(answer)

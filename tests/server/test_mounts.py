@@ -1,8 +1,11 @@
 """`--mount`: several apps in one process; what is wrong ends the command with a line."""
 
+import json
+import re
 import signal
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.server.command import Serving, run
@@ -71,6 +74,61 @@ def test_an_app_of_any_arguments_is_what_is_said(folder: Path) -> None:
         assert serving.get("/shop/").text == "flask at /shop"
 
 
+REPORT = """
+import contextlib
+from flask import Flask, request
+from bridge.flask import Bridge
+app = Flask(__name__)
+bridge = Bridge(app)
+@bridge.lifespan
+@contextlib.asynccontextmanager
+async def lifespan(app):
+    yield {"pool": __name__}
+@app.get("/<path:rest>")
+def report(rest):
+    environ = request.environ
+    found = [environ[key] for key in ("SCRIPT_NAME", "PATH_INFO", "REQUEST_URI")]
+    return [*found, environ["asgi.state"].get("pool"), environ["asgi.scope"]["root_path"]]
+"""
+PATHS = {
+    "/a/x": ["/a", "/x", "/a/x"],
+    "/a/b/x?y=1": ["/a/b", "/x", "/a/b/x?y=1"],
+    "/a/bx/caf%C3%A9": ["/a", "/bx/caf\xc3\xa9", "/a/bx/caf%C3%A9"],
+    "/%61/x": ["/a", "/x", "/%61/x"],
+    "/a//x": ["/a", "//x", "/a//x"],
+}
+
+
+@pytest.mark.parametrize("root", ["", "/root"])
+def test_wsgi_apps_get_what_they_get_alone(folder: Path, root: str) -> None:
+    for name in ("one", "two"):
+        (folder / f"{name}.py").write_text(REPORT)
+    typed = ("--mount", "/a=one:app", "--mount", "/a/b=two:app", "--root-path", root)
+    with Serving(*typed, *PORT, cwd=folder) as serving:
+        for path, (script_name, path_info, uri) in PATHS.items():
+            for sent in {path, root + path}:  # a proxy leaves the root path, or takes it off
+                found = json.loads(serving.get(sent).text)
+                state = "two" if script_name == "/a/b" else "one"
+                assert found == [
+                    *[root + script_name, path_info, root + uri, state],
+                    root + script_name,
+                ]
+        assert serving.get("/").status == serving.get("/ab/x").status == 404
+
+
+def test_metrics_count_the_threads_and_routes_of_all(folder: Path) -> None:
+    typed = ("shop:app", "--mount", "/old=shop:app", "--mount", "/api=api:app", "--metrics-port", "0")
+    with Serving(*typed, *PORT, cwd=folder) as serving:
+        for path in ("/", "/old/", "/api/"):
+            assert serving.get(path).status == 200
+        found = re.search(r"metrics at (\S+)", serving.stderr)
+        assert found is not None
+        figures = httpx.get(found[1]).text
+    assert 'bridge_requests_total{method="GET",route="/",status="200"} 2.0' in figures
+    assert "bridge_threads_busy 0.0" in figures
+    assert "bridge_thread_wait_seconds_count 2.0" in figures
+
+
 def test_mounts_alone_need_no_app(folder: Path) -> None:
     (folder / "bridge.toml").write_text('mount = ["/api=api:app"]')
     with Serving(*PORT, cwd=folder) as serving:
@@ -93,4 +151,5 @@ def test_mounts_alone_need_no_app(folder: Path) -> None:
 def test_what_is_wrong_is_said(folder: Path, typed: list[str], code: int, message: str) -> None:
     found, _, err = run("serve", *typed, *PORT, cwd=folder)
     assert message in err
+    assert "Traceback" not in err
     assert found == code

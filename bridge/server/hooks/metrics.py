@@ -9,8 +9,8 @@ import asyncio
 import json
 import os
 from bisect import bisect_left
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sized
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -81,13 +81,13 @@ class Metrics(Hook):
     size of its body. What its call has read, sent and waited counts all the same.
 
     Args:
-        adapter: the adapter whose threads are counted; None if the app runs without.
+        adapters: those whose threads are counted together.
     """
 
-    def __init__(self, adapter: WSGIToASGI | None) -> None:
+    def __init__(self, adapters: Sequence[WSGIToASGI]) -> None:
         self.connections: Sized = ()
         """The connections that are open."""
-        self._adapter = adapter
+        self._adapters = adapters
         self._requests: defaultdict[tuple[str, str, int | None], int] = defaultdict(int)
         self._durations: defaultdict[tuple[str, str], list[float]] = defaultdict(
             lambda: [0] * (len(_DURATIONS) + 2)
@@ -141,7 +141,8 @@ class Metrics(Hook):
 
     def figures(self) -> Figures:
         """Return all figures as they are now; any thread may ask."""
-        adapter = self._adapter
+        adapters = self._adapters
+        blocked: Counter[str] = sum((Counter(each.blocked) for each in adapters), Counter())
         # `list` takes a dict as it is, whatever the event loop adds to it meanwhile.
         return {
             "bridge_requests": {
@@ -157,13 +158,13 @@ class Metrics(Hook):
             "bridge_websockets": _by_label(self._handshakes),
             "bridge_websockets_open": {(): [self._websockets]},
             "bridge_connections_open": {(): [len(self.connections)]},
-            "bridge_threads_busy": {(): [0 if adapter is None else adapter.busy_threads]},
-            "bridge_calls_waiting": {(): [0 if adapter is None else adapter.waiting_calls]},
+            "bridge_threads_busy": {(): [sum(each.busy_threads for each in adapters)]},
+            "bridge_calls_waiting": {(): [sum(each.waiting_calls for each in adapters)]},
             "bridge_request_bytes": {(): [self._received]},
             "bridge_response_bytes": {(): [self._sent]},
             "bridge_disconnects": {(): [self._disconnects]},
             "bridge_refused_requests": _by_label(self._refused),
-            "bridge_loop_blocked": {} if adapter is None else _by_label(adapter.blocked),
+            "bridge_loop_blocked": _by_label(blocked),
         }
 
     async def keep_reporting(self, folder: Path) -> None:

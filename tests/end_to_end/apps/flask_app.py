@@ -106,6 +106,12 @@ def cookies() -> Response:
     return response
 
 
+@flask_app.get("/hints")
+def hints() -> str:
+    request.environ["wsgi.early_hints"]([("Link", "</style.css>; rel=preload; as=style")])
+    return "hinted"
+
+
 @flask_app.get("/wait")
 async def wait() -> str:
     await asyncio.sleep(0.3)

@@ -57,7 +57,7 @@ class Counting:
     """Exchanges, or an app in memory, and what is counted of them."""
 
     def __init__(self, app: Any = None) -> None:
-        self.metrics = Metrics(app if isinstance(app, WSGIToASGI) else None)
+        self.metrics = Metrics([app] if isinstance(app, WSGIToASGI) else [])
         self.metrics.connections = range(3)
         self.app: Any = HookedApp(app, self.metrics)
 

@@ -15,9 +15,12 @@ from tests.hosts import HOSTS, LOOPS, Host
 # They take over 15 seconds each, and come first: a process that got one last would keep the others waiting.
 LONG = (
     "demos/api/test_document.py",
+    "demos/api/test_phone_page.py",
     "demos/test_gallery.py",
     "demos/test_gallery_in_a_browser.py",
+    "demos/test_guestbook.py",
     "demos/test_portal.py",
+    "demos/test_table.py",
     "demos/test_xray.py",
     "flask/test_hosts.py",
     "http/test_answers.py",

@@ -39,7 +39,9 @@ def test_the_distribution_has_one_name() -> None:
     extras = PROJECT["project"]["optional-dependencies"]
     own = re.findall(rf"{NAMES}(?=\[)", str(extras))
     assert set(own) == {DISTRIBUTION}
-    assert set(re.findall(r"^\| `(\w+)` \| ", (ROOT / "README.md").read_text(), re.MULTILINE)) >= set(extras)
+    assert set(re.findall(r"^\| `(\w+)` \| ", (ROOT / "docs/start.md").read_text(), re.MULTILINE)) >= set(
+        extras
+    )
 
 
 def test_groups_need_no_distribution_of_ours() -> None:
@@ -66,6 +68,9 @@ def test_the_image_installs_the_wheel_of_this_version() -> None:
 
 def test_a_page_says_whose_command_is_meant() -> None:
     typed = {each.partition(":")[0] for each in lines(r"^\$ bridge |^\| `bridge serve ", (".md",))}
-    said = {each.partition(":")[0] for each in lines("bin/activate|active virtual environment", (".md",))}
+    said = {
+        each.partition(":")[0]
+        for each in lines(r"bin/activate|active virtual environment|start\.md#install", (".md",))
+    }
     assert typed <= said
     assert lines(r"^Run it: +bridge ", (".py",)) == []  # on top of a demo

@@ -3,6 +3,7 @@
 Run it:    .venv/bin/bridge serve demos.api:app
 Look at:   http://127.0.0.1:8000/docs           every operation, to read and to try
            http://127.0.0.1:8000/openapi.json   the same for programs
+           http://127.0.0.1:8000/phone          a phone app that calls them, and what it sends
            curl -i http://127.0.0.1:8000/sightings   an error; all of them have this shape
 It shows:  SQLAlchemy with a session for each request; Pydantic models that both validate and make the
            document; errors as problem details (RFC 9457); tokens; pages that stay true while others write;
@@ -17,7 +18,7 @@ for who serves the data need not be allowed to change the tables:
     .venv/bin/bridge serve demos.api:app --workers 4
 
 To read, in this order: models.py, schemas.py, sightings.py, operations.py, problems.py, people.py, tokens.py,
-database.py, document.py.
+database.py, document.py, static/phone.js.
 """
 
 import asyncio
@@ -26,7 +27,7 @@ from collections.abc import AsyncIterator
 from flask import Flask
 
 from bridge.flask import Bridge
-from demos.api import document, people, problems, sightings
+from demos.api import document, people, phone, problems, sightings
 from demos.api.database import database
 
 app = Flask(__name__)
@@ -37,6 +38,7 @@ bridge = Bridge(app)
 app.register_blueprint(people.blueprint)
 app.register_blueprint(sightings.blueprint)
 app.register_blueprint(document.blueprint)
+app.register_blueprint(phone.blueprint)
 problems.init_app(app)
 app.teardown_appcontext(database.end_session)
 

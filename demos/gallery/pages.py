@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
 from bridge.flask import any_thread
-from demos.gallery.ladder import LAYERS, Rung
+from demos.gallery.ladder import EXTENSIONS, LAYERS, Rung
 from demos.gallery.sources import Source, sources_of
 
 blueprint = Blueprint("pages", __name__)
@@ -28,7 +28,7 @@ class Demo:
     @property
     def command(self) -> str:
         """What serves it alone, after `bridge serve`, as one types it in a shell."""
-        return shlex.quote(self.rung.app)
+        return " ".join([shlex.quote(self.rung.app), *self.rung.options.split()])
 
 
 def create_app(ladder: Iterable[Rung], missing: set[str]) -> Flask:
@@ -55,7 +55,8 @@ def create_app(ladder: Iterable[Rung], missing: set[str]) -> Flask:
 
 @blueprint.get("/")
 def index() -> str:
-    return render_template("index.html", demos=_demos().values(), layers=LAYERS)
+    extensions = [(each, _address_of(each.file)) for each in EXTENSIONS]
+    return render_template("index.html", demos=_demos().values(), layers=LAYERS, extensions=extensions)
 
 
 @blueprint.get("/ladder/<name>/")
@@ -88,6 +89,15 @@ def show_error(error: HTTPException) -> tuple[str, int] | HTTPException:
     if error.code is None or error.response is not None:
         return error
     return render_template("error.html", error=error), error.code
+
+
+def _address_of(file: str) -> str | None:
+    """The page that shows a file, named from the root of the repository."""
+    for name, shown in _demos().items():
+        for source in shown.sources.values():
+            if source.path.as_posix().endswith(f"/{file}"):
+                return url_for(".demo", name=name, file=source.name)
+    return None
 
 
 def _demos() -> dict[str, Demo]:

@@ -12,12 +12,12 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from demos.gallery.ladder import LADDER, Rung
+from demos.gallery.ladder import EXTENSIONS, LADDER, Rung
 from demos.gallery.sources import sources_of
 from tests.server.command import Command, Serving, run
 
 ROOT = Path(__file__).parent.parent.parent
-pytestmark = pytest.mark.timeout(60)  # ten demos start, and a crawl goes over all of their pages
+pytestmark = pytest.mark.timeout(60)  # sixteen demos start, and a crawl goes over all of their pages
 
 CANARY = "canary-of-the-environment"
 
@@ -65,6 +65,16 @@ def test_the_front_page_leads_to_every_rung(client: httpx.Client) -> None:
     places = [page.index(f'href="/ladder/{rung.name}/"') for rung in LADDER]
     assert places == sorted(places)
     assert "did not start" not in page
+
+
+def test_the_front_page_says_which_extension_is_where(client: httpx.Client) -> None:
+    page = client.get("/").text
+    for extension in EXTENSIONS:
+        address = re.search(rf'href="([^"]+)"><code>{re.escape(extension.file)}</code>', page)
+        assert address
+        shown = re.search(r'<h3 id="file">([^<]+)<', client.get(address[1]).text)
+        assert shown
+        assert extension.file.endswith(f"/{shown[1]}")
 
 
 @pytest.mark.parametrize("rung", LADDER, ids=lambda rung: rung.name)

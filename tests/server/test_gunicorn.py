@@ -1,4 +1,4 @@
-"""gunicorn's options: each has an answer, typed or in the README, that names what is there."""
+"""gunicorn's options: each has an answer, typed or on the page, that names what is there."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from bridge.command import bridge
 from bridge.server.gunicorn import IN_PLACE_OF, SAME
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs/move-over.md").read_text()
 OURS = {name for each in bridge.commands["serve"].params for name in (*each.opts, *each.secondary_opts)}
 TYPED = [(option, answer) for options, answer in IN_PLACE_OF.items() for option in options]
 
@@ -23,7 +23,7 @@ def test_none_is_an_option_here_or_has_two_answers() -> None:
 
 def test_what_means_the_same_is_here() -> None:
     assert set(SAME) <= OURS
-    assert ", ".join(f"`{option}`" for option in SAME) in " ".join(README.split())
+    assert ", ".join(f"`{option}`" for option in SAME) in " ".join(PAGE.split())
 
 
 @pytest.mark.parametrize(("option", "answer"), TYPED, ids=[option for option, _ in TYPED])
@@ -36,9 +36,9 @@ def test_a_typed_option_gets_its_answer(option: str, answer: str) -> None:
     assert set(re.findall(r"bridge (\w+)`", answer)) <= {*bridge.list_commands(click.Context(bridge))}
 
 
-def test_the_readme_has_the_same_table() -> None:
+def test_the_page_has_the_same_table() -> None:
     rows = [
         f"| {', '.join(f'`{each}`' for each in options)} | {answer} |"
         for options, answer in IN_PLACE_OF.items()
     ]
-    assert "\n".join(["| gunicorn | `bridge serve` |", "| --- | --- |", *rows, ""]) in README
+    assert "\n".join(["| gunicorn | `bridge serve` |", "| --- | --- |", *rows, ""]) in PAGE

@@ -61,7 +61,8 @@ def test_apps_of_both_kinds_below_their_prefixes(folder: Path, workers: tuple[st
         assert serving.get("/-/health/ready").status == 200
         serving.signal(signal.SIGTERM)
         assert serving.finish() == 0
-    described = "Flask app 'shop:app' (2 routes), ASGI app 'api:app' at /api, Flask app 'shop:app' at /old"
+    shop = "Flask app 'shop:app'"
+    described = f"{shop} (1 route and static files), ASGI app 'api:app' at /api, {shop} at /old"
     assert described in serving.stderr
     assert "lifespan over" in serving.stdout
 

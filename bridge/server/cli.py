@@ -18,6 +18,7 @@ from click.shell_completion import get_completion_class
 from bridge import __version__
 from bridge.errors import BridgeError
 from bridge.loading import AppError, BrokenAppError, check_names, find_app
+from bridge.server.on_ray import serve_on_ray
 from bridge.server.options import (
     InForce,
     SettingsCommand,
@@ -29,7 +30,7 @@ from bridge.server.options import (
     variables_read,
 )
 from bridge.server.serving import STARTUP_FAILURE, ServeConfig, default_log_config, serve
-from bridge.server.settings import ServeSettings, app_dir_of, check_settings
+from bridge.server.settings import ServeSettings, app_dir_of, check_settings, unused_on_ray
 from bridge.types import override
 
 __all__ = ["bridge", "make_config", "make_settings"]
@@ -131,6 +132,11 @@ def serve_command(context: click.Context, /, app: str | None, **options: Any) ->
                     "shown",
                     file,
                 )
+    if options["on"] == "ray":
+        unused = unused_on_ray(strengths(context))
+        if unused:
+            logger.info("not used on Ray: %s", ", ".join(unused))
+        sys.exit(serve_on_ray(config))
     sys.exit(serve(config))
 
 

@@ -22,6 +22,7 @@ LONG = (
     "demos/test_portal.py",
     "demos/test_table.py",
     "demos/test_xray.py",
+    "end_to_end/test_ray.py",
     "flask/test_hosts.py",
     "http/test_answers.py",
     "server/processes/test_ending.py",

@@ -13,6 +13,7 @@ from benchmarks.apps.sizes import MIB
 from benchmarks.experiments.detection import detection
 from benchmarks.experiments.findings import Experiment, Finding, Scale
 from benchmarks.experiments.long_bodies import long_bodies
+from benchmarks.experiments.on_ray import on_ray
 from benchmarks.experiments.open_streams import open_streams
 from benchmarks.experiments.stalled_client import stalled_client
 from benchmarks.experiments.vanishing_clients import vanishing_clients
@@ -29,6 +30,7 @@ EXPERIMENTS: dict[str, Callable[[Scale], Experiment]] = {
     "open-streams": open_streams,
     "detection": detection,
     "websockets": websockets,
+    "on-ray": on_ray,
 }
 
 _VERDICTS = {True: "met", False: "MISSED", None: "not judged"}

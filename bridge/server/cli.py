@@ -19,6 +19,7 @@ from click.shell_completion import get_completion_class
 from bridge import __version__
 from bridge.errors import BridgeError
 from bridge.loading import AppError, BrokenAppError, check_names, find_app
+from bridge.server.on_ray import serve_on_ray
 from bridge.server.options import (
     InForce,
     SettingsCommand,
@@ -30,7 +31,7 @@ from bridge.server.options import (
     variables_read,
 )
 from bridge.server.serving import STARTUP_FAILURE, ServeConfig, default_log_config, serve
-from bridge.server.settings import ServeSettings, app_dir_of, check_settings
+from bridge.server.settings import ServeSettings, app_dir_of, check_settings, unused_on_ray
 from bridge.server.terminal import complain
 from bridge.types import override
 from bridge.version import DISTRIBUTION
@@ -172,6 +173,11 @@ def serve_command(context: click.Context, /, app: str | None, **options: Any) ->
                     "FLASK_DEBUG in %s puts a Flask app into debug mode, which hides its own error pages",
                     file,
                 )
+    if options["on"] == "ray":
+        unused = unused_on_ray(strengths(context))
+        if unused:
+            logger.info("not used on Ray: %s", ", ".join(unused))
+        sys.exit(serve_on_ray(config))
     sys.exit(serve(config))
 
 

@@ -22,6 +22,7 @@ from bridge.asgi.mounts import check_prefixes
 from bridge.errors import BridgeError
 from bridge.http.limits import Limits
 from bridge.interfaces import Interface
+from bridge.ray import parse_replicas
 from bridge.server.hooks.access_log import compile_format
 from bridge.types import AsyncViews
 
@@ -35,6 +36,7 @@ __all__ = [
     "TLSVersionName",
     "app_dir_of",
     "check_settings",
+    "unused_on_ray",
 ]
 
 AdapterName: TypeAlias = Literal["bridge", "a2wsgi", "asgiref"]
@@ -60,6 +62,7 @@ UVICORN_GROUPS: dict[str, tuple[str, ...]] = {
         "reset_contextvars",
     ),
     "Addresses": ("host", "port", "uds", "fd", "backlog"),
+    "On a Ray cluster": (),
     "Health": (),
     "Limits and deadlines": (
         "limit_concurrency",
@@ -176,6 +179,7 @@ def _log_format(format: str | None) -> str | None:
 _app = partial(_setting, "App")
 _workers = partial(_setting, "Workers and threads")
 _address = partial(_setting, "Addresses")
+_ray = partial(_setting, "On a Ray cluster")
 _health = partial(_setting, "Health")
 _limit = partial(_setting, "Limits and deadlines")
 _tls = partial(_setting, "TLS")
@@ -291,6 +295,23 @@ class ServeSettings:
     )
     uds_mode: int = _address(
         "600", "The permissions of a unix socket, in octal: who may connect.", take=_permissions
+    )
+
+    on: Literal["ray"] | None = _ray(
+        None,
+        "Serve on the Ray cluster of RAY_ADDRESS, or the one that runs here, or else on one of this machine "
+        "that ends with the command. Needs ray[serve].",
+        type=click.Choice(["ray"]),
+    )
+    replicas: tuple[int, int] = _ray(
+        "1",
+        "How many processes serve the app there: a number, or a range such as 2..20, within which Ray "
+        "follows the load.",
+        take=parse_replicas,
+    )
+    detach: bool = _ray(
+        False,
+        "End the command once the app serves there, and leave it running; one of the same name is replaced.",
     )
 
     health: bool = _health(True, "Answer health checks, without a thread.")
@@ -442,11 +463,34 @@ ROWS: dict[str, Row] = {
 """The settings, by the names of their fields."""
 
 
+def unused_on_ray(strengths: Mapping[str, int]) -> list[str]:
+    """Settings that something sets, and that do not apply on a Ray cluster, as options are typed."""
+    return [f"--{name.replace('_', '-')}" for name in sorted(strengths) if name not in _ON_RAY]
+
+
 def app_dir_of(options: Mapping[str, Any]) -> str:
     """The folder to import the app from, before all others; `options` are as for `from_options`."""
     folder: str = options["app_dir"] or os.getcwd()
     return folder
 
+
+# What applies on a Ray cluster: others concern connections, which Ray's proxies take, or processes here.
+_ON_RAY = frozenset(
+    {
+        *(name for name in UVICORN_GROUPS["App"] if name != "lifespan"),
+        *(row.name for row in ROWS.values() if row.group in ("App", "On a Ray cluster")),
+        *("app", "host", "port", "root_path", "limit_concurrency", "timeout_graceful_shutdown"),
+        *("threads", "streams", "websockets", "queue_length", "queue_timeout", "blocking_threshold"),
+        *("readiness", "timeout_worker_start", "log_level", "log_config", "access_log", "use_colors"),
+    }
+)
+
+_INSTEAD = {
+    "--workers": "--replicas says how many processes serve the app",
+    "--bind": "Ray's own proxies listen, on --host and --port",
+    "--reload": "develop without --on",
+    "--debug": "develop without --on",
+}
 
 # Each of these says where to listen, and the server would listen on the first alone.
 _ADDRESSES = (
@@ -469,6 +513,7 @@ def check_settings(options: Mapping[str, Any], strengths: Mapping[str, int]) -> 
     Raises:
         BridgeError: the settings cannot be served as they are.
     """
+    _check_place(options, strengths)
     workers = options["workers"] or 1
     if options["debug"] and workers > 1:  # the debugger's requests need the frames that an error has left
         raise BridgeError(
@@ -526,3 +571,16 @@ def check_settings(options: Mapping[str, Any], strengths: Mapping[str, int]) -> 
             f"--queue-timeout {wait:g} can never be met: a request ends after {whole:g} seconds "
             "(--timeout-request); lower the first, or raise the second"
         )
+
+
+def _check_place(options: Mapping[str, Any], strengths: Mapping[str, int]) -> None:
+    """Refuse settings that do not apply where the app is to run, if they are as strong as `--on`."""
+    if options["on"] is None:
+        for name in ("replicas", "detach"):
+            if strengths.get(name, 0) >= 2 and options[name]:
+                raise BridgeError(f"--{name} is for a cluster: add --on ray; on this machine, say --workers")
+        return
+    chosen = {name: strength for name, strength in strengths.items() if strength >= strengths["on"]}
+    for option in unused_on_ray(chosen):
+        instead = _INSTEAD.get(option, "Ray's own proxies take the connections; leave it out")
+        raise BridgeError(f"{option} has no effect with --on ray: {instead}")

@@ -17,7 +17,7 @@ from typing import Self
 
 APPS = Path(__file__).parent / "apps"
 
-# Seconds for anything to happen; less than those after which a hanging test is cut.
+# Seconds for anything to happen, by default; less than those after which a hanging test is cut.
 _DEADLINE = 15.0
 
 
@@ -30,6 +30,7 @@ class Command:
         env: variables on top of those of this process.
         python: how Python is to run it.
         pass_fds: file descriptors it gets from this process.
+        patience: seconds for anything to happen.
     """
 
     def __init__(
@@ -39,7 +40,9 @@ class Command:
         env: Mapping[str, str] | None = None,
         python: Sequence[str] = ("-m", "bridge"),
         pass_fds: Sequence[int] = (),
+        patience: float = _DEADLINE,
     ) -> None:
+        self._patience = patience
         self._process = subprocess.Popen(
             [sys.executable, *python, *arguments],
             cwd=cwd,
@@ -110,15 +113,15 @@ class Command:
         """Wait for the end, also of its children, for they hold the pipes as well; return the exit code."""
         while self._read():
             pass
-        return self._process.wait(_DEADLINE)
+        return self._process.wait(self._patience)
 
     def wait(self) -> int:
         """Wait for the end of the process alone, whose children may go on; return the exit code."""
-        return self._process.wait(_DEADLINE)
+        return self._process.wait(self._patience)
 
     def _read(self) -> bool:
         """Wait for more to be written; False if there is nobody left to write."""
-        ready = self._selector.select(_DEADLINE)
+        ready = self._selector.select(self._patience)
         assert ready or not self._selector.get_map(), "nothing more was written"
         for key, _ in ready:
             data = os.read(key.fd, 65536)

@@ -96,6 +96,8 @@ def _given(option: click.Option, file: Path) -> list[str]:
         return [option.opts[0], "/some=api:app"]
     if option.name == "root_path":
         return [option.opts[0], "/some"]
+    if option.name == "replicas":
+        return [option.opts[0], "2..20"]
     by_type = {"integer": "7", "float": "1.5", "boolean": "false", "text": "X-Some:text"}
     return [option.opts[0], by_type[option.type.name.removesuffix(" range")]]
 

@@ -12,7 +12,7 @@ from bridge import WSGIToASGI
 from bridge.command import bridge
 from bridge.errors import BridgeError
 from bridge.server.options import strengths
-from bridge.server.settings import ROWS, ServeSettings, check_settings
+from bridge.server.settings import ROWS, ServeSettings, check_settings, unused_on_ray
 
 serve_command = bridge.commands["serve"]
 
@@ -294,6 +294,19 @@ REFUSED = [
         "--queue-timeout 9 can never be met: a request ends after 9 seconds",
         "--timeout-request 9",
     ),
+    ("--replicas 2", "--replicas is for a cluster: add --on ray", "--on ray --replicas 2"),
+    ("--detach", "--detach is for a cluster: add --on ray", "--on ray --detach"),
+    (
+        "--on ray --workers 2",
+        "--workers has no effect with --on ray: --replicas says how many processes serve the app",
+        "--on ray --threads 2 --port 81",
+    ),
+    ("--on ray --uds a", "--uds has no effect with --on ray: Ray's own proxies", "--on ray --host ::1"),
+    (
+        "--on ray --debug",
+        "--debug has no effect with --on ray: develop without --on",
+        "--on ray --readiness a:b",
+    ),
     (
         "--ssl-certfile bridge.toml --ssl-cert-reqs 2",
         "--ssl-cert-reqs 2 turns every client away",
@@ -309,6 +322,13 @@ def test_serve_refuses_what_cannot_be(folder: Path, typed: str, message: str) ->
     assert (result.exit_code, result.stdout) == (3, "")
     assert result.stderr.startswith(f"bridge: {message}")
     assert result.stderr.count("\n") == 1
+
+
+def test_settings_of_a_file_that_do_not_apply_on_ray_are_left_out(folder: Path) -> None:
+    (folder / "bridge.toml").write_text("workers = 2\nuds = 'a'\n")
+    context = serve_command.make_context("serve", ["nosuch:app", "--on", "ray"])
+    check_settings(context.params, strengths(context))
+    assert unused_on_ray(strengths(context)) == ["--uds", "--workers"]
 
 
 def is_refused(typed: str) -> bool:

@@ -202,7 +202,8 @@ class ServeSettings:
     The first four are of uvicorn's command, and have no row.
     """
 
-    target: str
+    target: str | Callable[..., Any]
+    """What to serve, by name, or an app that a program has; empty for the mounts alone."""
     app_dir: str | None = None
     """The folder to import the app from, before all others; None for none."""
     factory: bool = False
@@ -387,7 +388,7 @@ class ServeSettings:
     )
 
     @classmethod
-    def from_options(cls, target: str, options: Mapping[str, Any]) -> "ServeSettings":
+    def from_options(cls, target: str | Callable[..., Any], options: Mapping[str, Any]) -> "ServeSettings":
         """Return the settings of a parsed command line, which has those of variables and files, too.
 
         Args:
@@ -401,7 +402,7 @@ class ServeSettings:
             values["access_log_format"] = None
         return cls(
             target=target,
-            app_dir=app_dir_of(options),
+            app_dir=None if options["app_dir"] is None else app_dir_of(options),
             factory=options["factory"],
             graceful_timeout=options["timeout_graceful_shutdown"],
             **values,

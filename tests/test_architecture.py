@@ -97,6 +97,7 @@ def test_imports_have_a_direction(source: Path) -> None:
 IMPURE = {"asyncio", "concurrent", "contextvars", "selectors", "socket", "threading", "queue", "subprocess"}
 PURE = [
     *(name_of(source) for source in SOURCES if name_of(source).startswith("core/")),
+    "asgi/arguments.py",
     "asgi/environ.py",
     "asgi/scope.py",
     "asgi/scope_view.py",

@@ -19,6 +19,7 @@ from collections.abc import Awaitable
 from contextvars import Context
 from typing import TYPE_CHECKING
 
+from bridge.core.call import request_name
 from bridge.core.link import Head, Part, plain_answer
 from bridge.http.deadline import Deadline
 from bridge.http.exchange import Answer, Exchange
@@ -512,22 +513,31 @@ class Connection(asyncio.Protocol):
             return
         self._is_over = True
         self._deadline.close()
-        logger.warning(
-            "refused a request from %s: %d. %s", self._ends.client_name, refusal.status, refusal.reason
-        )
         serving = self._serving
+        if serving is not None:
+            exchange = serving.exchange
+        else:
+            exchange = self._arrival.exchange or Exchange(self._refused_request(), Context())
+        for on_refused in self.server.hooks.refused:
+            refusal = on_refused(exchange, refusal)
+        request = exchange.request
+        exchange.context.copy().run(
+            logger.warning,
+            "refused %s from %s: %d. %s",
+            request_name(request.method, request.decoded_path) if request.method else "a request",
+            self._ends.client_name,
+            refusal.status,
+            refusal.reason,
+        )
         has_answer = serving is not None and serving.exchange.head is not None
         if serving is not None and serving.is_complete:  # the request whose body nobody wanted
             self._end()
             return
+        exchange.refusal = refusal
+        exchange.end()
         if serving is not None:  # the app has it
-            serving.exchange.refusal = refusal
-            serving.exchange.end()
             serving.leave(reasons.LEFT)
         else:
-            exchange = self._arrival.exchange or Exchange(self._refused_request(), Context())
-            exchange.refusal = refusal
-            exchange.end()
             self.server.hooks.end(exchange)
         if serving is not None and has_answer:
             self.cut(serving)

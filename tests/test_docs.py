@@ -14,7 +14,7 @@ PAGES = ["docs/embed.md"]
 LANGUAGES = {"python", "console", "text", "toml", "ini", "nginx", "html", "yaml"}
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", PAGES)
 def test_the_code_of_a_page_runs(page: str, tmp_path: Path) -> None:
     failed = run_page(ROOT / page, tmp_path)
@@ -59,6 +59,7 @@ def test_value():
 """
 
 
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     ("change", "failed"),
     [

@@ -16,13 +16,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.patience import PATIENCE
+
 __all__ = ["Block", "blocks_of", "run_page"]
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[^\n]*)\n(?P<text>.*?)^ *```$", re.DOTALL | re.MULTILINE)
 _FILE = re.compile(r"# (?P<name>[\w/]+\.py)\n")
 
 # Seconds for one block: the frameworks take some to import.
-_TIMEOUT = 60
+_TIMEOUT = 60 * PATIENCE
 
 
 @dataclass(frozen=True)

@@ -243,6 +243,12 @@ def test_adapter_alone_imports_no_server(statement: str) -> None:
     assert not loaded & {"uvicorn", "click", "flask", "werkzeug", "httpx", "starlette", "greenlet", "wsproto"}
 
 
+def test_other_systems_are_told_what_it_needs() -> None:
+    code = "import os; del os.fork, os.register_at_fork; import bridge"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stderr.splitlines()[-1].startswith("ImportError: Bridge runs on POSIX systems")
+
+
 @pytest.mark.parametrize("name", ["bridge", *MODULES])
 def test_all_names_what_is_there(name: str) -> None:
     """`__all__` holds names that exist, once, and every public class and function that is made there."""

@@ -244,6 +244,7 @@ class Connection(asyncio.Protocol):
     ) -> bool:
         """See `reader.Sink`."""
         server = self.server
+        self._arrival.headers = headers
         _, method, target, version = line
         refusal = check_head(server.limits, method=method, target=target, version=version, headers=headers)
         if refusal is not None:
@@ -330,6 +331,7 @@ class Connection(asyncio.Protocol):
         """Have the request served, or answered by a hook, with what has come of its body."""
         arrival = self._arrival
         arrival.exchange = None
+        arrival.headers = []
         serving: Serving
         try:
             for on_request in self.server.hooks.request:
@@ -549,7 +551,7 @@ class Connection(asyncio.Protocol):
         """As much of a request as could be read."""
         _, method, target, version = self._reader.line
         path, _, query = target.partition(b"?")
-        request = Request(method.decode("ascii"), path, query, version, [])
+        request = Request(method.decode("ascii"), path, query, version, self._arrival.headers)
         self._ends.complete(request, "")
         return request
 
@@ -606,6 +608,7 @@ class _Arrival:
     __slots__ = (
         "beside",
         "exchange",
+        "headers",
         "last_data",
         "pieces",
         "size",
@@ -614,6 +617,7 @@ class _Arrival:
 
     def __init__(self) -> None:
         self.exchange: Exchange | None = None  # of a head that is whole, until it is served
+        self.headers: list[tuple[bytes, bytes]] = []  # of the head, until the request is served
         self.pieces: list[bytes] = []  # of the body, until it is served
         self.size = 0  # bytes of the body
         self.trailers = 0

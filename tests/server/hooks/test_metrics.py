@@ -397,6 +397,9 @@ def test_handshakes_that_are_denied(path: str, status: int) -> None:
             pass
         assert caught.value.response.status_code == status
         until(serving, **{f'bridge_websockets_total{{status="{status}"}}': 1, "bridge_websockets_open": 0})
+        serving.interrupt()
+        serving.finish()
+        assert ("ERROR" in serving.stderr) == (path == "/fails"), "to deny it is no error"
 
 
 def test_handshakes_that_are_refused() -> None:

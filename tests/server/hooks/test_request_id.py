@@ -296,7 +296,7 @@ REFUSED_REQUESTS: dict[str, tuple[bytes, int, str, str]] = {
         b"POST /plain?q=1 HTTP/1.1\r\nHost: a\r\nX-Request-ID: id-1\r\nContent-Length: 11\r\n\r\n"
         + b"x" * 11,
         413,
-        "[0-9a-f]{32}",
+        "id-1",
         "POST /plain",
     ),
     "its body, in chunks": (
@@ -309,6 +309,12 @@ REFUSED_REQUESTS: dict[str, tuple[bytes, int, str, str]] = {
     "its head": (
         b"GET /plain?q=1 HTTP/1.1\r\nHost: a\r\nX: %b\r\n\r\n" % (b"x" * 20000),
         431,
+        "[0-9a-f]{32}",
+        "GET /plain",
+    ),
+    "its head, after another request": (
+        b"GET /plain HTTP/1.1\r\nHost: a\r\nX-Request-ID: id-1\r\n\r\nGET /plain HTTP/1.1\r\nHost a\r\n\r\n",
+        400,
         "[0-9a-f]{32}",
         "GET /plain",
     ),
@@ -326,8 +332,7 @@ def test_who_knows_of_one_that_is_refused(
         with serving.connect() as connection:
             connection.sendall(sent)
             answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
-        told = re.search(r"(?im)^x-request-id: (\S+)\r$", answer)
-        assert told is not None
-        assert re.fullmatch(id, told[1])
-        serving.wait_for(rf"^WARNING: +\[{told[1]}\] refused {name} from 127\.0\.0\.1: {status}\. ")
-        serving.wait_for_access_log(rf"(?m)^{status} {told[1]}$")
+        told = re.findall(r"(?im)^x-request-id: (\S+)\r$", answer)[-1]
+        assert re.fullmatch(id, told)
+        serving.wait_for(rf"^WARNING: +\[{told}\] refused {name} from 127\.0\.0\.1: {status}\. ")
+        serving.wait_for_access_log(rf"(?m)^{status} {told}$")

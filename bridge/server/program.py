@@ -1,6 +1,7 @@
 """`bridge.serve`: the server for programs."""
 
 import asyncio
+import gc
 import multiprocessing
 import signal
 import sys
@@ -137,8 +138,9 @@ def serve(
     Several workers, `reload` and `debug` start processes that load the app for themselves. They need its
     name, and a program that calls this only `if __name__ == "__main__":`.
 
-    Signals are handled, and put back at the end, in the main thread alone, which is the only one that gets
-    them from Python. In another thread the server needs `stop`, and serves from one process.
+    Signals are handled in the main thread alone, which is the only one that gets them from Python. In another
+    thread the server needs `stop`, and serves from one process. Afterwards the program has its own handlers
+    of signals, and its own settings of the garbage collector, again.
 
     Args:
         app: a WSGI or an ASGI app, a factory of one, or the name of one of these, such as "shop:app".
@@ -169,7 +171,7 @@ def serve(
         options["log_config"] = log_config
     check_settings(options, strengths)
     _check_processes(app, options, stop)
-    with _signals_put_back():
+    with _collector_put_back(), _signals_put_back():
         try:
             code = serve_config(make_config(app, options), in_program=True, stop=stop)
         except SystemExit:  # uvicorn's, when the app's lifespan has failed
@@ -217,6 +219,18 @@ def _check_processes(
         raise BridgeError(
             f"{cause} starts processes, which signals end, and not `stop`; leave one of the two out"
         )
+
+
+@contextmanager
+def _collector_put_back() -> Iterator[None]:
+    """Have a block settle the garbage collector for the server, and put it back as the program had it."""
+    threshold, frozen = gc.get_threshold(), gc.get_freeze_count()
+    try:
+        yield
+    finally:
+        gc.set_threshold(*threshold)
+        if not frozen:
+            gc.unfreeze()
 
 
 @contextmanager

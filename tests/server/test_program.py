@@ -26,6 +26,7 @@ from tests.server.command import Serving
 QUIET: dict[str, Any] = {"version": 1, "incremental": True}
 
 PROGRAM = """
+import gc
 import signal
 import bridge
 from shop import app
@@ -33,7 +34,9 @@ from shop import app
 if __name__ == "__main__":
     mine = lambda number, frame: None
     signal.signal(signal.SIGTERM, mine)
+    before = gc.get_threshold()
     {call}
+    assert (gc.get_threshold(), gc.get_freeze_count()) == (before, 0)
     assert signal.getsignal(signal.SIGTERM) is mine
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     print("went on")
@@ -137,7 +140,7 @@ def test_another_thread_ends_it(port: int) -> None:
     thread = threading.Thread(
         target=bridge.serve,
         args=(app,),
-        kwargs={"port": port, "stop": stop, "log_config": QUIET, "settle_gc": False},
+        kwargs={"port": port, "stop": stop, "log_config": QUIET},
     )
     thread.start()
     try:
@@ -241,7 +244,7 @@ def test_a_lifespan_that_fails_is_an_error() -> None:
         raise KeyError("SECRET")
 
     with pytest.raises(BridgeError, match="the server could not start"):
-        bridge.serve(app, port=0, log_config=QUIET, settle_gc=False)
+        bridge.serve(app, port=0, log_config=QUIET)
 
 
 def test_in_another_thread_it_needs_something_to_end_it() -> None:

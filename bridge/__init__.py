@@ -1,7 +1,8 @@
 """Bridge: Flask, and any WSGI app, on ASGI.
 
-`application = WSGIToASGI(flask_app)` is an ASGI application; `bridge serve app:app` serves it. `ASGIToWSGI`
-is the way back, and `Mounts` puts several apps below prefixes.
+`application = WSGIToASGI(flask_app)` is an ASGI application; `bridge serve app:app` serves it, and so does
+`bridge.serve("app:app")` in a program. `ASGIToWSGI` is the way back, and `Mounts` puts several apps below
+prefixes.
 
 The rooms: `core` makes a WSGI call, `runners` say what waiting means, `asgi` and `http` are the hosts,
 `flask` and `websockets` what they offer beyond WSGI, `server` is the command. Imports run in that direction
@@ -18,6 +19,7 @@ from bridge.version import __version__
 if TYPE_CHECKING:
     from bridge.asgi.mounts import Mounts
     from bridge.asgi.reverse import ASGIToWSGI, wsgi
+    from bridge.server.program import serve
 
 __all__ = [
     "ASGIToWSGI",
@@ -29,12 +31,13 @@ __all__ = [
     "WebSocketDisconnect",
     "__version__",
     "run_on_loop",
+    "serve",
     "wsgi",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the other direction when somebody asks for it: no ASGI host needs it."""
+    """Import the server, and the other direction, when somebody asks for them: no ASGI host needs them."""
     if name in ("ASGIToWSGI", "wsgi"):
         from bridge.asgi import reverse
 
@@ -43,4 +46,15 @@ def __getattr__(name: str) -> Any:
         from bridge.asgi.mounts import Mounts
 
         return Mounts
+    if name == "serve":
+        try:
+            from bridge.server.program import serve
+        except ModuleNotFoundError as error:
+            if error.name not in ("click", "uvicorn"):
+                raise
+            raise ModuleNotFoundError(
+                f"bridge.serve needs {error.name}, which is not installed: pip install {error.name}",
+                name=error.name,
+            ) from None
+        return serve
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -102,7 +102,7 @@ class LoadedApp:
     app: Callable[..., Any]
     interface: Interface
     name: str
-    """What it was loaded from, as `module:attribute`."""
+    """What it was loaded from, as `module:attribute`, or what the object is called."""
 
     @property
     def kind(self) -> str:
@@ -191,12 +191,15 @@ def find_app(folder: str = ".") -> str:
     )
 
 
-def load_app(target: str, *, factory: bool = False, interface: Interface | None = None) -> LoadedApp:
+def load_app(
+    target: str | Callable[..., Any], *, factory: bool = False, interface: Interface | None = None
+) -> LoadedApp:
     """Import an app.
 
     Args:
         target: `module:attribute`, `module:factory()`, `module`, or the path of a `.py` file instead of
-            the module. The arguments of a factory are literals, as in Flask's command.
+            the module. The arguments of a factory are literals, as in Flask's command. Or an app, or a
+            factory, that is there already.
         factory: the attribute is a factory even without the parentheses.
         interface: what the app speaks, if it cannot be told by looking at it. It is believed, unless every
             call of the app would fail.
@@ -205,14 +208,18 @@ def load_app(target: str, *, factory: bool = False, interface: Interface | None 
         AppError: there is no such module, or nothing in it that can be served.
         BrokenAppError: the app's own code raised an exception.
     """
-    named = _parse_target(target)
-    module = _import(named)
-    if named.expression:
-        expression, app = named.expression, _evaluate(module, named.expression)
+    app: Any
+    if isinstance(target, str):
+        named = _parse_target(target)
+        module = _import(named)
+        if named.expression:
+            expression, app = named.expression, _evaluate(module, named.expression)
+        else:
+            expression, app = _best_of(module)
+        name = f"{named.module}:{expression}"
     else:
-        expression, app = _best_of(module)
-    name = f"{named.module}:{expression}"
-    if not expression.endswith(")") and (factory or _is_factory(app, interface)):
+        app, name = target, _name_of(target)
+    if not name.endswith(")") and (factory or _is_factory(app, interface)):
         name += "()"
         app = _call(app, (), {}, name)
     enable_own_loggers()
@@ -236,6 +243,12 @@ def load_function(target: str) -> Callable[..., Any]:
     if not callable(function):
         raise AppError(f"{target!r} is of type {type(function).__name__}; a function is expected")
     return function
+
+
+def _name_of(app: object) -> str:
+    """What an object is called: a Flask app, or a function, has a name."""
+    names = (getattr(app, "name", None), getattr(app, "__qualname__", None), type(app).__qualname__)
+    return next(name for name in names if isinstance(name, str))
 
 
 @dataclass(frozen=True)
@@ -292,7 +305,7 @@ def _import(named: _Target) -> ModuleType:
         module = importlib.import_module(named.module)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # noqa: BLE001  # a module may also call sys.exit()
+    except BaseException as error:  # a module may also call sys.exit()
         # The module itself or a package it is in: nothing there. Anything else: its own imports.
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing is not None and f"{named.module}.".startswith(f"{missing}."):
@@ -300,7 +313,7 @@ def _import(named: _Target) -> ModuleType:
                 f"no module named {missing!r} (looked in {os.path.abspath(sys.path[0])} and on sys.path; "
                 "is --app-dir right?)"
             ) from None
-        raise BrokenAppError(f"importing {named.module!r}", error) from None
+        raise BrokenAppError(f"importing {named.module!r}", error) from error
     # `random.py` would give the standard library's.
     origin = getattr(module, "__file__", None)
     if named.file is not None and (origin is None or Path(origin).resolve() != named.file):
@@ -372,8 +385,8 @@ def _call(factory: Any, arguments: Any, keywords: dict[str, Any], name: str) -> 
         return factory(*arguments, **keywords)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # noqa: BLE001  # it may call sys.exit(); reported with its traceback
-        raise BrokenAppError(name, error) from None
+    except BaseException as error:  # it may call sys.exit(); reported with its traceback
+        raise BrokenAppError(name, error) from error
 
 
 def _best_of(module: ModuleType) -> tuple[str, Any]:

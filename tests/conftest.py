@@ -1,16 +1,22 @@
-"""What every test is held to: it leaves no thread, no task and no socket behind."""
+"""What every test is held to: it leaves no thread, no task and no socket behind.
+
+For a quick look there is `-m "not slow"`; on a busy machine `PYTEST_TIMEOUT=100` gives each test, and what it
+waits for, five times the usual 20 seconds.
+"""
 
 import asyncio
 import gc
 import inspect
 import logging
 import os
+import signal
 import threading
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from tests.hosts import HOSTS, LOOPS, Host
+from tests.patience import PATIENCE
 
 # They take over 15 seconds each, and come first: a process that got one last would keep the others waiting.
 LONG = (
@@ -23,6 +29,7 @@ LONG = (
     "demos/test_table.py",
     "demos/test_xray.py",
     "end_to_end/test_ray.py",
+    "flask/test_apps_of_others.py",
     "flask/test_hosts.py",
     "http/test_answers.py",
     "server/processes/test_ending.py",
@@ -34,12 +41,29 @@ LONG = (
     "websockets/test_handshakes.py",
     "websockets/test_socketio.py",
     "websockets/test_threads.py",
+    "tests/test_clashes.py",
+    "tests/docs/test_code.py",
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the long files."""
+# What takes its time: it starts servers, browsers, or other processes.
+SLOW = ("benchmarks", "browser", "demos", "deploy", "end_to_end", "server", "websockets")
+
+# A shell ignores it for what it runs in the background, and so would all processes that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the long files, and mark what is slow."""
     items.sort(key=lambda item: not item.path.as_posix().endswith(LONG))
+    for item in items:
+        path = item.path.as_posix()
+        if path.endswith(LONG) or not {*item.path.relative_to(config.rootpath).parts}.isdisjoint(SLOW):
+            item.add_marker("slow")
+        mark = item.get_closest_marker("timeout")
+        if mark is not None and mark.args:
+            item.add_marker(pytest.mark.timeout(mark.args[0] * PATIENCE), append=False)
 
 
 @pytest.fixture(autouse=True)

@@ -112,7 +112,7 @@ async def test_a_replica_passes_the_options_on() -> None:
         (
             hello,
             {"lifespan": lambda app: None},
-            "the lifespan failed to start: BridgeError: .*asynccontextmanager",
+            "not an async context manager; is the decorator @contextlib.asynccontextmanager",
         ),
     ],
 )

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
+from bridge.asgi.arguments import check_count, check_no_class, check_seconds
 from bridge.asgi.environ import build_environ
 from bridge.asgi.host import ASGIHost
 from bridge.asgi.lifespan import serve_lifespan
@@ -83,7 +84,8 @@ class WSGIToASGI:
             apps, and other views, always run in threads.
 
     Raises:
-        TypeError: `app` is not callable, is an ASGI application already, or does not take two arguments.
+        TypeError: `app` is not callable, is an ASGI application already, is a class such as Flask, or does
+            not take two arguments; or another argument has the wrong type.
         ValueError: a number is too small, or `async_views` is something else.
 
     The constructor starts nothing: threads come with the first request, and end with the lifespan, or when
@@ -106,15 +108,21 @@ class WSGIToASGI:
         blocking_threshold: float | None = None,
     ) -> None:
         _check_app(app)
-        for name, value, least in (
-            ("threads", threads, 1),
-            ("streams", streams, 0),
-            ("websockets", websockets, 0),
-            ("queue_length", queue_length, 0),
-            ("buffer_size", buffer_size, 1),
-        ):
-            if value is not None and value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}")
+        check_count("threads", threads, 1)
+        check_count("streams", streams, 0)
+        check_count("websockets", websockets, 0)
+        check_count("buffer_size", buffer_size, 1)
+        check_seconds("graceful_timeout", graceful_timeout)
+        if queue_length is not None:
+            check_count("queue_length", queue_length, 0)
+        if queue_timeout is not None:
+            check_seconds("queue_timeout", queue_timeout)
+        if blocking_threshold is not None:
+            check_seconds("blocking_threshold", blocking_threshold)
+        if lifespan is not None and not callable(lifespan):
+            raise TypeError(
+                f"lifespan must be a function that returns an async context manager, got {lifespan!r}"
+            )
         if async_views not in ("auto", "loop", "thread"):
             raise ValueError(f'async_views must be "auto", "loop" or "thread", got {async_views!r}')
         self.app = app
@@ -474,6 +482,7 @@ def _check_app(app: object) -> None:
             f"WSGIToASGI takes a WSGI application; {app!r} is an async callable, so an ASGI application: "
             "give it to the ASGI host as it is"
         )
+    check_no_class("WSGIToASGI", app, "wsgi")
     reason = why_not_callable_as(app, "wsgi")
     if reason is not None:
         raise TypeError(f"WSGIToASGI takes a WSGI application; {app!r} {reason}")

@@ -19,6 +19,7 @@ from http import HTTPStatus
 from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
 
+from bridge.asgi.arguments import check_count, check_no_class, check_seconds
 from bridge.asgi.background_loop import (
     BackgroundLoop,
     background_loop,
@@ -63,7 +64,8 @@ class ASGIToWSGI:
             does after its responses.
 
     Raises:
-        TypeError: `app` is not callable, is a WSGI application already, or does not take three arguments.
+        TypeError: `app` is not callable, is a WSGI application already, is a class such as FastAPI, or does
+            not take three arguments; or another argument has the wrong type.
         ValueError: a number is too small.
 
     The constructor starts nothing. The first request of each process starts the event loop, in a thread, and
@@ -80,9 +82,10 @@ class ASGIToWSGI:
         graceful_timeout: float = 25.0,
     ) -> None:
         _check_app(app)
-        for name, value in (("buffer_size", buffer_size), ("graceful_timeout", graceful_timeout)):
-            if value < 0:
-                raise ValueError(f"{name} must be at least 0, got {value}")
+        if not isinstance(lifespan, bool):
+            raise TypeError(f"lifespan must be True or False, got {lifespan!r}")
+        check_count("buffer_size", buffer_size, 0)
+        check_seconds("graceful_timeout", graceful_timeout)
         self.app = app
         self.lifespan = lifespan
         self.buffer_size = buffer_size
@@ -583,6 +586,7 @@ def _check_app(app: object) -> None:
             f"ASGIToWSGI takes an ASGI application of version 3; {app!r} is one of version 2: wrap it in "
             "asgiref.compatibility.double_to_single_callable"
         )
+    check_no_class("ASGIToWSGI", app, "asgi")
     reason = why_not_callable_as(app, "asgi")
     if reason is not None:
         raise TypeError(f"ASGIToWSGI takes an ASGI application; {app!r} {reason}")

@@ -27,7 +27,9 @@ class CallFacts:
         ran: how many seconds the call took, to the end of the app's `close()`. Known when the ASGI call
             returns.
         route: the rule by which Flask has found the view, such as `/user/<id>`. Known when the response
-            begins. Empty if no rule has matched, or the app is not a Flask app.
+            begins, or when the server has ended it without the app. Empty if no rule has matched, or the app
+            is not a Flask app.
+        environ: that of the call, while it runs.
 
     None is for what has not happened: the app is not a WSGI app, or the call never got as far.
     """
@@ -36,6 +38,14 @@ class CallFacts:
     waited: float | None = None
     ran: float | None = None
     route: str = ""
+    environ: WSGIEnvironment | None = None
+
+    def note_route(self) -> None:
+        """Note the rule, if the app has found one by now; any thread may call this."""
+        if not self.route and self.environ is not None:
+            # Werkzeug's request puts itself there, and Flask's has the rule.
+            rule = getattr(self.environ.get("werkzeug.request"), "url_rule", None)
+            self.route = "" if rule is None else str(rule.rule)
 
 
 class TimedCall(Call):
@@ -61,6 +71,7 @@ class TimedCall(Call):
     def start(self, link: Link) -> Iterable[bytes]:
         facts = self._facts
         facts.begun = begun = time.perf_counter()
+        facts.environ = self.environ
         if self._asked is not None:
             facts.waited = begun - self._asked
         self.app = partial(_call_for_route, facts, self.app)
@@ -68,6 +79,7 @@ class TimedCall(Call):
 
     @override
     def report(self) -> None:
+        self._facts.environ = None  # it leads back to the facts
         if self._facts.begun is not None:
             self._facts.ran = time.perf_counter() - self._facts.begun
         super().report()
@@ -79,9 +91,7 @@ def _call_for_route(
     """Call the app; note the route as the response begins, as Flask lets go of the request soon after."""
 
     def start(*args: Any, **options: Any) -> Callable[[bytes], object]:
-        # Werkzeug's request puts itself there, and Flask's has the rule.
-        rule = getattr(environ.get("werkzeug.request"), "url_rule", None)
-        facts.route = "" if rule is None else str(rule.rule)
+        facts.note_route()
         return start_response(*args, **options)
 
     return app(environ, start)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar, cast
 
 from flask import (
     Blueprint,
@@ -36,6 +36,14 @@ _LifespanT = TypeVar("_LifespanT", bound=_Lifespan)
 _Hook: TypeAlias = Callable[[], Awaitable[object] | object]
 _HookT = TypeVar("_HookT", bound=_Hook)
 _HandlerT = TypeVar("_HandlerT", bound=Handler)
+_P = ParamSpec("_P")
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as _TypeVar  # whose defaults typing has from Python 3.13 on
+
+    _StateT = _TypeVar("_StateT", default="State")
+else:
+    _StateT = TypeVar("_StateT")
 
 _NAME = "bridge"
 
@@ -72,11 +80,18 @@ class State(Mapping[str, Any]):
             raise AttributeError(f"no lifespan has yielded {name!r}; there is: {known}") from None
 
 
-class Bridge(AppLifespan):
+class Bridge(AppLifespan, Generic[_StateT]):
     """A Flask extension for lifespan, background functions and websockets.
 
     Args:
         app: the Flask app; without it, call `init_app` later, once for each app.
+
+    Type checkers take each value of `state` for `Any`. A protocol tells them more:
+
+        class Clients(Protocol):
+            http: httpx.AsyncClient
+
+        bridge: Bridge[Clients] = Bridge(app)  # bridge.state.http is an AsyncClient
     """
 
     def __init__(self, app: Flask | None = None) -> None:
@@ -155,7 +170,7 @@ class Bridge(AppLifespan):
         return function
 
     @property
-    def state(self) -> State:
+    def state(self) -> _StateT:
         """The values that the lifespans of the current app have yielded.
 
         Raises:
@@ -167,7 +182,7 @@ class Bridge(AppLifespan):
                 "there is no state, as no lifespan is running: serve the app with `bridge serve`, or on an "
                 "ASGI host that sends lifespan events; in a test, use `async with bridge.testing.Client(app)`"
             )
-        return self._states[app]
+        return cast(_StateT, self._states[app])
 
     def readiness(self, function: _HookT) -> _HookT:
         """Decorate a function, async or not, that says whether the app can serve.
@@ -213,7 +228,7 @@ class Bridge(AppLifespan):
 
         return decorate
 
-    def background(self, function: Callable[..., object], *args: Any, **kwargs: Any) -> None:
+    def background(self, function: Callable[_P, object], *args: _P.args, **kwargs: _P.kwargs) -> None:
         """Call a function, async or not, after the response of the current request.
 
         It runs in an app context, on the server's event loop if it is async, else in a thread. A shutdown

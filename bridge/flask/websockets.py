@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from functools import update_wrapper
 from inspect import isawaitable, iscoroutinefunction, unwrap
@@ -32,6 +32,7 @@ Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 # 4999.
 _CODES = frozenset([1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)])
 _MAX_REASON = 123  # bytes; RFC 6455, 5.5
+_UNSUPPORTED = 1003
 
 
 class WebSocket:
@@ -147,6 +148,25 @@ class WebSocket:
         if len(reason.encode()) > _MAX_REASON:
             raise ValueError(f"the reason for closing a websocket must fit in {_MAX_REASON} bytes of UTF-8")
         await self._websocket.close(code, reason)
+
+    async def iter_text(self) -> AsyncIterator[str]:
+        """Iterate over the messages, as `async for` does, and take text alone.
+
+        A binary message closes the websocket with 1003 (RFC 6455, 7.4.1), and ends the iteration.
+        """
+        async for message in self:
+            if not isinstance(message, str):
+                await self.close(_UNSUPPORTED, "this websocket takes text messages")
+                return
+            yield message
+
+    async def iter_bytes(self) -> AsyncIterator[bytes]:
+        """Iterate over the messages, as `async for` does, and take binary ones alone; see `iter_text`."""
+        async for message in self:
+            if not isinstance(message, bytes):
+                await self.close(_UNSUPPORTED, "this websocket takes binary messages")
+                return
+            yield message
 
     def __aiter__(self) -> "WebSocket":
         return self

@@ -19,6 +19,7 @@ from collections.abc import Awaitable
 from contextvars import Context
 from typing import TYPE_CHECKING
 
+from bridge.core.call import request_name
 from bridge.core.link import Head, Part, plain_answer
 from bridge.http.deadline import Deadline
 from bridge.http.exchange import Answer, Exchange
@@ -244,6 +245,7 @@ class Connection(asyncio.Protocol):
     ) -> bool:
         """See `reader.Sink`."""
         server = self.server
+        self._arrival.headers = headers
         _, method, target, version = line
         refusal = check_head(server.limits, method=method, target=target, version=version, headers=headers)
         if refusal is not None:
@@ -330,6 +332,7 @@ class Connection(asyncio.Protocol):
         """Have the request served, or answered by a hook, with what has come of its body."""
         arrival = self._arrival
         arrival.exchange = None
+        arrival.headers = []
         serving: Serving
         try:
             for on_request in self.server.hooks.request:
@@ -513,22 +516,31 @@ class Connection(asyncio.Protocol):
             return
         self._is_over = True
         self._deadline.close()
-        logger.warning(
-            "refused a request from %s: %d. %s", self._ends.client_name, refusal.status, refusal.reason
-        )
         serving = self._serving
+        if serving is not None:
+            exchange = serving.exchange
+        else:
+            exchange = self._arrival.exchange or Exchange(self._refused_request(), Context())
+        for on_refused in self.server.hooks.refused:
+            refusal = on_refused(exchange, refusal)
+        request = exchange.request
+        exchange.context.copy().run(
+            logger.warning,
+            "refused %s from %s: %d. %s",
+            request_name(request.method, request.decoded_path) if request.method else "a request",
+            self._ends.client_name,
+            refusal.status,
+            refusal.reason,
+        )
         has_answer = serving is not None and serving.exchange.head is not None
         if serving is not None and serving.is_complete:  # the request whose body nobody wanted
             self._end()
             return
+        exchange.refusal = refusal
+        exchange.end()
         if serving is not None:  # the app has it
-            serving.exchange.refusal = refusal
-            serving.exchange.end()
             serving.leave(reasons.LEFT)
         else:
-            exchange = self._arrival.exchange or Exchange(self._refused_request(), Context())
-            exchange.refusal = refusal
-            exchange.end()
             self.server.hooks.end(exchange)
         if serving is not None and has_answer:
             self.cut(serving)
@@ -540,7 +552,7 @@ class Connection(asyncio.Protocol):
         """As much of a request as could be read."""
         _, method, target, version = self._reader.line
         path, _, query = target.partition(b"?")
-        request = Request(method.decode("ascii"), path, query, version, [])
+        request = Request(method.decode("ascii"), path, query, version, self._arrival.headers)
         self._ends.complete(request, "")
         return request
 
@@ -600,6 +612,7 @@ class _Arrival:
     __slots__ = (
         "beside",
         "exchange",
+        "headers",
         "last_data",
         "pieces",
         "size",
@@ -608,6 +621,7 @@ class _Arrival:
 
     def __init__(self) -> None:
         self.exchange: Exchange | None = None  # of a head that is whole, until it is served
+        self.headers: list[tuple[bytes, bytes]] = []  # of the head, until the request is served
         self.pieces: list[bytes] = []  # of the body, until it is served
         self.size = 0  # bytes of the body
         self.trailers = 0

@@ -5,7 +5,7 @@ hook, or served:
 
     on_request ──┬─► (served) ──► on_head ──► on_stream ──► on_end
                  └─► an answer in the app's place; no hook is told more
-    refused ───────────────────────────────────────────────► on_end, with `refusal` set
+    refused ─────► on_refused ─────────────────────────────► on_end, with `refusal` set
 
 Hooks run on the event loop, and must not block it.
 """
@@ -123,6 +123,8 @@ class Exchange:
     def end(self, *, has_left: bool = False) -> None:
         """Note the end of the response, or that the client left before it; the first call counts."""
         if not self.ended:
+            if self.call is not None:
+                self.call.note_route()  # an answer in the app's place may come sooner than the app's
             self.ended = time.perf_counter()
             self.has_left = has_left
 
@@ -132,6 +134,10 @@ class Hook:
 
     def on_request(self, exchange: Exchange) -> Answer | None:
         """A request has passed the limits; return an answer to give instead of the app's, or None."""
+
+    def on_refused(self, exchange: Exchange, refusal: Refusal) -> Refusal:
+        """The server refuses the request, known to other hooks or not; return what it answers."""
+        return refusal
 
     def on_head(self, exchange: Exchange, head: Head) -> Head:
         """A response begins; return its head, this one or another."""
@@ -163,6 +169,7 @@ class Hooks:
     __slots__ = (
         "_end",
         "head",
+        "refused",
         "request",
         "stream",
         "wants_call_facts",
@@ -173,6 +180,7 @@ class Hooks:
     def __init__(self, hooks: Iterable[Hook] = (), *, wants_call_facts: bool = False) -> None:
         hooks = list(hooks)
         self.request: list[Callable[[Exchange], Answer | None]] = _overridden(hooks, "on_request")
+        self.refused: list[Callable[[Exchange, Refusal], Refusal]] = _overridden(hooks, "on_refused")
         self.head: list[Callable[[Exchange, Head], Head]] = _overridden(hooks, "on_head")
         self.stream: list[Callable[[Exchange], None]] = _overridden(hooks, "on_stream")
         self.websocket: list[Callable[[int], None]] = _overridden(hooks, "on_websocket")

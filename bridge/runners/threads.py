@@ -59,6 +59,11 @@ class _Process:
         cls.current = object()
 
 
+if not hasattr(os, "register_at_fork"):
+    raise ImportError(
+        "Bridge runs on POSIX systems, such as Linux and macOS, and this is none; on Windows, use WSL or a "
+        "container"
+    )
 os.register_at_fork(after_in_child=_Process.after_fork)
 
 

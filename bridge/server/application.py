@@ -73,7 +73,7 @@ def make_application(settings: ServeSettings) -> Application:
         # As `flask run --debug` does: an app may read it while it is imported.
         os.environ["FLASK_DEBUG"] = "1"
     apps: dict[str, LoadedApp] = {}
-    if settings.target:
+    if settings.target != "" or not settings.mounts:
         apps[""] = load_app(settings.target, factory=settings.factory, interface=settings.interface)
     for prefix, target in settings.mounts:
         if prefix in apps:

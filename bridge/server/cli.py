@@ -8,7 +8,7 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -16,7 +16,6 @@ import click
 import uvicorn
 from click.shell_completion import get_completion_class
 
-from bridge import __version__
 from bridge.errors import BridgeError
 from bridge.loading import AppError, BrokenAppError, check_names, find_app
 from bridge.server.on_ray import serve_on_ray
@@ -34,7 +33,7 @@ from bridge.server.serving import STARTUP_FAILURE, ServeConfig, default_log_conf
 from bridge.server.settings import ServeSettings, app_dir_of, check_settings, unused_on_ray
 from bridge.server.terminal import complain
 from bridge.types import override
-from bridge.version import DISTRIBUTION
+from bridge.version import DISTRIBUTION, __version__
 
 __all__ = ["bridge", "make_config", "make_settings"]
 
@@ -233,11 +232,11 @@ def completion_command(context: click.Context, shell: str) -> None:
     click.echo(script(bridge, {}, name, "_BRIDGE_COMPLETE").source())
 
 
-def make_config(app: str | None, options: dict[str, Any]) -> ServeConfig:
+def make_config(app: str | Callable[..., Any] | None, options: dict[str, Any]) -> ServeConfig:
     """The configuration that a command line asks for.
 
     Args:
-        app: what to serve, empty for the mounts alone, or None to find it.
+        app: what to serve, by name or as it is, empty for the mounts alone, or None to find it.
         options: the parsed options of the command, by their names.
 
     Raises:
@@ -264,7 +263,7 @@ def make_config(app: str | None, options: dict[str, Any]) -> ServeConfig:
     return ServeConfig(make_settings(app, options), **taken)
 
 
-def make_settings(app: str | None, options: dict[str, Any]) -> ServeSettings:
+def make_settings(app: str | Callable[..., Any] | None, options: dict[str, Any]) -> ServeSettings:
     """Bridge's own part of `make_config`, with the same arguments and errors."""
     return ServeSettings.from_options(_find_app(options) if app is None else app, options)
 

@@ -216,6 +216,7 @@ def _application(settings: ServeSettings) -> ASGI3Application:
 def _name_of(settings: ServeSettings) -> str:
     """The name of the application on the cluster: that of its module."""
     target = settings.target or settings.mounts[0][1]
+    assert isinstance(target, str)  # a command line names it
     return Path(target.partition(":")[0]).stem if os.sep in target else target.partition(":")[0]
 
 

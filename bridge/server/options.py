@@ -12,6 +12,7 @@ import re
 import tomllib
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, time
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
@@ -22,7 +23,7 @@ from uvicorn.main import main as uvicorn_command
 
 from bridge.errors import BridgeError
 from bridge.server.gunicorn import in_place_of
-from bridge.server.settings import GRACEFUL_SHUTDOWN, ROWS, UVICORN_GROUPS, Row
+from bridge.server.settings import CLUSTER, GRACEFUL_SHUTDOWN, ROWS, UVICORN_GROUPS, Row
 from bridge.server.terminal import complain
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "SettingsError",
     "check_root_path",
     "is_on",
+    "parse_settings",
     "setting_parameters",
     "settings_in_force",
     "strengths",
@@ -82,6 +84,8 @@ _CALLED: list[tuple[type, str]] = [
     (float, "a number"),
     (list, "a list"),
     (dict, "a table"),
+    (date, "a date or a time"),
+    (time, "a date or a time"),
 ]
 
 # An error shows so many characters of a wrong value.
@@ -93,7 +97,7 @@ _STRENGTHS = {ParameterSource.COMMANDLINE: 3, ParameterSource.ENVIRONMENT: 2, Pa
 _VARIABLE_FILES = (".env", ".flaskenv")
 
 # Where a context keeps what files say.
-_FILE = "bridge.server.options.file"
+_TABLE = "bridge.server.options.table"
 _VARIABLES = "bridge.server.options.variables"
 
 _Json: TypeAlias = str | int | float | bool | list[str] | None
@@ -147,7 +151,7 @@ class SettingsCommand(click.Command):
                 raise
             source = ctx.get_parameter_source(error.param.name)
             if source is ParameterSource.DEFAULT_MAP:
-                _file_of(ctx).fail(error.param.name, error.message.removesuffix("."))
+                _table_of(ctx).fail(error.param.name, error.message.removesuffix("."))
             if source is ParameterSource.ENVIRONMENT:
                 error.param_hint = f"{_variable_in_force(error.param)} in the environment"
             raise
@@ -369,16 +373,16 @@ def _settings_of(parameters: Iterable[click.Parameter]) -> list[click.Parameter]
     return [each for each in parameters if each.name and each.expose_value and _names_of_variables(each)]
 
 
-# Files
+# Files, and programs
 
 
 class SettingsError(BridgeError):
-    """A file of settings is wrong; the message is one line that names the file, and the table and key."""
+    """A setting in a file, or of a program, is wrong; the message is one line that names both."""
 
 
 @dataclass(frozen=True)
-class _File:
-    """What a file says of the settings."""
+class _Table:
+    """What a file, or a program, says of the settings."""
 
     name: str
     place: str
@@ -386,14 +390,42 @@ class _File:
     values: Mapping[str, Any]
     """The values, by the names of the parameters."""
     keys: Mapping[str, str]
-    """How each is spelled in the file."""
+    """How each is spelled there."""
 
     def fail(self, parameter: str, message: str) -> NoReturn:
         """Say that a value is wrong, though it is of the right kind."""
         raise SettingsError(f"{self.place}'{self.keys[parameter]}': {message}") from None
 
 
-def _load_file(name: str | None, known: Iterable[click.Parameter]) -> _File | None:
+def parse_settings(settings: Mapping[str, Any], caller: str) -> tuple[dict[str, Any], dict[str, int]]:
+    """Take a program's settings, as a file's: neither variables nor a file have a part in them.
+
+    Args:
+        settings: the values, by the names of the parameters.
+        caller: the function that was called, for messages.
+
+    Returns:
+        All options by the names of the parameters, and how strong the source of each is; see `strengths`.
+
+    Raises:
+        SettingsError: a name is unknown, or a value is wrong.
+    """
+    command = SettingsCommand("serve", params=setting_parameters())
+    known = [each for each in _settings_of(command.params) if each.name != "app"]
+    here = [each for each in known if each.name not in GROUPS[CLUSTER]]  # a program has bridge.ray
+    table = _checked_table(
+        settings, here, caller, f"{caller}: ", within="in arguments of their own", dash="_"
+    )
+    for parameter in command.params:
+        parameter.envvar = None
+    command.params = [each for each in known if each.name != "env_file" or "env_file" in table.values]
+    context = click.Context(command, default_map=dict(table.values))
+    context.meta[_TABLE] = table
+    command.parse_args(context, [])
+    return {"app": None, "env_file": None, **context.params}, strengths(context)
+
+
+def _load_file(name: str | None, known: Iterable[click.Parameter]) -> _Table | None:
     """Read the settings in a file: in [tool.bridge] of a `pyproject.toml`, at the top level of any other.
 
     Args:
@@ -428,6 +460,31 @@ def _load_file(name: str | None, known: Iterable[click.Parameter]) -> _File | No
         found = tool["bridge"]
         if not isinstance(found, dict):
             raise SettingsError(f"{name}: 'bridge' must be a table, [tool.bridge]; it is {_call(found)}")
+    return _checked_table(found, known, name, place, within=within, dash="-")
+
+
+def _checked_table(
+    found: Mapping[str, Any],
+    known: Iterable[click.Parameter],
+    name: str,
+    place: str,
+    *,
+    within: str,
+    dash: str,
+) -> _Table:
+    """Check names, and the kinds of values.
+
+    Args:
+        found: the values, by their keys.
+        known: what may be set.
+        name: what says so.
+        place: how a message begins.
+        within: where settings stand, in advice.
+        dash: what stands between the words of a key, in advice.
+
+    Raises:
+        SettingsError: a key is unknown, or given twice, or its value is of the wrong kind.
+    """
     by_key = {key: parameter for parameter in known for key in _keys(parameter)}
     values: dict[str, Any] = {}
     keys: dict[str, str] = {}
@@ -435,7 +492,9 @@ def _load_file(name: str | None, known: Iterable[click.Parameter]) -> _File | No
         parameter = by_key.get(key.replace("_", "-"))
         if parameter is None or parameter.name is None:
             near = _nearest(key.replace("_", "-"), by_key)
-            advice = f"did you mean '{near}'?" if near else "bridge serve --help has them all"
+            advice = (
+                f"did you mean '{near.replace('-', dash)}'?" if near else "bridge serve --help has them all"
+            )
             if isinstance(value, dict):
                 advice = f"settings stand {within}, in no table below"
             raise SettingsError(f"{place}there is no setting '{key}'; {advice}")
@@ -453,7 +512,7 @@ def _load_file(name: str | None, known: Iterable[click.Parameter]) -> _File | No
             )
         keys[parameter.name] = key
         values[parameter.name] = value
-    return _File(name, place, values, keys)
+    return _Table(name, place, values, keys)
 
 
 def _is_of(value: object, types: tuple[type, ...]) -> bool:
@@ -463,7 +522,7 @@ def _is_of(value: object, types: tuple[type, ...]) -> bool:
 
 def _call(value: object, *, secret: bool = False) -> str:
     """What came, in words."""
-    called = next((name for kind, name in _CALLED if isinstance(value, kind)), "a date or a time")
+    called = next((name for kind, name in _CALLED if isinstance(value, kind)), f"a {type(value).__name__}")
     if secret or isinstance(value, dict):
         return called
     shown = str(value).lower() if isinstance(value, bool) else repr(value)
@@ -482,13 +541,13 @@ def _read_file(context: click.Context, parameter: click.Parameter, path: str | N
     known = _settings_of(context.command.params)
     found = _load_file(path, known)
     if found is not None:
-        context.meta[_FILE] = found
+        context.meta[_TABLE] = found
         context.default_map = dict(found.values)
     return path
 
 
-def _file_of(context: click.Context) -> _File:
-    found: _File = context.meta[_FILE]
+def _table_of(context: click.Context) -> _Table:
+    found: _Table = context.meta[_TABLE]
     return found
 
 
@@ -500,7 +559,7 @@ def _source(context: click.Context, parameter: click.Parameter) -> str:
     if source is ParameterSource.ENVIRONMENT:
         return _variable_in_force(parameter)
     if source is ParameterSource.DEFAULT_MAP:
-        return _file_of(context).name
+        return _table_of(context).name
     return "default"
 
 

@@ -7,16 +7,16 @@ import asyncio
 import copy
 import gc
 import logging
-import multiprocessing
 import os
 import signal
 import socket
 import ssl
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import uvicorn
 from uvicorn.config import LOG_LEVELS, LOGGING_CONFIG, STARTUP_FAILURE
@@ -27,7 +27,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from bridge.errors import BridgeError
 from bridge.http.exchange import Hooks
 from bridge.http.server import HTTPServer
-from bridge.loading import BrokenAppError, check_workers_start, enable_own_loggers
+from bridge.loading import check_workers_start, enable_own_loggers
 from bridge.monkey_patching import describe_monkey_patching
 from bridge.server.application import Application, make_application
 from bridge.server.hooks.access_log import PlainLog
@@ -40,7 +40,7 @@ from bridge.server.processes.sockets import address_of, bind, check_addresses, i
 from bridge.server.processes.supervisors import Reloader, Supervisor
 from bridge.server.processes.worker import let_ctrl_c_through
 from bridge.server.settings import ServeSettings, TLSVersionName
-from bridge.server.terminal import bold, complain, has_colors
+from bridge.server.terminal import bold, has_colors
 from bridge.server.websockets.answers import answering
 from bridge.server.websockets.upgrade import WebSocketUpgrades
 
@@ -139,15 +139,16 @@ class ServeConfig(uvicorn.Config):
         self._settle_garbage()
 
     def prepare(self) -> None:
-        """Load the app, or end the process with a line that says why it cannot be loaded.
+        """Load the app.
 
         Call this before the event loop runs: an app may call `asyncio.run()` while it is imported.
+
+        Raises:
+            AppError: the app cannot be loaded.
+            BridgeError: the adapter is not installed.
         """
         if self._application is None:
-            try:
-                self._make_application()
-            except BridgeError as error:
-                sys.exit(_report(error))
+            self._make_application()
             self._settle_garbage()
 
     def _make_application(self) -> None:
@@ -168,7 +169,11 @@ class ServeConfig(uvicorn.Config):
                 gc.set_threshold(_YOUNG, *older)
 
     def load(self) -> None:
-        """Set up the protocols as the options say; end the process with a line where they cannot be."""
+        """Set up the protocols as the options say.
+
+        Raises:
+            BridgeError: they cannot be.
+        """
         if self.ws == "websockets":
             # It has no bound for what it keeps, and no back-pressure; uvicorn is about to do the same.
             logger.info("--ws websockets is deprecated in uvicorn: websockets-sansio serves instead")
@@ -183,24 +188,26 @@ class ServeConfig(uvicorn.Config):
             # OpenSSL does not say which file it means.
             files = [str(file) for file in (self.ssl_certfile, self.ssl_keyfile, self.ssl_ca_certs) if file]
             why = _why_no_certificate(str(self.ssl_certfile), self.ssl_keyfile) or error.strerror or error
-            _give_up(f"cannot use the certificate of --ssl-certfile ({', '.join(files)}): {why}")
+            raise BridgeError(
+                f"cannot use the certificate of --ssl-certfile ({', '.join(files)}): {why}"
+            ) from None
         except ModuleNotFoundError as error:
             if error.name not in _PROTOCOL_PACKAGES:
                 raise
-            _give_up(
+            raise BridgeError(
                 f"the server needs {error.name} for --http {self.http} and --ws {self.ws}, and it is not "
                 f"installed: pip install {error.name}"
-            )
+            ) from None
         except (ValueError, ImportFromStringError) as error:
-            _give_up(f"uvicorn cannot be set up as the options say: {error}")
+            raise BridgeError(f"uvicorn cannot be set up as the options say: {error}") from None
         if self.ssl is not None:
             try:
                 self.ssl.minimum_version = _TLS_VERSIONS[self.settings.ssl_min_version]
             except ValueError:
-                _give_up(
+                raise BridgeError(
                     f"--ssl-version {self.ssl_version} is one version of TLS alone, which can have no "
                     f"minimum; leave it out: --ssl-min-version {self.settings.ssl_min_version} is the oldest"
-                )
+                ) from None
         if self.lifespan_class is LifespanOn:
             self.lifespan_class = _Lifespan
         if self.ws_protocol_class is not None:
@@ -320,11 +327,17 @@ def default_log_config(*, request_id: bool = False, log_time: bool = False) -> d
     return config
 
 
-def serve(config: ServeConfig) -> int:
+def serve(config: ServeConfig, *, in_program: bool = False, stop: threading.Event | None = None) -> int:
     """Serve until a signal ends it; return the exit code.
 
+    Args:
+        config: what to serve, and how.
+        in_program: whether this process goes on afterwards. Else it ends with the server.
+        stop: see `Server`.
+
     Raises:
-        BridgeError: an address cannot be listened on, or the options ask for a package that is not installed.
+        BridgeError: an address cannot be listened on, or the options ask for a package that is not installed;
+            in a program also: the app cannot be loaded, or the options contradict each other.
     """
     settings = config.settings
     sockets = [] if settings.binds else inherited(os.environ)
@@ -336,7 +349,8 @@ def serve(config: ServeConfig) -> int:
     config.addresses = [address_of(each, tls=config.is_ssl) for each in sockets]
     # SIGTERM ends like Ctrl-C: uvicorn raises the signal again when it has stopped, and by default that
     # would end the process before it can clean up.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if settings.debug:
             check_addresses(sockets)
@@ -346,7 +360,11 @@ def serve(config: ServeConfig) -> int:
             config.metrics_url, config.metrics_folder = endpoint.url, endpoint.folder
             if not config.use_subprocess:
                 endpoint.own_figures = config.figures
-            return _run(config, sockets, endpoint)
+            if config.use_subprocess:
+                return _supervise(config, sockets, endpoint)
+            server = Server(config, stop=stop)
+            (server.run_in_program if in_program else server.run)(sockets)
+            return 0 if server.started else STARTUP_FAILURE
     except KeyboardInterrupt:
         return 0
     finally:
@@ -367,10 +385,10 @@ def _addresses(config: ServeConfig) -> Sequence[str]:
     return [f"unix:{config.uds}" if config.uds is not None else f"[{config.host}]:{config.port}"]
 
 
-def _run(config: ServeConfig, sockets: list[socket.socket], metrics: MetricsEndpoint) -> int:
+def _supervise(config: ServeConfig, sockets: list[socket.socket], metrics: MetricsEndpoint) -> int:
     if config.preloads:
         config.preload()
-    elif config.use_subprocess:
+    else:
         check_workers_start()
         if config.settings.app_dir in sys.path:
             # Workers begin with this process's path, and import the server's modules before the app's folder
@@ -379,11 +397,7 @@ def _run(config: ServeConfig, sockets: list[socket.socket], metrics: MetricsEndp
     if config.should_reload:
         Reloader(config, sockets, metrics).run()
         return 0
-    if config.has_supervisor:
-        return Supervisor(config, sockets, metrics).run()
-    server = Server(config)
-    server.run(sockets=sockets)
-    return 0 if server.started else STARTUP_FAILURE
+    return Supervisor(config, sockets, metrics).run()
 
 
 def _chain(error: BaseException | None) -> str:
@@ -410,19 +424,3 @@ def _why_no_certificate(certificate: str, key: str | os.PathLike[str] | None) ->
     if "PRIVATE KEY-----" not in second:
         return f"there is no private key in {key or certificate}; name the key's file with --ssl-keyfile"
     return None
-
-
-def _report(error: BridgeError) -> int:
-    """Print what is wrong; return the exit code, which is uvicorn's for the same case.
-
-    A supervisor does not start a worker again that ends with STARTUP_FAILURE: a broken app stays broken.
-    """
-    is_worker = multiprocessing.parent_process() is not None
-    if isinstance(error, BrokenAppError):
-        print(error.report, end="", file=sys.stderr)
-    complain(str(error))
-    return 1 if isinstance(error, BrokenAppError) and not is_worker else STARTUP_FAILURE
-
-
-def _give_up(message: str) -> NoReturn:
-    sys.exit(_report(BridgeError(message)))

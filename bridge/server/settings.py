@@ -27,6 +27,7 @@ from bridge.server.hooks.access_log import compile_format
 from bridge.types import AsyncViews
 
 __all__ = [
+    "CLUSTER",
     "GRACEFUL_SHUTDOWN",
     "ROWS",
     "UVICORN_GROUPS",
@@ -179,7 +180,10 @@ def _log_format(format: str | None) -> str | None:
 _app = partial(_setting, "App")
 _workers = partial(_setting, "Workers and threads")
 _address = partial(_setting, "Addresses")
-_ray = partial(_setting, "On a Ray cluster")
+CLUSTER = "On a Ray cluster"
+"""The group of the settings that a command has, and no program: that calls `bridge.ray.deployment`."""
+
+_ray = partial(_setting, CLUSTER)
 _health = partial(_setting, "Health")
 _limit = partial(_setting, "Limits and deadlines")
 _tls = partial(_setting, "TLS")
@@ -206,7 +210,8 @@ class ServeSettings:
     The first four are of uvicorn's command, and have no row.
     """
 
-    target: str
+    target: str | Callable[..., Any]
+    """What to serve, by name, or an app that a program has; empty for the mounts alone."""
     app_dir: str | None = None
     """The folder to import the app from, before all others; None for none."""
     factory: bool = False
@@ -415,7 +420,7 @@ class ServeSettings:
     )
 
     @classmethod
-    def from_options(cls, target: str, options: Mapping[str, Any]) -> "ServeSettings":
+    def from_options(cls, target: str | Callable[..., Any], options: Mapping[str, Any]) -> "ServeSettings":
         """Return the settings of a parsed command line, which has those of variables and files, too.
 
         Args:
@@ -429,7 +434,7 @@ class ServeSettings:
             values["access_log_format"] = None
         return cls(
             target=target,
-            app_dir=app_dir_of(options),
+            app_dir=None if options["app_dir"] is None else app_dir_of(options),
             factory=options["factory"],
             graceful_timeout=options["timeout_graceful_shutdown"],
             **values,

@@ -7,10 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bridge.testing.client import Client
+    from bridge.testing.sync import SyncClient, SyncClientWebSocket
     from bridge.testing.transport import ASGITransport
     from bridge.testing.websocket import ClientWebSocket, WebSocketRefused
 
-__all__ = ["ASGITransport", "Client", "ClientWebSocket", "WebSocketRefused"]
+__all__ = [
+    "ASGITransport",
+    "Client",
+    "ClientWebSocket",
+    "SyncClient",
+    "SyncClientWebSocket",
+    "WebSocketRefused",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -23,8 +31,8 @@ def __getattr__(name: str) -> Any:
         raise ModuleNotFoundError(
             f"bridge.testing.{name} needs httpx: pip install httpx", name="httpx"
         ) from error
-    from bridge.testing.client import Client
-    from bridge.testing.transport import ASGITransport
-    from bridge.testing.websocket import ClientWebSocket, WebSocketRefused
+    from bridge.testing import client, sync, transport, websocket
 
-    return {each.__name__: each for each in (ASGITransport, Client, ClientWebSocket, WebSocketRefused)}[name]
+    return next(
+        vars(module)[name] for module in (client, sync, transport, websocket) if name in module.__all__
+    )

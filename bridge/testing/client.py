@@ -1,7 +1,7 @@
 """The client: httpx's AsyncClient over `ASGITransport`, and websockets beside it."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import httpx
 
@@ -11,7 +11,7 @@ from bridge.testing.transport import ASGITransport
 from bridge.testing.websocket import ClientWebSocket
 from bridge.types import ASGI3Application
 
-__all__ = ["Client"]
+__all__ = ["Client", "as_asgi", "handshake"]
 
 
 class Client(httpx.AsyncClient):
@@ -42,10 +42,24 @@ class Client(httpx.AsyncClient):
         **options: Any,
     ) -> None:
         transport = ASGITransport(
-            _as_asgi(app, interface), root_path=root_path, raise_app_exceptions=raise_app_exceptions
+            as_asgi(app, interface), root_path=root_path, raise_app_exceptions=raise_app_exceptions
         )
         super().__init__(transport=transport, base_url=base_url, **options)
         self._in_memory = transport
+
+    def __enter__(self) -> NoReturn:
+        """Say what to use.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(
+            "bridge.testing.Client is asynchronous: use `async with` in an async function, or "
+            "`with bridge.testing.SyncClient(app)` in a plain one"
+        )
+
+    def __exit__(self, *exception: object) -> None:
+        """Do nothing: `with` asks for it before it enters."""
 
     def websocket(
         self,
@@ -70,12 +84,23 @@ class Client(httpx.AsyncClient):
             timeout: how long the app may take for each thing that the test waits for, in seconds.
         """
         offered = tuple(subprotocols)
-        fields = httpx.Headers(_HANDSHAKE)
-        if offered:
-            fields["sec-websocket-protocol"] = ", ".join(offered)
-        fields.update(headers)
-        request = self.build_request("GET", path, params=params, headers=fields)
+        request = handshake(self, path, offered, params, headers)
         return self._in_memory.websocket(request, offered, self.cookies, timeout=timeout)
+
+
+def handshake(
+    client: httpx.Client | httpx.AsyncClient,
+    path: str,
+    offered: tuple[str, ...],
+    params: httpx._types.QueryParamTypes | None,
+    headers: httpx._types.HeaderTypes | None,
+) -> httpx.Request:
+    """Return the request that opens a websocket; see `Client.websocket`."""
+    fields = httpx.Headers(_HANDSHAKE)
+    if offered:
+        fields["sec-websocket-protocol"] = ", ".join(offered)
+    fields.update(headers)
+    return client.build_request("GET", path, params=params, headers=fields)
 
 
 # RFC 6455, 4.1; the key is the example of 1.3.
@@ -87,7 +112,8 @@ _HANDSHAKE = {
 }
 
 
-def _as_asgi(app: Callable[..., Any], interface: Literal["wsgi", "asgi"] | None) -> ASGI3Application:
+def as_asgi(app: Callable[..., Any], interface: Literal["wsgi", "asgi"] | None) -> ASGI3Application:
+    """Return what a client talks to; see `Client`."""
     found = interface or detect_interface(app)
     if found is None:
         raise TypeError(f'cannot tell whether {app!r} is WSGI or ASGI; say interface="wsgi" or "asgi"')

@@ -19,6 +19,7 @@ from wsgiref.util import FileWrapper
 from wsgiref.validate import validator
 
 import pytest
+from fastapi import FastAPI
 
 from bridge import ApplicationError, ASGIToWSGI, BridgeError, ClientDisconnected, WSGIToASGI, wsgi
 from tests.asgi.test_scope import environ_with
@@ -605,6 +606,10 @@ def wsgi_app(environ: Any, start_response: Any) -> list[bytes]:
         (wsgi_app, {}, TypeError, "is a WSGI application: give it to the WSGI server as it is"),
         (lambda scope: None, {}, TypeError, "is one of version 2"),
         (lambda: None, {}, TypeError, r"cannot be called with \(scope, receive, send\)"),
+        (FastAPI, {}, TypeError, "is a class: give it an object of that class"),
+        (Lively(), {"lifespan": None}, TypeError, "lifespan must be True or False, got None"),
+        (Lively(), {"buffer_size": "9"}, TypeError, "buffer_size must be an integer, got '9'"),
+        (Lively(), {"graceful_timeout": "9"}, TypeError, "graceful_timeout must be a number of seconds"),
         (Lively(), {"buffer_size": -1}, ValueError, "buffer_size must be at least 0, got -1"),
         (Lively(), {"graceful_timeout": -1}, ValueError, "graceful_timeout must be at least 0, got -1"),
     ],

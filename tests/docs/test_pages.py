@@ -10,7 +10,7 @@ import pytest
 
 from bridge.command import bridge as commands
 from tests.docs.messages import messages
-from tests.docs.pages import PAGES, ROOT, blocks, links
+from tests.docs.pages import PAGES, ROOT, blocks_of, links_of
 
 NAMES = [str(path.relative_to(ROOT)) for path in PAGES]
 
@@ -18,15 +18,19 @@ NAMES = [str(path.relative_to(ROOT)) for path in PAGES]
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_links_lead_to_files_that_are_there(page: Path) -> None:
     """The site's build checks the anchors; it does not know the pages beside the code."""
-    files = [link.partition("#")[0] for link in links(page) if not re.match(r"[a-z]+:|#", link)]
+    files = [
+        link.partition("#")[0] for link in links_of(page.read_text()) if not re.match(r"[a-z]+:|#", link)
+    ]
     assert [file for file in files if not (page.parent / file).exists()] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_commands_are_there_with_their_options(page: Path) -> None:
     unknown = []
-    for block in blocks(page, "console"):
-        for line in re.findall(r"^\$ (.*)$", block, re.MULTILINE):
+    for block in blocks_of(page.read_text()):
+        if block.language != "console":
+            continue
+        for line in re.findall(r"^\$ (.*)$", block.text, re.MULTILINE):
             for part in line.split(" && "):
                 words = shlex.split(part, comments=True)
                 if not words or Path(words[0]).name != "bridge" or words[1].startswith("-"):

@@ -339,12 +339,14 @@ def test_an_app_that_takes_long_is_waited_for() -> None:
         assert connection.recv(65536).endswith(b"\r\n\r\n0")
 
 
-def test_nothing_of_the_client_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_of_a_client_s_request_only_method_and_path_are_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     with served(App()) as connect, connect() as connection:
-        connection.sendall(request("Host: sec\x1b[31mret/", line="GET /secret HTTP/1.1"))
+        connection.sendall(request("Host: sec\x1b[31mret/", line="GET /a%1B%0Apath?secret HTTP/1.1"))
         assert statuses(read_to_the_end(connection)) == [400]
-    assert "sec" not in "".join(record.getMessage() for record in caplog.records if record.name == "bridge")
+    logged = "".join(record.getMessage() for record in caplog.records if record.name == "bridge")
+    assert r"refused GET /a\x1b\npath from 127.0.0.1: 400. " in logged
+    assert "sec" not in logged
 
 
 def test_a_handshake_that_nobody_serves_is_a_request_and_one_warning(

@@ -1,6 +1,7 @@
 """The worker threads: when they are started, whom they wait for, and how they end."""
 
 import gc
+import math
 import os
 import pickle
 import subprocess
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from flask import Flask
 
 from bridge import WSGIToASGI
 from bridge.errors import Overloaded
@@ -371,7 +373,24 @@ except RuntimeError as error:
     assert "cannot start one more worker thread" in done.stderr
 
 
+def with_argument(name: str, value: Any) -> Callable[[], WSGIToASGI]:
+    return lambda: WSGIToASGI(hello, **{name: value})
+
+
 BAD_ARGUMENTS: list[tuple[Callable[[], WSGIToASGI], type[Exception], str]] = [
+    (with_argument("threads", "3"), TypeError, "threads must be an integer, got '3'"),
+    (with_argument("threads", 2.5), TypeError, "threads must be an integer, got 2.5"),
+    (with_argument("threads", True), TypeError, "threads must be an integer, got True"),
+    (with_argument("websockets", None), TypeError, "websockets must be an integer, got None"),
+    (with_argument("queue_length", 1.0), TypeError, "queue_length must be an integer, got 1.0"),
+    (with_argument("queue_timeout", "1"), TypeError, "queue_timeout must be a number of seconds, got '1'"),
+    (with_argument("queue_timeout", -1), ValueError, "queue_timeout must be at least 0, got -1"),
+    (with_argument("blocking_threshold", False), TypeError, "blocking_threshold must be a number of seconds"),
+    (with_argument("graceful_timeout", None), TypeError, "graceful_timeout must be a number of seconds"),
+    (with_argument("graceful_timeout", math.nan), ValueError, "graceful_timeout must be at least 0, got nan"),
+    (with_argument("lifespan", 5), TypeError, "lifespan must be a function that returns an async context"),
+    (with_argument("async_views", "both"), ValueError, "async_views must be .*, got 'both'"),
+    (lambda: WSGIToASGI(Flask), TypeError, "is a class: give it an object of that class"),  # type: ignore[arg-type]  # the point
     (lambda: WSGIToASGI(hello, threads=0), ValueError, "threads must be at least 1, got 0"),
     (lambda: WSGIToASGI(hello, streams=-1), ValueError, "streams must be at least 0, got -1"),
     (lambda: WSGIToASGI(hello, buffer_size=0), ValueError, "buffer_size must be at least 1, got 0"),

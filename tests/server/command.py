@@ -15,10 +15,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.patience import PATIENCE
+
 APPS = Path(__file__).parent / "apps"
 
 # Seconds for anything to happen, by default; less than those after which a hanging test is cut.
-_DEADLINE = 15.0
+_DEADLINE = 15.0 * PATIENCE
 
 
 class Command:

@@ -15,13 +15,15 @@ from pathlib import Path
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
+from tests.patience import PATIENCE
+
 ROOT = Path(__file__).parents[2]
 
 MAX_SIZE = 16 * 1024 * 1024
 """Bytes of a message that hosts take by themselves, except for daphne; with granian, bytes of a frame."""
 
 # Seconds for a host to start or to stop.
-_DEADLINE = 15.0
+_DEADLINE = 15.0 * PATIENCE
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,11 @@ import logging
 import os
 import re
 from contextvars import ContextVar
+from dataclasses import replace
 
 from bridge.core.link import Head
 from bridge.http.exchange import Exchange, Hook
+from bridge.http.limits import Refusal
 
 __all__ = ["REQUEST_ID", "RequestIdFilter", "RequestIds", "current_request_id"]
 
@@ -48,6 +50,13 @@ class RequestIds(Hook):
     It comes before every hook that logs a request, so that their lines have the id. The variable keeps its
     value after the request, for what the server logs about it later, such as a failure of the app.
     """
+
+    def on_refused(self, exchange: Exchange, refusal: Refusal) -> Refusal:
+        """Tell the client, and the log, of the id of a request that no app has seen."""
+        if exchange.request_id is None:
+            self.on_request(exchange)
+        field = _HEADER, str(exchange.request_id).encode("ascii")
+        return replace(refusal, headers=(*refusal.headers, field))
 
     def on_request(self, exchange: Exchange) -> None:
         """Have the request be known by its id, from here on."""

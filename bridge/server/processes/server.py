@@ -8,6 +8,8 @@ import os
 import random
 import signal
 import socket
+import sys
+import threading
 import time
 from contextlib import suppress
 from functools import cached_property
@@ -16,13 +18,16 @@ from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 
 from bridge.core.environ import MULTIPROCESS
+from bridge.errors import BridgeError
 from bridge.http.server import HTTPServer
-from bridge.loading import enable_own_loggers
+from bridge.loading import BrokenAppError, enable_own_loggers
 from bridge.server.processes.ending import LEAST, Ending, forget_after_fork
 from bridge.server.processes.fleet import State
 from bridge.server.processes.systemd import Notifier
+from bridge.server.terminal import complain
 
 if TYPE_CHECKING:
     from bridge.asgi.adapter import WSGIToASGI
@@ -53,13 +58,17 @@ class Server(uvicorn.Server):
         config: the app to serve, and how.
         has_supervisor: whether another process supervises this one, and can replace it. It then serves beyond
             `--limit-max-requests` until it is replaced.
+        stop: ends it, as a signal does, once another thread sets it.
     """
 
     config: "ServeConfig"
 
-    def __init__(self, config: "ServeConfig", *, has_supervisor: bool = False) -> None:
+    def __init__(
+        self, config: "ServeConfig", *, has_supervisor: bool = False, stop: threading.Event | None = None
+    ) -> None:
         super().__init__(config)
         self._has_supervisor = has_supervisor
+        self._stop = stop
         self._is_replaced = False
         self._ticked_at = math.inf
         self._notifier = Notifier({} if has_supervisor else os.environ)
@@ -88,17 +97,30 @@ class Server(uvicorn.Server):
 
         Raises:
             KeyboardInterrupt: Ctrl-C has ended it, or SIGTERM before it served.
+            SystemExit: it cannot serve; a line has said why.
         """
         if multiprocessing.parent_process() is not None:
             # The app finds Python's default, as without a server, not the method that started this process.
             multiprocessing.set_start_method(None, force=True)
-        forget_after_fork(self.handle_exit)
         with Ending(terminated=TERMINATED if self._has_supervisor else 0) as self._ending:
-            self.config.prepare()
-            # Before there is a coroutine: it imports the loop, and Ctrl-C may come meanwhile.
-            loop_factory = self.config.get_loop_factory()
-            with asyncio.Runner(loop_factory=loop_factory) as runner:
-                runner.run(self.serve(sockets))
+            try:
+                self.run_in_program(sockets)
+            except BridgeError as error:
+                sys.exit(_report(error))
+
+    def run_in_program(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until the end in a process that belongs to somebody else, who goes on after it.
+
+        Raises:
+            BridgeError: the app cannot be loaded, or the server cannot be set up as the options say.
+            KeyboardInterrupt: Ctrl-C has ended it, in the main thread.
+        """
+        forget_after_fork(self.handle_exit)
+        self.config.prepare()
+        # Before there is a coroutine: it imports the loop, and Ctrl-C may come meanwhile.
+        loop_factory = self.config.get_loop_factory()
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(self.serve(sockets))
 
     @property
     def is_stuck(self) -> bool:
@@ -108,6 +130,9 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Do what uvicorn does ten times a second; return whether to stop."""
+        if self._stop is not None and self._stop.is_set():
+            self.should_exit = True
+            self._begin_to_stop()
         self._ticked_at = time.monotonic()
         enable_own_loggers()  # the app may configure its logging late, as with its first request
         return await super().on_tick(counter)
@@ -211,3 +236,15 @@ class Server(uvicorn.Server):
         while True:
             self._notifier.tell(WATCHDOG=1)
             await asyncio.sleep(interval)
+
+
+def _report(error: BridgeError) -> int:
+    """Print what is wrong; return the exit code, which is uvicorn's for the same case.
+
+    A supervisor does not start a worker again that ends with STARTUP_FAILURE: a broken app stays broken.
+    """
+    is_worker = multiprocessing.parent_process() is not None
+    if isinstance(error, BrokenAppError):
+        print(error.report, end="", file=sys.stderr)
+    complain(str(error))
+    return 1 if isinstance(error, BrokenAppError) and not is_worker else STARTUP_FAILURE

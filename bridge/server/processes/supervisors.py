@@ -30,7 +30,7 @@ logger = logging.getLogger("bridge")
 _TICK = 0.5
 
 # The last four do nothing: as with other servers, they must not end the process.
-_SIGNALS = [
+SIGNALS = [
     getattr(signal, f"SIG{name}")
     for name in ("INT", "TERM", "HUP", "TTIN", "TTOU", "QUIT", "USR1", "USR2", "WINCH")
 ]
@@ -64,9 +64,9 @@ class Supervisor:
         self._is_stopping = False
         self._is_ready = False
         self._exit_code = 0
-        before = {number: signal.getsignal(number) or signal.SIG_DFL for number in _SIGNALS}
+        before = {number: signal.getsignal(number) or signal.SIG_DFL for number in SIGNALS}
         forget_after_fork(self._take_signal, before)
-        for number in _SIGNALS:
+        for number in SIGNALS:
             signal.signal(number, self._take_signal)
 
     def _take_signal(self, number: int, frame: FrameType | None) -> None:

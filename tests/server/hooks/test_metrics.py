@@ -311,6 +311,35 @@ def pipe_in(folder: Path) -> Path:
     return pipe
 
 
+SLOW_APP = """
+import asyncio, time
+from flask import Flask
+app = Flask(__name__)
+
+@app.get("/thread/<int:number>")
+def in_a_thread(number):
+    time.sleep(0.5)
+    return ""
+
+@app.get("/loop/<int:number>")
+async def on_the_loop(number):
+    await asyncio.sleep(10)
+"""
+
+
+def test_routes_of_requests_that_take_too_long(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(SLOW_APP)
+    options = (*METRICS, "--timeout-request", "0.2")
+    with Serving("slow:app", *options, cwd=tmp_path) as serving:
+        assert [serving.get(f"/{kind}/7").status for kind in ("thread", "loop", "none")] == [504, 504, 404]
+        expected: Figures = {
+            "GET 504 /thread/<int:number>": 1,
+            "GET 504 /loop/<int:number>": 1,
+            "GET 404 ": 1,
+        }
+        until_requests(serving, expected)
+
+
 @pytest.mark.parametrize("options", PROCESSES.values(), ids=PROCESSES)
 def test_threads_and_connections(options: tuple[str, ...], tmp_path: Path) -> None:
     pipe = pipe_in(tmp_path)
@@ -368,6 +397,9 @@ def test_handshakes_that_are_denied(path: str, status: int) -> None:
             pass
         assert caught.value.response.status_code == status
         until(serving, **{f'bridge_websockets_total{{status="{status}"}}': 1, "bridge_websockets_open": 0})
+        serving.interrupt()
+        serving.finish()
+        assert ("ERROR" in serving.stderr) == (path == "/fails"), "to deny it is no error"
 
 
 def test_handshakes_that_are_refused() -> None:

@@ -288,3 +288,51 @@ def test_what_the_server_says_of_a_failure(tmp_path: Path) -> None:
     with Serving("app:broken", *options, cwd=tmp_path) as serving:
         assert serving.get("/", {"X-Request-ID": "id-1"}).status == 500
         serving.wait_for(r"^ERROR: +\[id-1\] ")
+
+
+REFUSED_REQUESTS: dict[str, tuple[bytes, int, str, str]] = {
+    # what is sent, the status, the id, what the log calls the request
+    "its body": (
+        b"POST /plain?q=1 HTTP/1.1\r\nHost: a\r\nX-Request-ID: id-1\r\nContent-Length: 11\r\n\r\n"
+        + b"x" * 11,
+        413,
+        "id-1",
+        "POST /plain",
+    ),
+    "its body, in chunks": (
+        b"POST /plain HTTP/1.1\r\nHost: a\r\nX-Request-ID: id-1\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"b\r\nhello world\r\n",
+        413,
+        "id-1",
+        "POST /plain",
+    ),
+    "its head": (
+        b"GET /plain?q=1 HTTP/1.1\r\nHost: a\r\nX: %b\r\n\r\n" % (b"x" * 20000),
+        431,
+        "[0-9a-f]{32}",
+        "GET /plain",
+    ),
+    "its head, after another request": (
+        b"GET /plain HTTP/1.1\r\nHost: a\r\nX-Request-ID: id-1\r\n\r\nGET /plain HTTP/1.1\r\nHost a\r\n\r\n",
+        400,
+        "[0-9a-f]{32}",
+        "GET /plain",
+    ),
+    "no HTTP": (b"\x16\x03\x01\r\n\r\n", 400, "[0-9a-f]{32}", "a request"),
+}
+
+
+@pytest.mark.parametrize(("sent", "status", "id", "name"), REFUSED_REQUESTS.values(), ids=REFUSED_REQUESTS)
+def test_who_knows_of_one_that_is_refused(
+    tmp_path: Path, sent: bytes, status: int, id: str, name: str
+) -> None:
+    (tmp_path / "app.py").write_text(APP)
+    options = ("--port", "0", "--request-id", "--limit-request-body", "10")
+    with Serving("app:app", *options, "--access-log-format", "%(s)s %(id)s", cwd=tmp_path) as serving:
+        with serving.connect() as connection:
+            connection.sendall(sent)
+            answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+        told = re.findall(r"(?im)^x-request-id: (\S+)\r$", answer)[-1]
+        assert re.fullmatch(id, told)
+        serving.wait_for(rf"^WARNING: +\[{told}\] refused {name} from 127\.0\.0\.1: {status}\. ")
+        serving.wait_for_access_log(rf"(?m)^{status} {told}$")

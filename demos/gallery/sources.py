@@ -43,6 +43,15 @@ class Source:
     def folder(self) -> str:
         return self.name.rpartition("/")[0]
 
+    @property
+    def is_python(self) -> bool:
+        """Whether it is Python that belongs to the demo itself."""
+        return self.path.suffix == ".py" and self.folder.partition("/")[0] != "tests"
+
+    def lines_of_text(self) -> int:
+        """How many lines are not empty."""
+        return sum(bool(line.strip()) for line in self.path.read_text(encoding="utf-8").splitlines())
+
     @cache  # noqa: B019  # there are some two hundred, which stay as long as the server
     def lines(self) -> list[Markup]:
         """Its lines as HTML, each by itself."""
@@ -60,6 +69,16 @@ def sources_of(module: str) -> dict[str, Source]:
     paths = sorted(_files(file.parent), key=_order) if spec.submodule_search_locations else [file]
     found = (Source(path.relative_to(file.parent).as_posix(), path) for path in paths)
     return {source.name: source for source in found}
+
+
+def documents() -> dict[str, Source]:
+    """The README and the pages in `docs`, by name; none unless the demos are in a clone of the repository."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / "pyproject.toml").is_file():
+        return {}
+    paths = [root / "README.md", *sorted(_files(root / "docs")), root / "demos" / "README.md"]
+    found = (Source(path.relative_to(root).as_posix(), path) for path in paths)
+    return {source.name: source for source in found if source.path.suffix == ".md" and source.path.is_file()}
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""The demos' sources: a table made of the files that are there; a name finds one of these, or nothing."""
+"""The demos' sources: a table of the files that exist. A name finds one of them, or nothing."""
 
 import importlib.util
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from pygments.lexers.python import PythonLexer
 from pygments.lexers.special import TextLexer
 from pygments.lexers.templates import HtmlDjangoLexer
 
-# All that is shown, and how it is coloured. Whatever else lies in a demo's folder is nobody's business.
+# The kinds of file that are shown, and how each is coloured. No other file in a folder is.
 LEXERS: dict[str, type[Lexer]] = {
     ".py": PythonLexer,
     ".html": HtmlDjangoLexer,
@@ -34,7 +34,7 @@ LEXERS: dict[str, type[Lexer]] = {
 
 @dataclass(frozen=True)
 class Source:
-    """A file of a demo; its name is below the demo's folder, with slashes."""
+    """A file; its name is its path below the folder, with slashes."""
 
     name: str
     path: Path
@@ -84,7 +84,7 @@ def documents() -> dict[str, Source]:
 def _files(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
         if path.suffix in LEXERS and path.is_file() and path.resolve() == path and path.stat().st_size:
-            yield path  # which no link leads to: it is where it says
+            yield path  # no symbolic link leads to it
 
 
 def _order(path: Path) -> tuple[bool, Path, str]:

@@ -76,6 +76,9 @@ class Rung:
     Args:
         app: as `bridge serve` is told.
         name: it is mounted at /demos/<name>/.
+        level: what one should know before: "beginner", "practice" or "advanced".
+        minutes: to try it and to read it, about.
+        options: what `bridge serve` is told after the app.
         largest_body: that it may be sent, in bytes.
     """
 
@@ -84,6 +87,9 @@ class Rung:
     title: str
     teaches: str
     tries: tuple[Try, ...]
+    level: str = "beginner"
+    minutes: int = 5
+    options: str = ""
     begins: str = ""
     largest_body: int = 1 << 20
 
@@ -99,6 +105,7 @@ LADDER = (
         title="Hello, World",
         teaches="The smallest Flask app there is: an app object, and a function for one address. It knows "
         "nothing of the server; any other would do as well.",
+        minutes=2,
         tries=(
             Try("The greeting", "./"),
             Try("A page that is not there: Flask answers 404 by itself", "nowhere"),
@@ -111,6 +118,8 @@ LADDER = (
         teaches="First as a bare function that a WSGI server calls, with everything done by hand. Then with "
         "Werkzeug, which reads requests and matches addresses; then in Flask, which calls your "
         "functions. The pages are the same: what is less each time is the code.",
+        level="practice",
+        minutes=15,
         tries=(
             Try("WSGI alone", "bare/"),
             Try("With Werkzeug", "werkzeug/"),
@@ -125,6 +134,8 @@ LADDER = (
         teaches="What is on at a village's library. Templates share one frame, the pages' styles are files "
         "that the browser keeps, and a form says what is wrong before anything is stored. Dates and "
         "words follow the visitor's language.",
+        level="practice",
+        minutes=30,
         tries=(
             Try("What is on; change the language, and the dates change", "./"),
             Try("Announce something; give it a date that is past", "announce"),
@@ -138,6 +149,8 @@ LADDER = (
         teaches="The same ideas for programs instead of people: bird watchers keep their sightings. What "
         "comes in is checked against a model, and the same model writes the document. Every error has"
         " the same shape, and two who change one thing at once do not overwrite each other.",
+        level="practice",
+        minutes=45,
         begins="docs",
         tries=(
             Try("Every operation, to read and to try", "docs"),
@@ -152,6 +165,8 @@ LADDER = (
         teaches="A rowing club's portal: members book boats, stewards approve, admins see to the rest. A "
         "factory makes the app out of blueprints and extensions, so that each part can be read by "
         "itself. Long work is left to a worker, and its progress is shown while it goes on.",
+        level="advanced",
+        minutes=90,
         tries=(
             Try("The front page, with three accounts to log in with", "./"),
             Try("A report, with its progress; log in first", "reports/"),
@@ -165,6 +180,8 @@ LADDER = (
         teaches="A view may return a generator: each piece leaves when it is made, so that a large answer "
         "needs no large memory. A slow client holds the generator back, and one that leaves ends it. "
         "An upload is read in pieces, too.",
+        level="practice",
+        minutes=10,
         begins="upload",
         tries=(
             Try("An upload with its progress, and a clock by server-sent events", "upload"),
@@ -181,6 +198,8 @@ LADDER = (
         teaches="Where a view mostly waits for others, it need not hold a thread: declared async, it runs on "
         "the server's own event loop, in Flask as it is. Ten slow answers fetched at once take the "
         "time of one.",
+        level="advanced",
+        minutes=10,
         tries=(
             Try("A clock, by server-sent events", "./"),
             Try("Ten slow answers, at once", "fan-out"),
@@ -195,6 +214,8 @@ LADDER = (
         teaches="A websocket stays open, and both sides may speak. Flask-Sock gives each visitor a thread; "
         "the async handler shares the loop. Open this page in two windows and talk to yourself: it is"
         " one room.",
+        level="advanced",
+        minutes=15,
         tries=(Try("On the loop", "loop"), Try("In a thread", "threads")),
     ),
     Rung(
@@ -204,6 +225,8 @@ LADDER = (
         teaches="How an old app is moved to a new framework without a day on which everything changes. "
         "FastAPI's routes come first, and what it does not have yet falls through to Flask. Both "
         "share one service, one lifespan and one session.",
+        level="advanced",
+        minutes=20,
         tries=(
             Try("A page of Flask's, as before", "./"),
             Try("A page of FastAPI's: who answers what", "moved"),
@@ -218,6 +241,8 @@ LADDER = (
         teaches="The smallest slice of the API once more, in another framework, under the same server and by "
         "the same adapter: WSGI is all that Bridge asks for. A page puts both side by side, file by "
         "file.",
+        level="advanced",
+        minutes=20,
         tries=(
             Try("Both, side by side", "./"),
             Try("An error, of the same shape as the API's", "sightings"),

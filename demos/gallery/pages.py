@@ -17,8 +17,6 @@ from demos.gallery.sources import Source, documents, sources_of
 
 blueprint = Blueprint("pages", __name__)
 
-LINES_A_MINUTE = 25  # of Python, by somebody who learns
-
 
 @dataclass(frozen=True)
 class Demo:
@@ -36,17 +34,16 @@ class Demo:
 
     @cached_property
     def size(self) -> str:
-        """How long it is, and how long it takes to read."""
+        """The level, the time, and how much there is to read."""
         python = [source for source in self.sources.values() if source.is_python]
         lines = sum(source.lines_of_text() for source in python)
         files = "1 file" if len(python) == 1 else f"{len(python)} files"
-        minutes = max(1, round(lines / LINES_A_MINUTE))
-        return f"{files}, {lines:,} lines of Python, about {minutes} min to read"
+        return f"{self.rung.level}, about {self.rung.minutes} min, {files}, {lines:,} lines of Python"
 
     @property
     def command(self) -> str:
         """What serves it alone, after `bridge serve`, as one types it in a shell."""
-        return shlex.quote(self.rung.app)
+        return " ".join([shlex.quote(self.rung.app), *self.rung.options.split()])
 
 
 def create_app(ladder: Iterable[Rung], missing: set[str]) -> Flask:

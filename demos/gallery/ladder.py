@@ -149,9 +149,9 @@ LADDER = (
         teaches="The same ideas for programs instead of people: bird watchers keep their sightings. What "
         "comes in is checked against a model, and the same model writes the document. Every error has"
         " the same shape, and two who change one thing at once do not overwrite each other.",
+        begins="docs",
         level="practice",
         minutes=45,
-        begins="docs",
         tries=(
             Try("Every operation, to read and to try", "docs"),
             Try("The same for programs", "openapi.json"),
@@ -180,9 +180,9 @@ LADDER = (
         teaches="A view may return a generator: each piece leaves when it is made, so that a large answer "
         "needs no large memory. A slow client holds the generator back, and one that leaves ends it. "
         "An upload is read in pieces, too.",
+        begins="upload",
         level="practice",
         minutes=10,
-        begins="upload",
         tries=(
             Try("An upload with its progress, and a clock by server-sent events", "upload"),
             Try("A page that grows while it loads", "./"),

@@ -88,10 +88,25 @@ async def slow_upstream(scope, receive, send) -> None:  # type: ignore[no-untype
 
 
 CLOCK_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,">
 <title>Async views</title>
+<style>
+  :root { color-scheme: light dark; background: Canvas; font: 1rem/1.6 system-ui, sans-serif; }
+  body { max-width: 40rem; margin: auto; padding: 1rem; }
+  #time { font-variant-numeric: tabular-nums; }
+</style>
+<main>
 <h1>It is <span id="time">…</span></h1>
-<p>Ten slow answers at once: <a href="fan-out">/fan-out</a>.
-<p>From a plain view: <a href="legacy">/legacy</a>.
+<p>An async view sends the time, as server-sent events.</p>
+<ul>
+  <li><a href="fan-out">Ten slow answers at once</a>, in the time of one
+  <li><a href="legacy">A plain view</a> that uses the same client
+  <li><a href="tokens?prompt=why+is+the+sky+blue">Words that come one by one</a>
+</ul>
+</main>
 <script>
   const time = document.getElementById("time");
   new EventSource("clock").addEventListener("tick", event => { time.textContent = event.data; });

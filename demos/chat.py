@@ -134,32 +134,53 @@ async def chat_on_the_loop(ws: WebSocket) -> None:
 PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,">
 <title>Chat</title>
 <style>
-  :root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif; }
-  body { display: flex; flex-direction: column; gap: 1rem; box-sizing: border-box; height: 100dvh;
+  :root { color-scheme: light dark; background: Canvas; font: 1rem/1.5 system-ui, sans-serif;
+          --accent: light-dark(#1d4ed8, #93b4fd); --quiet: light-dark(#5b616a, #a3a7ae); --line: #8886; }
+  body { display: flex; flex-direction: column; gap: .75rem; box-sizing: border-box; height: 100dvh;
          max-width: 40rem; margin: auto; padding: 1rem; }
-  ol { flex: 1; overflow: auto; margin: 0; padding: 0; list-style: none; }
-  form { display: flex; flex-wrap: wrap; gap: .5rem; }
-  [name=text] { flex: 1; }
-  time { opacity: .6; }
-  h1, p { margin: 0; }
+  header, nav, form { display: flex; flex-wrap: wrap; gap: .5rem 1rem; align-items: center; }
+  header { justify-content: space-between; }
+  main { display: contents; }
+  h1, ul { margin: 0; }
+  a { color: var(--accent); }
+  [aria-current] { color: inherit; font-weight: 700; text-decoration: none; }
+  #state { padding: 0 .75rem; border: 1px solid var(--line); border-radius: 1rem; font-size: .875rem; }
+  [role=log] { flex: 1; overflow: auto; padding: .5rem .75rem; border: 1px solid var(--line);
+               border-radius: .5rem; }
+  ul { padding: 0; list-style: none; overflow-wrap: anywhere; }
+  time { color: var(--quiet); font-size: .875rem; font-variant-numeric: tabular-nums; }
+  form { gap: .5rem; }
+  input, button { box-sizing: border-box; padding: .5rem .75rem; border: 1px solid var(--quiet);
+                  border-radius: .4rem; background: Canvas; color: CanvasText; font: inherit; }
+  [name=name] { flex: 1 7rem; min-width: 0; }
+  [name=text] { flex: 3 8rem; min-width: 0; }
+  button { border-color: var(--accent); background: var(--accent); color: Canvas; cursor: pointer; }
+  :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 </style>
-<h1>Chat</h1>
-<p>{% if version == "threads" %}With Flask-Sock, in a thread.
-   <a href="{{ url_for('page', version='loop') }}">On the loop</a>
-   {%- else %}Async, on the loop.
-   <a href="{{ url_for('page', version='threads') }}">In a thread</a>{% endif %}.
-   <span id="state" role="status">connecting …</span></p>
-<ol role="log" aria-label="Messages"></ol>
+<header>
+  <h1>Chat</h1>
+  <span id="state" role="status">connecting …</span>
+</header>
+<nav aria-label="How the server runs it">
+  {% for name, title in [("loop", "On the event loop"), ("threads", "In a thread, with Flask-Sock")] -%}
+  <a href="{{ url_for('page', version=name) }}"
+    {%- if name == version %} aria-current="page"{% endif %}>{{ title }}</a>
+  {% endfor %}
+</nav>
+<main>
+<div role="log" aria-label="Messages" tabindex="0"><ul></ul></div>
 <form>
-  <input name="name" aria-label="Your name" placeholder="Your name" maxlength="40" size="12" required>
+  <input name="name" aria-label="Your name" placeholder="Your name" maxlength="40" required>
   <input name="text" aria-label="Message" placeholder="Message" maxlength="500" autocomplete="off" required>
   <button>Send</button>
 </form>
+</main>
 <script>
-  const [form, list, state] = ["form", "ol", "#state"].map(each => document.querySelector(each));
+  const [form, list, state] = ["form", "ul", "#state"].map(each => document.querySelector(each));
   let socket;
 
   function connect() {

@@ -305,12 +305,12 @@ def answers(new: FastAPI, method: str, path: str) -> str:
 BASE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="icon" href="data:,">
 <title>{% block title %}{% endblock %}</title>
 <style>
-  :root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif; }
-  body { max-width: 44rem; margin: auto; padding: 1rem; overflow-wrap: anywhere; }
+  :root { color-scheme: light dark; background: Canvas; font: 1rem/1.5 system-ui, sans-serif; }
+  body { max-width: 44rem; margin: auto; padding: 1rem; overflow-wrap: break-word; }
   header, footer { display: flex; flex-wrap: wrap; gap: 0 1.5rem; align-items: baseline; }
   nav { display: flex; flex-wrap: wrap; gap: 0 1rem; }
   footer { margin-top: 2rem; border-top: 1px solid #8886; opacity: .8; }
@@ -319,8 +319,9 @@ BASE = """<!doctype html>
   input, button { font: inherit; padding: .3rem .6rem; }
   .table { overflow-x: auto; }
   table { border-collapse: collapse; }
-  th, td { padding: .3rem clamp(.5rem, 3vw, 1.5rem) .3rem 0; border-bottom: 1px solid #8886;
+  th, td { padding: .3rem clamp(.5rem, 2vw, 1.5rem) .3rem 0; border-bottom: 1px solid #8886;
            text-align: start; }
+  :is(th, td):last-child { padding-right: 0; }
   td { white-space: nowrap; }
   .FastAPI { font-weight: bold; }
   :focus-visible { outline: 2px solid; outline-offset: 2px; }
@@ -345,13 +346,13 @@ INDEX = """{% extends "base.html" %}
 <form method="post" action="{{ url_for('set_name') }}">
   <input type="hidden" name="csrf_token" value="{{ csrf_token() }}">
   <label>Your name <input name="name" maxlength="40" value="{{ session.name }}" autocomplete="name"></label>
-  <button>Keep it</button>
+  <button>Save</button>
 </form>
 <ul>
   {% for note in notes %}
   <li><a href="{{ url_for('show_note', number=note.id) }}">{{ note.text }}</a>, by {{ note.author }}</li>
   {% else %}
-  <li>There is none yet.</li>
+  <li>No notes yet.</li>
   {% endfor %}
 </ul>
 {% endblock %}
@@ -368,8 +369,9 @@ MOVED = """{% extends "base.html" %}
 {% block nav %}<a href="{{ notes }}">Notes</a>
   <a href="{{ old }}">Notes, all in Flask</a>{% endblock %}
 {% block main %}
-<p>These are the routes of the Flask app. FastAPI has taken over {{ moved }} of {{ rows|length }}. All others
-  fall through to Flask, which is mounted behind it, and once more at <a href="{{ old }}">/old</a>.</p>
+<p>These are the routes of the Flask app. FastAPI has taken over {{ moved }} of {{ rows|length }}. All
+  others fall through to Flask, which is mounted behind FastAPI, and once more at
+  <a href="{{ old }}">/old</a>.</p>
 <div class="table" role="region" aria-label="Routes" tabindex="0"><table>
   <thead>
   <tr><th scope="col">Method<th scope="col">Address<th scope="col">Answered by
@@ -378,8 +380,8 @@ MOVED = """{% extends "base.html" %}
   <tr><td>{{ method }}<td><code>{{ rule }}</code><td class="{{ framework }}">{{ framework }}
   {% endfor %}
 </table></div>
-<p>HEAD and OPTIONS of a route are Flask's until FastAPI has them, too. What Flask does around a view, such as
-  <code>before_request</code> and the check of forms, does not come along with it.</p>
+<p>Flask goes on answering HEAD and OPTIONS of a route until FastAPI has them, too. What Flask does around a
+  view, such as <code>before_request</code> and the protection of forms, does not move with it.</p>
 {% endblock %}
 {% block framework %}FastAPI{% endblock %}
 """

@@ -24,11 +24,11 @@ app = Flask(__name__)
 @app.get("/")
 def growing_page() -> Response:
     def page() -> Iterator[str]:
-        yield "<!doctype html><title>A growing page</title><h1>A growing page</h1><ol>"
+        yield GROWING_PAGE
         for number in range(10):
             yield f"<li>line {number + 1}, at {time.strftime('%H:%M:%S')}</li>\n"
             time.sleep(0.5)
-        yield "</ol><p>That is all."
+        yield "</ol><p>That is all.</p></main>"
 
     return Response(page(), mimetype="text/html")
 
@@ -81,32 +81,47 @@ def hash_upload() -> dict[str, int | str]:
     return {"bytes": size, "sha256": digest.hexdigest()}
 
 
+GROWING_PAGE = """<!doctype html>
+<html lang="en">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>A growing page</title>
+<style>
+  :root { color-scheme: light dark; background: Canvas; font: 1rem/1.6 system-ui, sans-serif; }
+  body { max-width: 40rem; margin: auto; padding: 1rem; }
+</style>
+<main><h1>A growing page</h1><ol>
+"""
+
 UPLOAD_PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="icon" href="data:,">
 <title>An upload</title>
 <style>
-  :root { color-scheme: light dark; font: 1rem/1.6 system-ui, sans-serif; margin: 1.5rem; }
+  :root { color-scheme: light dark; background: Canvas; font: 1rem/1.6 system-ui, sans-serif; }
+  body { max-width: 40rem; margin: auto; padding: 1rem; }
+  input { font: inherit; max-width: 100%; }
   [role=status] { overflow-wrap: anywhere; }
   progress { display: block; width: 100%; margin-top: 1rem; }
 </style>
+<main>
 <h1>An upload</h1>
-<p><label>A file, of which nothing is kept: <input type="file"></label>
-<p><label>Sent, and read by the server as it comes <progress value="0" max="1"></progress></label>
+<p><label>A file (the server reads it, and keeps nothing): <input type="file"></label>
+<p><label>Sent so far <progress value="0" max="1"></progress></label>
 <p role="status"></p>
-<p>Meanwhile, by server-sent events, it is <span id="time">…</span>
+<p>The server does other things meanwhile. By server-sent events, it is <span id="time">…</span>
+</main>
 <script>
   const [input, progress, status, time] =
     ["input", "progress", "[role=status]", "#time"].map(each => document.querySelector(each));
 
   input.onchange = () => {
-    const request = new XMLHttpRequest();  // fetch() does not tell how far it is
+    const request = new XMLHttpRequest();  // fetch() does not say how much it has sent
     const tell = text => { status.textContent = text; };
     progress.value = 0;
     request.upload.onprogress = ({loaded, total}) => {
-      progress.value = loaded / total;  // nothing piles up: more is taken when the server has read what came
+      progress.value = loaded / total;  // nothing piles up: the server takes more when it has read the rest
       tell(`${loaded.toLocaleString("en")} of ${total.toLocaleString("en")} bytes`);
     };
     request.onload = () => tell(

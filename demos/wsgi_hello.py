@@ -23,17 +23,20 @@ from werkzeug.wrappers import Request, Response
 
 PAGE = """<!doctype html>
 <html lang="en">
-<meta name="viewport" content="width=device-width">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>
-  :root {{ color-scheme: light dark; font: 1.2rem/1.6 system-ui, sans-serif; margin: 2rem; }}
-  input, button {{ font: inherit; }}
+  :root {{ color-scheme: light dark; background: Canvas; font: 1.2rem/1.6 system-ui, sans-serif; }}
+  body {{ margin: 1.5rem; }}
+  input, button {{ font: inherit; max-width: 100%; }}
 </style>
+<main>
 <h1>{title}</h1>
 <form action="{home}">
   <label>Your name: <input name="name"></label> <button>Greet me</button>
 </form>
-<p>Or by its address: <a href="{zoe}">Zoë</a>"""
+<p>Or take the name from the address: <a href="{zoe}">Zoë</a></p>
+</main>"""
 
 
 def greeting(name: str) -> str:
@@ -148,14 +151,19 @@ def steps() -> str:
 
 STEPS = """<!doctype html>
 <html lang="en">
-<meta name="viewport" content="width=device-width">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>One page, three times</title>
-<style>:root { color-scheme: light dark; font: 1.2rem/1.6 system-ui, sans-serif; margin: 2rem; }</style>
+<style>
+  :root { color-scheme: light dark; background: Canvas; font: 1.2rem/1.6 system-ui, sans-serif; }
+  body { margin: 1.5rem; }
+</style>
+<main>
 <h1>One page, three times</h1>
 <ol>
   <li><a href="{{ url_for('steps') }}bare/">A bare WSGI callable</a>
   <li><a href="{{ url_for('steps') }}werkzeug/">With Werkzeug</a>
   <li><a href="{{ url_for('steps') }}flask/">In Flask</a>
-</ol>"""
+</ol>
+</main>"""
 
 app = DispatcherMiddleware(front_page, {"/bare": bare, "/werkzeug": with_werkzeug, "/flask": with_flask})

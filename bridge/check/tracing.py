@@ -20,7 +20,11 @@ __all__ = ["parse_request", "print_trace"]
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 
 _COLORS = dict(
-    zip(LAYERS, ("blue", "cyan", "magenta", "cyan", "yellow", "green", "bright_green", "red"), strict=True)
+    zip(
+        LAYERS,
+        ("blue", "magenta", "cyan", "cyan", "yellow", "green", "bright_green", "bright_magenta"),
+        strict=True,
+    )
 )
 _LAYER_WIDTH = max(map(len, LAYERS))
 

@@ -14,8 +14,8 @@ Nothing of this is loaded unless somebody traces. A Flask app keeps the wrappers
 appear as their length; long texts are cut, and end in their whole length. Steps of each layer, and facts:
 
 ASGI        call: scope; receive, send: event
-environ     environ: environ, and headers, of each field its `header`, `value`, `key` and `why`
 runner      on the loop, in a thread: waited (microseconds in Bridge's queue, or null)
+environ     environ: environ, and headers, of each field its `header`, `value`, `key` and `why`
 WSGI        app; start_response: status, headers; chunk: data; close
 Werkzeug    match
 Flask       request_context, make_response, process_response, handle_user_exception, handle_exception;

@@ -24,9 +24,9 @@ __all__ = [
     "TraceRecord",
 ]
 
-Layer: TypeAlias = Literal["ASGI", "environ", "runner", "WSGI", "Werkzeug", "Flask", "view", "Jinja2"]
-LAYERS: tuple[Layer, ...] = ("ASGI", "environ", "runner", "WSGI", "Werkzeug", "Flask", "view", "Jinja2")
-"""From the outermost to the innermost."""
+Layer: TypeAlias = Literal["ASGI", "runner", "environ", "WSGI", "Werkzeug", "Flask", "view", "Jinja2"]
+LAYERS: tuple[Layer, ...] = ("ASGI", "runner", "environ", "WSGI", "Werkzeug", "Flask", "view", "Jinja2")
+"""From the outermost to the innermost, in the order in which a request reaches them."""
 
 
 class StepRecord(TypedDict):

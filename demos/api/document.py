@@ -20,8 +20,8 @@ blueprint = Blueprint("document", __name__)
 
 ETAG = {"ETag": {"description": "Changes with every change.", "schema": {"type": "string"}}}
 CONDITIONS = {
-    "If-Match": "Only if the ETag is still this one.",
-    "If-None-Match": "Only if the ETag is no longer this one; else 304.",
+    "If-Match": "Only if the ETag has not changed.",
+    "If-None-Match": "Only if the ETag has changed; otherwise 304.",
 }
 
 
@@ -64,7 +64,7 @@ def make_document() -> JSON:
         "info": {
             "title": "Sightings",
             "version": "1",
-            "description": "Bird watchers keep what they have seen, and see what others have. "
+            "description": "Bird watchers record what they saw, and see what others saw. "
             "Every error is a Problem.",
         },
         "servers": [{"url": request.script_root or "/"}],

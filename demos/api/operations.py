@@ -84,7 +84,7 @@ def no_content() -> Response:
 def _check_accept() -> None:
     accepted = request.accept_mimetypes
     if accepted.provided and not accepted.best_match(["application/json", problems.MEDIA_TYPE]):
-        raise NotAcceptable("Answers are application/json. Accept it, or send no Accept.")
+        raise NotAcceptable("The API answers in application/json. Accept that, or send no Accept.")
 
 
 def _validate_query(model: type[BaseModel]) -> BaseModel:

@@ -18,7 +18,7 @@ blueprint = Blueprint("people", __name__)
 @blueprint.post("/users")
 @Operation(body=schemas.Credentials, answers={201: schemas.User}, problems=(409,), public=True)
 def create_user(body: schemas.Credentials) -> Response:
-    """Become a user."""
+    """Sign up."""
     session = database.session()
     user = User(name=body.name, password_hash=tokens.hash_password(body.password))
     session.add(user)
@@ -32,7 +32,7 @@ def create_user(body: schemas.Credentials) -> Response:
 @blueprint.post("/tokens")
 @Operation(body=schemas.Credentials, answers={201: schemas.Token}, problems=(401, 429), public=True)
 def create_token(body: schemas.Credentials) -> Response:
-    """Log in. The token is good for 30 days."""
+    """Log in. The token is valid for 30 days."""
     response = answer(tokens.log_in(body), 201)
     response.cache_control.no_store = True
     return response
@@ -41,7 +41,7 @@ def create_token(body: schemas.Credentials) -> Response:
 @blueprint.delete("/tokens/<uuid:token_id>")
 @Operation(answers={204: None})
 def delete_token(token_id: uuid.UUID) -> Response:
-    """Log out, here or on another device of yours."""
+    """Log out, on this device or on another of yours."""
     session = database.session()
     mine = delete(Token).where(Token.id == token_id, Token.user_number == g.user.number).returning(Token.id)
     if session.scalar(mine) is None:

@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException, PreconditionFailed, ServiceUnavai
 from demos.api.schemas import PATTERNS, Mistake, Problem
 
 # What to say in place of Pydantic's words, which are for those who write the model.
-WORDS = {"missing": "this is required", "extra_forbidden": "nothing of this name is known"}
+WORDS = {"missing": "this is required", "extra_forbidden": "there is no field of this name"}
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -21,7 +21,7 @@ MEDIA_TYPE = "application/problem+json"
 class Invalid(UnprocessableEntity):
     """What was sent can be read, but breaks rules of the schema."""
 
-    description = "What was sent is not as the document says; see errors."
+    description = "The request does not match the document; see errors."
 
     def __init__(self, error: pydantic.ValidationError, *, where: str) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ def _problem(error: HTTPException) -> Response:
 
 def _changed_meanwhile(error: StaleDataError) -> Response:
     """Between our reading of the row and our writing it, another request was faster."""
-    return _problem(PreconditionFailed("It was changed at the same moment. Get it anew, and decide."))
+    return _problem(PreconditionFailed("Somebody changed it at the same moment. Read it again, then decide."))
 
 
 def _no_database(error: Exception) -> Response:

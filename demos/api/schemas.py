@@ -57,12 +57,12 @@ class SightingsQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    limit: int = Field(20, ge=1, le=100, description="How many at most.")
+    limit: int = Field(20, ge=1, le=100, description="At most so many.")
     before: int | None = Field(
-        None, ge=1, le=2**63 - 1, description="Only those with a smaller number. `next` has it."
+        None, ge=1, le=2**63 - 1, description="Only sightings with a smaller number; it is part of `next`."
     )
-    species: Species | None = Field(None, description="Only those of this species.")
-    by: Name | None = Field(None, description="Only those of this user.")
+    species: Species | None = Field(None, description="Only sightings of this species.")
+    by: Name | None = Field(None, description="Only sightings of this user.")
 
 
 class User(BaseModel):
@@ -70,15 +70,15 @@ class User(BaseModel):
 
 
 class Token(BaseModel):
-    id: uuid.UUID = Field(description="To log out with.")
-    token: str = Field(description="To be sent as `Authorization: Bearer …`. It is shown only here.")
+    id: uuid.UUID = Field(description="Names the token when you log out.")
+    token: str = Field(description="Send it as `Authorization: Bearer …`. You see it only once, here.")
     expires: datetime.datetime
 
 
 class Sighting(BaseModel):
     id: uuid.UUID
-    number: int = Field(description="Counts up with every sighting that is new.")
-    by: str = Field(description="The name of who has seen it.")
+    number: int = Field(description="Every new sighting has a higher one.")
+    by: str = Field(description="The name of the user who saw it.")
     species: str
     seen_on: datetime.date
     count: int
@@ -88,7 +88,7 @@ class Sighting(BaseModel):
 
 class SightingsPage(BaseModel):
     items: list[Sighting]
-    next: str | None = Field(description="Where the next page is; null if this is the last.")
+    next: str | None = Field(description="The address of the next page; null on the last one.")
 
 
 class Mistake(BaseModel):
@@ -106,8 +106,8 @@ class Problem(BaseModel):
 
     type: str = "about:blank"
     title: str = Field(description="The name of the status.")
-    status: int = Field(description="The status of the response, once more.")
-    detail: str = Field(description="What is wrong this time, and what to do, for people to read.")
+    status: int = Field(description="The status code of the response.")
+    detail: str = Field(description="What is wrong, and what to do, for people to read.")
     errors: list[Mistake] = Field([], description="What is wrong with each value; only with 422.")
 
     def to_json(self) -> str:

@@ -26,8 +26,8 @@ blueprint = Blueprint("sightings", __name__)
 def list_sightings(query: schemas.SightingsQuery) -> Response:
     """A page of sightings, newest first.
 
-    The next page begins after the last sighting of this one, not after so many. So what others add or delete
-    meanwhile makes none appear twice, and none be left out.
+    The next page begins after the last sighting of this one, not after a number of them. So none appears
+    twice and none is missing when others add or delete sightings meanwhile.
     """
     statement = select(Sighting).order_by(Sighting.number.desc()).limit(query.limit + 1)
     if query.before is not None:
@@ -64,10 +64,10 @@ def get_sighting(sighting_id: uuid.UUID) -> Response:
     conditional="If-Match",
 )
 def put_sighting(sighting_id: uuid.UUID, body: schemas.SightingToKeep) -> Response:
-    """Keep a sighting, under an id that you have made; or change it.
+    """Save a sighting under an id that you made, or change it.
 
-    To send the same again does no harm: do so when an answer was lost. To change one, send the ETag that you
-    have got as `If-Match`: you will not overwrite what you have not seen.
+    To send the same again is safe: do so when you got no answer. To change a sighting, send its ETag as
+    `If-Match`, so that you do not overwrite what you have not seen.
     """
     sighting = _find(sighting_id)
     if sighting is None:
@@ -76,7 +76,7 @@ def put_sighting(sighting_id: uuid.UUID, body: schemas.SightingToKeep) -> Respon
     if _is_same(sighting, body):
         return _answer(sighting)
     if "If-Match" not in request.headers:
-        raise PreconditionRequired("There is another of yours under this id. To change it, send If-Match.")
+        raise PreconditionRequired("You have another sighting under this id. To change it, send If-Match.")
     _check_if_match(sighting)
     _assign(sighting, body)
     database.session().commit()
@@ -98,7 +98,7 @@ def delete_sighting(sighting_id: uuid.UUID) -> Response:
 
 def _create(sighting_id: uuid.UUID, body: schemas.SightingToKeep) -> Response:
     if "If-Match" in request.headers:
-        raise PreconditionFailed("There is no sighting under this id, or no longer.")
+        raise PreconditionFailed("There is no sighting under this id, or it was deleted.")
     session = database.session()
     sighting = Sighting(id=sighting_id, user=g.user)
     _assign(sighting, body)
@@ -106,7 +106,7 @@ def _create(sighting_id: uuid.UUID, body: schemas.SightingToKeep) -> Response:
     try:
         session.commit()
     except IntegrityError as error:
-        raise Conflict("Another request creates it at this moment. Send yours again.") from error
+        raise Conflict("Another request is creating it at this moment. Send yours again.") from error
     response = _answer(sighting, 201)
     response.location = url_for(".get_sighting", sighting_id=sighting_id)
     return response
@@ -125,12 +125,12 @@ def _get(sighting_id: uuid.UUID) -> Sighting:
 
 def _check_mine(sighting: Sighting) -> None:
     if sighting.user is not g.user:
-        raise Forbidden("This is the sighting of someone else, who alone may change it.")
+        raise Forbidden("This sighting belongs to somebody else. Only that user may change it.")
 
 
 def _check_if_match(sighting: Sighting) -> None:
     if "If-Match" in request.headers and not request.if_match.contains(_etag(sighting)):
-        raise PreconditionFailed("It has been changed since you have seen it. Get it anew, and decide.")
+        raise PreconditionFailed("It has changed since you read it. Read it again, then decide.")
 
 
 def _assign(sighting: Sighting, body: schemas.SightingToKeep) -> None:

@@ -33,7 +33,7 @@ def authenticate() -> User:
     token = session.scalar(select(Token).where(Token.token_hash == _hash(authorization.token)))
     session.commit()  # gives the connection back, for the body may be slow to come
     if token is None or _aware(token.expires) < _now():
-        raise _unauthorized("The token is not known, or no longer. Log in anew.")
+        raise _unauthorized("The token is unknown or has expired. Log in again.")
     g.user = token.user
     return token.user
 

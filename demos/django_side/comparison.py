@@ -1,4 +1,4 @@
-"""What came with the framework, and what had to be chosen: in words, next to the files they speak of."""
+"""What is built into each framework, and what had to be chosen: in words, with the files concerned."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,9 @@ class Concern:
 
     Args:
         name: its name.
-        flask: how it is done in `demos/api`, with what was chosen for it.
-        django: how it is done here, with what came with Django.
-        better: where it is done with less: "flask", "django", or neither.
+        flask: how `demos/api` does it, and what was chosen for it.
+        django: how it is done here, and what is built into Django.
+        better: which needs less for it: "flask", "django", or neither.
         flask_files: the files, or folders of them, in `demos/api`.
         django_files: the same, here.
     """
@@ -27,47 +27,46 @@ class Concern:
 CONCERNS = (
     Concern(
         "Models",
-        "Chosen: SQLAlchemy 2, with typed columns. The session, its end and the pool of connections are "
-        "ours.",
-        "Came along. One class is the table, its rules and the admin's form. Connections are opened and "
-        "closed for "
-        "each request. No types without django-stubs.",
+        "Chosen: SQLAlchemy 2, with typed columns. The app opens and closes sessions and connections itself.",
+        "Built in. One class is the table, its rules and the admin's form. Django opens and closes "
+        "connections for "
+        "each request. Types need django-stubs.",
         "django",
         ("models.py", "database.py"),
         ("models.py",),
     ),
     Concern(
         "Migrations",
-        "Chosen: Alembic. Written by hand, one transaction at a time; its environment is a file of ours.",
-        "Came along: makemigrations writes them from the models, migrate runs them.",
+        "Chosen: Alembic. Written by hand, each in a transaction of its own; its environment is a file of "
+        "the app.",
+        "Built in: makemigrations writes them from the models, migrate runs them.",
         "django",
         ("migrations/",),
         ("migrations/",),
     ),
     Concern(
         "Validation",
-        "Chosen: Pydantic 2. Types are strict, JSON pointers to each mistake come with it.",
-        "Forms came along. They validate text, as HTML forms send it, so the types of JSON are checked "
+        "Chosen: Pydantic 2. Types are strict, and each mistake comes with a JSON pointer.",
+        "Forms are built in. They validate text, as HTML forms send it, so the app checks the types of JSON "
         "by hand. "
-        "Most projects choose here, too: Django REST framework, or Ninja with Pydantic.",
+        "Most projects choose a library here: Django REST framework, or Ninja with Pydantic.",
         "flask",
         ("schemas.py",),
         ("forms.py",),
     ),
     Concern(
         "Views and serialisation",
-        "Functions; Pydantic writes the JSON. The api also changes, deletes, and has ETags against lost "
+        "Functions; Pydantic writes the JSON. This app also changes and deletes, and its ETags prevent lost "
         "updates.",
-        "Classes, one for each address; a dict by hand. There is no changing and no deleting in this slice.",
+        "Classes, one for each address; a dict by hand. This slice neither changes nor deletes.",
         "",
         ("sightings.py", "people.py", "operations.py"),
         ("sightings.py", "people.py", "operations.py"),
     ),
     Concern(
         "Routing",
-        "Came along (Werkzeug): a decorator beside each view, 405 with Allow by itself.",
-        "Came along: one file that lists all. Its converter for UUIDs knows no capitals, so there is "
-        "one of ours.",
+        "Built in (Werkzeug): a decorator beside each view. A wrong method gets 405 with Allow.",
+        "Built in: one file lists all routes. Its UUID converter takes no capitals, so the app has its own.",
         "",
         (),
         ("urls.py",),
@@ -75,18 +74,18 @@ CONCERNS = (
     Concern(
         "Errors",
         "One handler for all of Werkzeug's exceptions, which have status, headers and description.",
-        "A handler for each of four statuses; 405 and 413 are caught one by one.",
+        "One handler for each of four statuses; the app catches 405 and 413 one by one.",
         "flask",
         ("problems.py",),
         ("problems.py",),
     ),
     Concern(
         "Users and logins",
-        "Ours, with Werkzeug's hashes: users, tokens in a table that can be taken back, a limit of "
-        "wrong passwords.",
-        "Users, hashes, permissions and signatures came along. Tokens are ours, and cannot be taken "
-        "back. A limit "
-        "of wrong passwords would be chosen: django-axes.",
+        "Written for this app, with Werkzeug's hashes: users, tokens that can be revoked, a limit of wrong "
+        "passwords.",
+        "Users, hashes, permissions and signatures are built in. Tokens are written for this app, and cannot "
+        "be "
+        "revoked. A limit of wrong passwords would be a choice: django-axes.",
         "django",
         ("tokens.py",),
         ("tokens.py",),
@@ -94,51 +93,51 @@ CONCERNS = (
     Concern(
         "Admin",
         "None. Flask-Admin would be the choice.",
-        "Came along: list, search, filters, forms, history, rights. It is what Django is chosen for.",
+        "Built in: list, search, filters, forms, history, permissions. Many choose Django for it.",
         "django",
         (),
         ("admin.py",),
     ),
     Concern(
         "OpenAPI",
-        "Ours, made from the routes and Pydantic's models. APIFlask or flask-smorest would do it for you.",
-        "None. It comes with Ninja, or with drf-spectacular beside REST framework.",
+        "Written for this app, from the routes and Pydantic's models. APIFlask or flask-smorest would do it "
+        "for you.",
+        "None. Ninja brings it, or drf-spectacular beside REST framework.",
         "flask",
         ("document.py",),
         (),
     ),
     Concern(
         "Settings and start",
-        "An app is an object; two settings. More than one in a process is nothing special.",
-        "A module that the environment names; most of it lists what came along. One project in a process.",
+        "An app is an object; two settings. Several apps in one process are nothing special.",
+        "A module that the environment names; most of it lists what is built in. One project in a process.",
         "flask",
         ("__init__.py",),
         ("__init__.py", "__main__.py", "settings.py", "data.py"),
     ),
     Concern(
         "Forms and pages",
-        "Jinja2 came along. Forms and their protection would be chosen: Flask-WTF.",
-        "Templates, forms and protection against forgery came along. Templates call no functions with "
+        "Jinja2 is built in. Forms and their protection would be a choice: Flask-WTF.",
+        "Templates, forms and protection against forgery are built in. Templates cannot call functions with "
         "arguments.",
         "django",
     ),
     Concern(
         "Async",
         "Async views run on Bridge's loop, in the same app; SQLAlchemy has an async session.",
-        "Async views run on the loop under ASGI; here, under WSGI, in a thread. The ORM's async methods use "
-        "threads, and know no transactions.",
+        "Under ASGI, async views run on the loop; here, under WSGI, in a thread. The ORM's async methods use "
+        "threads, and have no transactions.",
     ),
     Concern(
         "Uploads without a length",
-        "Read while they arrive, as Bridge says that they end (wsgi.input_terminated).",
-        "Django's WSGI handler takes a body without Content-Length, as with chunked encoding, for an "
-        "empty one.",
+        "The view reads them while they arrive, as Bridge sets wsgi.input_terminated.",
+        "Django's WSGI handler takes a body without Content-Length, such as a chunked one, for an empty one.",
         "flask",
     ),
     Concern(
         "This page",
         "",
-        "It is in the count, too.",
+        "It is part of the count, too.",
         "",
         (),
         ("comparison.py", "lines.py", "side_by_side.py"),

@@ -116,7 +116,9 @@ def read_json(request: HttpRequest) -> Any:
         Problem: it is too large (413), not said to be JSON (415), or not JSON (400).
     """
     if request.content_type != "application/json":
-        raise Problem(415, f"The body is to be application/json, not {request.content_type or 'untold'}.")
+        raise Problem(
+            415, f"The body must be application/json; it is {request.content_type or 'of no type'}."
+        )
     try:
         body = request.body
     except RequestDataTooBig:
@@ -130,7 +132,7 @@ def read_json(request: HttpRequest) -> Any:
 
 
 def invalid(mistakes: list[Mistake]) -> Problem:
-    return Problem(422, "What was sent is not as it should be; see errors.", mistakes)
+    return Problem(422, "The request does not match the schema; see errors.", mistakes)
 
 
 def _refuse(constant: str) -> None:

@@ -28,10 +28,10 @@ class Operations(View):
 
     def http_method_not_allowed(self, request: HttpRequest, **arguments: Any) -> HttpResponse:
         allowed = ", ".join(self._allowed_methods())
-        raise Problem(405, f"Here one may {allowed}.", headers={"Allow": allowed})
+        raise Problem(405, f"This address allows {allowed}.", headers={"Allow": allowed})
 
     def _check(self, request: HttpRequest) -> None:
         if not request.get_preferred_type(["application/json", "application/problem+json"]):
-            raise Problem(406, "Answers are application/json. Accept it, or send no Accept.")
+            raise Problem(406, "The API answers in application/json. Accept that, or send no Accept.")
         if not self.public:
             request.user = tokens.authenticate(request)

@@ -62,4 +62,4 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    return Problem(500, "The server has failed; it is not your request.").to_response()
+    return Problem(500, "The server failed. Your request is not the cause.").to_response()

@@ -41,7 +41,7 @@ class OneSighting(Operations):
         if kept is None:
             return create(sent, sighting_id, request)
         if kept.user != request.user:
-            raise Problem(403, "This is the sighting of someone else, who alone may change it.")
+            raise Problem(403, "This sighting belongs to somebody else. Only that user may change it.")
         if not is_same(sent, kept):
             raise Problem(
                 428, "There is another of yours under this id, and this slice of the API changes none."
@@ -51,13 +51,13 @@ class OneSighting(Operations):
 
 def create(sighting: Sighting, sighting_id: uuid.UUID, request: HttpRequest) -> HttpResponse:
     if "If-Match" in request.headers:
-        raise Problem(412, "There is no sighting under this id, or no longer.")
+        raise Problem(412, "There is no sighting under this id, or it was deleted.")
     sighting.id, sighting.user = sighting_id, request.user
     try:
         with transaction.atomic():
             sighting.save(force_insert=True)
     except IntegrityError:
-        raise Problem(409, "Another request creates it at this moment. Send yours again.") from None
+        raise Problem(409, "Another request is creating it at this moment. Send yours again.") from None
     location = reverse("sighting", args=[sighting_id])
     return JsonResponse(to_json(sighting), status=201, headers={"Location": location})
 

@@ -33,7 +33,7 @@ def authenticate(request: HttpRequest) -> AbstractBaseUser:
     try:
         return get_user_model().objects.get(pk=signing.loads(token, salt=SALT, max_age=LIFE), is_active=True)
     except (signing.BadSignature, get_user_model().DoesNotExist):
-        raise unauthorized("The token is not known, or no longer. Log in anew.") from None
+        raise unauthorized("The token is unknown or has expired. Log in again.") from None
 
 
 def unauthorized(detail: str) -> Problem:

@@ -23,13 +23,13 @@ logger = logging.getLogger("bridge")
 
 
 def create_app(ladder: Iterable[Rung] = LADDER) -> Starlette:
-    """Make the gallery. The demos are imported, and open what they need, when the server starts."""
+    """Make the gallery. It imports the demos, and enters their lifespans, when the server starts."""
 
     @asynccontextmanager
     async def lifespan(gallery: Starlette) -> AsyncIterator[None]:
-        # Each Flask app reads it when it is made. Visitors are not shown the insides of an error.
+        # Each Flask app reads it when it is made. Visitors must not see the insides of an error.
         os.environ["FLASK_DEBUG"] = "0"
-        async with AsyncExitStack() as stack:  # a mounted app hears nothing of the server's start and end
+        async with AsyncExitStack() as stack:  # a mounted app gets no lifespan events
             mounts, missing = [], set()
             for rung in ladder:
                 app = await _start(rung, stack)
@@ -43,7 +43,7 @@ def create_app(ladder: Iterable[Rung] = LADDER) -> Starlette:
     return Starlette(lifespan=lifespan)
 
 
-DID_NOT_START = PlainTextResponse("This demo did not start; the server's log says why.\n", 503)
+DID_NOT_START = PlainTextResponse("This demo did not start. The server's log says why.\n", 503)
 
 
 async def _start(rung: Rung, stack: AsyncExitStack) -> ASGIApp | None:
@@ -51,7 +51,7 @@ async def _start(rung: Rung, stack: AsyncExitStack) -> ASGIApp | None:
     try:
         app = await asyncio.to_thread(_load, rung)  # Django migrates then, which it does not do on a loop
         state = await stack.enter_async_context(running(cast(Any, app)))
-    except Exception:  # the others are served all the same
+    except Exception:  # go on with the others
         logger.exception("the demo %s did not start; its address answers 503", rung.app)
         return None
     return Limited(WithState(app, state), rung.largest_body)
@@ -75,7 +75,7 @@ async def _pages(ladder: Iterable[Rung], missing: set[str]) -> AsyncIterator[ASG
 
 
 class WithState:
-    """Gives a mounted app what its own lifespan yielded, as `scope["state"]`, and nothing of the others'."""
+    """Gives a mounted app the state of its own lifespan, as `scope["state"]`, and of no other."""
 
     def __init__(self, app: ASGIApp, state: Mapping[str, Any]) -> None:
         self._app = app

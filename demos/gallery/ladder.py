@@ -16,45 +16,46 @@ LAYERS = (
     Layer(
         "asgi",
         "ASGI",
-        "The server, uvicorn, reads HTTP from the socket. It calls the app with a dict, the scope, and "
-        "two functions: receive for the body, send for the answer.",
-    ),
-    Layer(
-        "environ",
-        "environ",
-        "Bridge writes the scope down as WSGI's dict: REQUEST_METHOD, PATH_INFO, HTTP_ACCEPT and so on.",
+        "The server reads HTTP from the socket. It calls the app with a dict, the scope, and two functions: "
+        "receive, for the body of the request, and send, for the response.",
     ),
     Layer(
         "runner",
         "runner",
-        "Bridge finds a thread for a plain view, which may wait as long as it likes. An async view runs "
-        "on the server's own event loop.",
+        "Bridge takes a thread for a plain view, which may block as long as it likes. An async view runs on "
+        "the server's own event loop.",
+    ),
+    Layer(
+        "environ",
+        "environ",
+        "Bridge translates the scope into the dict that WSGI expects: REQUEST_METHOD, PATH_INFO, "
+        "HTTP_ACCEPT and so on.",
     ),
     Layer(
         "wsgi",
         "WSGI",
-        "One call, app(environ, start_response): what returns is the body, piece by piece.",
+        "One call, app(environ, start_response). It returns the body, piece by piece.",
     ),
     Layer(
         "werkzeug",
         "Werkzeug",
-        "Makes a Request object of the dict, and finds out which rule its path matches.",
+        "Turns the dict into a Request object, and finds the route that matches its path.",
     ),
     Layer(
         "flask",
         "Flask",
-        "Puts request and session at hand, runs what was registered for before and after, and calls the "
-        "view.",
+        "Makes request and session available, runs your before_request and after_request functions, and "
+        "calls the view.",
     ),
     Layer(
         "view",
         "Your view",
-        "A function of yours: it looks at the request and returns what to answer.",
+        "Your function. It looks at the request and returns the response.",
     ),
     Layer(
         "jinja2",
         "Jinja2",
-        "Fills a template with the values from the view, and escapes them for HTML.",
+        "Fills in a template with the values from the view, and escapes them for HTML.",
     ),
 )
 

@@ -10,12 +10,12 @@ TOO_BIG = 1009  # RFC 6455, section 7.4.1
 
 
 class Limited:
-    """An ASGI app that gets requests of known methods, with bodies and messages of a limited size.
+    """Lets through to an ASGI app only known methods, and bodies and messages of a limited size.
 
     Args:
         app: the app.
-        largest_body: in bytes. More is answered with 413: at once if the request says its length, or else
-            when so much has come.
+        largest_body: in bytes. More is refused with 413: at once if the request says its length, otherwise
+            as soon as more has arrived.
     """
 
     def __init__(self, app: ASGIApp, largest_body: int) -> None:
@@ -30,14 +30,14 @@ class Limited:
             await self._app(scope, _limit_messages(receive, send), send)
         elif scope["method"] not in METHODS:
             allowed = {"Allow": ", ".join(METHODS), "Connection": "close"}
-            await PlainTextResponse("This method is not for here.\n", 405, allowed)(scope, receive, send)
+            await PlainTextResponse("This method is not allowed here.\n", 405, allowed)(scope, receive, send)
         elif int(Headers(scope=scope).get("Content-Length", 0)) > self._largest_body:
             await self._too_large(scope, receive, send)
         else:
             await self._count(scope, receive, send)
 
     async def _count(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Call the app; when too much has come, answer in its place, and tell it that the client has left."""
+        """Call the app; when too much arrives, answer in its place, and tell it that the client has left."""
         received = 0
         is_answered = is_refused = False
 
@@ -56,7 +56,7 @@ class Limited:
         async def send_unless_refused(message: Message) -> None:
             nonlocal is_answered
             if is_refused:
-                raise OSError("the body is too large; that is answered already")
+                raise OSError("the body is too large, and is refused already")
             is_answered = True
             await send(message)
 

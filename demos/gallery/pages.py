@@ -4,6 +4,8 @@ import importlib.util
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
 from flask import Blueprint, Flask, Response, abort, current_app, redirect, render_template, request, url_for
 from werkzeug.exceptions import HTTPException
@@ -11,7 +13,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from bridge.flask import any_thread
 from demos.gallery.ladder import EXTENSIONS, LAYERS, Rung
-from demos.gallery.sources import Source, sources_of
+from demos.gallery.sources import Source, documents, sources_of
 
 blueprint = Blueprint("pages", __name__)
 
@@ -24,6 +26,19 @@ class Demo:
     number: int
     sources: dict[str, Source]
     did_start: bool
+
+    @cached_property
+    def has_picture(self) -> bool:
+        """Whether `python -m tests.browser.pictures` has made one."""
+        return Path(__file__).with_name("static").joinpath("pictures", f"{self.rung.name}.png").is_file()
+
+    @cached_property
+    def size(self) -> str:
+        """The level, the time, and how much there is to read."""
+        python = [source for source in self.sources.values() if source.is_python]
+        lines = sum(source.lines_of_text() for source in python)
+        files = "1 file" if len(python) == 1 else f"{len(python)} files"
+        return f"{self.rung.level}, about {self.rung.minutes} min, {files}, {lines:,} lines of Python"
 
     @property
     def command(self) -> str:
@@ -47,7 +62,10 @@ def create_app(ladder: Iterable[Rung], missing: set[str]) -> Flask:
     if importlib.util.find_spec("demos.gallery.xray"):
         xray = importlib.import_module("demos.gallery.xray")
         app.register_blueprint(xray.blueprint, url_prefix="/x-ray")
-    app.context_processor(lambda: {"has_xray": "xray" in current_app.blueprints})
+    app.extensions["documents"] = documents()
+    app.context_processor(
+        lambda: {"has_xray": "xray" in current_app.blueprints, "has_docs": bool(app.extensions["documents"])}
+    )
     app.register_error_handler(HTTPException, show_error)
     app.after_request(_protect)
     return app
@@ -56,7 +74,7 @@ def create_app(ladder: Iterable[Rung], missing: set[str]) -> Flask:
 @blueprint.get("/")
 def index() -> str:
     extensions = [(each, _address_of(each.file)) for each in EXTENSIONS]
-    return render_template("index.html", demos=_demos().values(), layers=LAYERS, extensions=extensions)
+    return render_template("index.html", demos=list(_demos().values()), layers=LAYERS, extensions=extensions)
 
 
 @blueprint.get("/ladder/<name>/")
@@ -73,6 +91,19 @@ def demo(name: str, file: str | None = None) -> str:
     )
 
 
+@blueprint.get("/window/<name>/")
+def window(name: str) -> str:
+    """A demo by itself, with a way back."""
+    return render_template("window.html", demo=_demos().get(name) or abort(404))
+
+
+@blueprint.get("/docs/")
+@blueprint.get("/docs/<path:file>")
+def docs(file: str = "README.md") -> str:
+    sources: dict[str, Source] = current_app.extensions["documents"]
+    return render_template("docs.html", sources=sources, source=sources.get(file) or abort(404))
+
+
 @blueprint.get("/demos/<name>")
 def into_demo(name: str) -> AnyResponse:
     """A demo is mounted below its name and a slash."""
@@ -81,7 +112,7 @@ def into_demo(name: str) -> AnyResponse:
 
 @blueprint.get("/favicon.ico")
 def icon() -> AnyResponse:
-    """What browsers ask for, where a demo's page names none."""
+    """Browsers ask for it when the page of a demo names none."""
     return redirect(url_for("static", filename="favicon.svg"))
 
 
@@ -107,7 +138,7 @@ def _demos() -> dict[str, Demo]:
 
 @any_thread  # it keeps nothing in its thread, so the X-ray's async views may run on the loop
 def _protect(response: Response) -> Response:
-    """Have browsers load and send nothing but this site's own, and nobody else put it into a frame."""
+    """Let browsers load only what is this site's own, and let no other site put it into a frame."""
     response.headers["Content-Security-Policy"] = (
         "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'; object-src 'none'"
     )

@@ -1,4 +1,4 @@
-"""The demos' sources: a table made of the files that are there; a name finds one of these, or nothing."""
+"""The demos' sources: a table of the files that exist. A name finds one of them, or nothing."""
 
 import importlib.util
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from pygments.lexers.python import PythonLexer
 from pygments.lexers.special import TextLexer
 from pygments.lexers.templates import HtmlDjangoLexer
 
-# All that is shown, and how it is coloured. Whatever else lies in a demo's folder is nobody's business.
+# The kinds of file that are shown, and how each is coloured. No other file in a folder is.
 LEXERS: dict[str, type[Lexer]] = {
     ".py": PythonLexer,
     ".html": HtmlDjangoLexer,
@@ -34,7 +34,7 @@ LEXERS: dict[str, type[Lexer]] = {
 
 @dataclass(frozen=True)
 class Source:
-    """A file of a demo; its name is below the demo's folder, with slashes."""
+    """A file; its name is its path below the folder, with slashes."""
 
     name: str
     path: Path
@@ -42,6 +42,15 @@ class Source:
     @property
     def folder(self) -> str:
         return self.name.rpartition("/")[0]
+
+    @property
+    def is_python(self) -> bool:
+        """Whether it is Python that belongs to the demo itself."""
+        return self.path.suffix == ".py" and self.folder.partition("/")[0] != "tests"
+
+    def lines_of_text(self) -> int:
+        """How many lines are not empty."""
+        return sum(bool(line.strip()) for line in self.path.read_text(encoding="utf-8").splitlines())
 
     @cache  # noqa: B019  # there are some two hundred, which stay as long as the server
     def lines(self) -> list[Markup]:
@@ -62,10 +71,20 @@ def sources_of(module: str) -> dict[str, Source]:
     return {source.name: source for source in found}
 
 
+def documents() -> dict[str, Source]:
+    """The README and the pages in `docs`, by name; none unless the demos are in a clone of the repository."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / "pyproject.toml").is_file():
+        return {}
+    paths = [root / "README.md", *sorted(_files(root / "docs")), root / "demos" / "README.md"]
+    found = (Source(path.relative_to(root).as_posix(), path) for path in paths)
+    return {source.name: source for source in found if source.path.suffix == ".md" and source.path.is_file()}
+
+
 def _files(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
         if path.suffix in LEXERS and path.is_file() and path.resolve() == path and path.stat().st_size:
-            yield path  # which no link leads to: it is where it says
+            yield path  # no symbolic link leads to it
 
 
 def _order(path: Path) -> tuple[bool, Path, str]:

@@ -1,10 +1,10 @@
-"""An app to look through: each view is one kind of request, and does nothing else.
+"""An app to be traced: each view shows one kind of request, and does nothing else.
 
 Run it:    .venv/bin/bridge serve demos.gallery.subject:app
 Look at:   http://127.0.0.1:8000/sync     a page that waits a little, in a thread
            http://127.0.0.1:8000/async    the same page, on the event loop
            http://127.0.0.1:8000/stream   lines that come one by one
-It shows:  what the gallery's X-ray page makes visible; the views are listed there, with what each teaches.
+It shows:  what the gallery's X-ray draws; the examples there say what each view teaches.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ LINES = ("A response", "may leave", "before it is complete,", "one chunk", "at a
 
 
 class OutOfStockError(Exception):
-    """What is asked for is sold out."""
+    """There is none left."""
 
 
 @app.before_request
@@ -88,7 +88,7 @@ def forbidden() -> str:
 
 @app.get("/sold-out")
 def sold_out() -> str:
-    raise OutOfStockError("no more of it")
+    raise OutOfStockError("there is none left")
 
 
 @app.errorhandler(OutOfStockError)

@@ -1,16 +1,16 @@
-"""The X-ray page: choose a request, and see it travel through the layers.
+"""The X-ray page: choose a request, and watch it travel through the layers.
 
 Look at:   /x-ray/ in the gallery
-It shows:  `bridge.trace`, whose steps come as server-sent events while the request runs.
+It shows:  `bridge.trace`, whose steps arrive as server-sent events while the request runs.
 Read on:   xray_tracing.py, xray_requests.py, subject.py, static/xray.js
 
-A trace is the answer to `POST traces`: a stream of events. So nothing is kept here, there is nothing to
-clean up, and any worker can answer. The browser's own `EventSource` only makes GETs; but a GET that has a
-demo called could come from any site's page. JSON cannot, without asking first (CORS).
+A trace is the response to `POST traces`: a stream of events. So the server keeps nothing, has nothing to
+clean up, and any worker can answer. The browser's own `EventSource` only makes GETs; but the page of any
+other site could make such a GET, and so call a demo. It cannot send JSON without asking first (CORS).
 
-What is wrong is answered as a problem document (RFC 9457), `application/problem+json`, with `title`,
-`status`, `detail` and `errors`: for each the `field`, and what is wrong with it, as `message`. Only what is
-too large to be read at all, limits.py answers before.
+Errors are problem documents (RFC 9457), `application/problem+json`, with `title`, `status`, `detail` and
+`errors`: each names a `field`, and says in its `message` what is wrong. A body too large to be read never
+gets here: limits.py refuses it.
 """
 
 from http import HTTPStatus
@@ -29,21 +29,21 @@ from demos.gallery.xray_tracing import SUBJECTS, WAYS, CannotTraceError, Tracing
 blueprint = Blueprint("xray", __name__)
 
 ABOUT_LAYERS = {
-    "ASGI": "What the server speaks: a scope, and events that are received and sent (ASGI 3.0).",
-    "environ": "The request once more, as the dict that WSGI wants (PEP 3333). Not all headers get into it.",
-    "runner": "Where the call runs: WSGI calls may block, so in a thread; an async view on the event loop.",
-    "WSGI": "One call, app(environ, start_response): status and headers by the callback, the body in chunks.",
-    "Werkzeug": "Makes objects of it, and finds the rule of the URL map that matches path and method.",
-    "Flask": "Pushes contexts, calls hooks and error handlers, makes a response of what a view returns.",
-    "view": "Your function. All else is there to call it, and to send what it returns.",
-    "Jinja2": "Fills in the template, compiled to Python the first time.",
+    "ASGI": "The server's language: a dict, the scope, and events to receive and to send (ASGI 3.0).",
+    "runner": "Where the call runs: a plain view in a thread, where it may block; an async one on the loop.",
+    "environ": "The request as the dict that WSGI expects (PEP 3333). Some headers are dropped on the way.",
+    "WSGI": "One call, app(environ, start_response). The callback takes status and headers.",
+    "Werkzeug": "Turns the dict into a Request object, and matches path and method against the URL map.",
+    "Flask": "Pushes contexts, runs hooks and error handlers, and makes a response of what the view returns.",
+    "view": "Your function. Everything else is there to call it, and to send what it returns.",
+    "Jinja2": "Fills in the template, which is compiled to Python when it is first used.",
 }
 
 
 class Invalid(UnprocessableEntity):
-    """What was asked for breaks the rules."""
+    """The request to be traced breaks the rules."""
 
-    description = "Such a request is not made here; see errors."
+    description = "This request cannot be traced; see errors."
 
     def __init__(self, error: pydantic.ValidationError) -> None:
         super().__init__()
@@ -77,11 +77,12 @@ def page() -> str:
 
 
 def _chosen(query: MultiDict[str, str]) -> dict[str, Any]:
-    """What the form begins with: what the address says."""
+    """What the form begins with: what the address says, or else the first example."""
+    query = query or MultiDict(PREPARED[0].requests[0].query)
     return {
         "subject": query.get("subject", "subject"),
         "method": query.get("method", "GET"),
-        "path": query.get("path", "/page/"),
+        "path": query.get("path", ""),
         "beside": query.get("beside", ""),
         "headers": query.get("headers", ""),
         "body": query.get("body", ""),

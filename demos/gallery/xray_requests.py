@@ -1,4 +1,4 @@
-"""What a visitor may ask for, within limits; and requests that are worth a look."""
+"""What a visitor may ask for, and its limits; and examples to begin with."""
 
 import re
 from typing import Annotated, Any, Literal, NamedTuple
@@ -25,26 +25,26 @@ def _check_path(path: str) -> str:
     if not path.startswith("/"):
         raise ValueError("a path begins with a slash")
     if not path.isprintable():
-        raise ValueError("it has a character that cannot be printed")
+        raise ValueError("the path has a character that cannot be printed")
     return path
 
 
 def _check_headers(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
     if sum(len(name) + len(value) for name, value in headers) > MAX_HEADERS_SIZE:
-        raise ValueError(f"they have more than {MAX_HEADERS_SIZE:,} characters")
+        raise ValueError(f"the headers have more than {MAX_HEADERS_SIZE:,} characters")
     for name, value in headers:
         if not _NAME.fullmatch(name):
-            raise ValueError(f"{name[:40]!r} is no name of a header")
+            raise ValueError(f"{name[:40]!r} is not the name of a header")
         if not _VALUE.fullmatch(value):
-            raise ValueError(f"the value of {name[:40]!r} has a character that none may have")
+            raise ValueError(f"the value of {name[:40]!r} has a character that no header may have")
         if name.lower() in _FRAMING:
-            raise ValueError(f"{name} is made of the body, and cannot be chosen")
+            raise ValueError(f"{name} follows from the body, and cannot be set")
     return headers
 
 
 def _check_body(body: str) -> str:
     if len(body.encode()) > MAX_BODY:
-        raise ValueError(f"it has more than {MAX_BODY:,} bytes")
+        raise ValueError(f"the body has more than {MAX_BODY:,} bytes")
     return body
 
 
@@ -66,7 +66,7 @@ class Wanted(BaseModel):
 
 
 class Prepared(NamedTuple):
-    """A link to this page that fills in the form."""
+    """An example: a link to this page that fills in the form."""
 
     title: str
     teaches: str
@@ -84,80 +84,130 @@ def _subject(title: str, teaches: str, path: str, **more: Any) -> Prepared:
 
 PREPARED = [
     Group(
+        "Start here",
+        [
+            _subject(
+                "A page", "Hooks run around the view, and the view renders a template.", "/page/?name=Ada"
+            )
+        ],
+    ),
+    Group(
         "Layer upon layer",
         [
             Prepared("Bare WSGI", "No framework: one call, one callback.", {"subject": "bare", "path": "/"}),
             Prepared(
-                "Werkzeug", "A library: Flask's steps are missing.", {"subject": "werkzeug", "path": "/"}
+                "Werkzeug",
+                "A library: your code calls it. Flask's steps are missing.",
+                {"subject": "werkzeug", "path": "/"},
             ),
-            Prepared("Flask", "A framework calls you: count the steps.", {"subject": "flask", "path": "/"}),
-            _subject("A page", "Hooks around a view, and a template.", "/page/?name=Ada"),
+            Prepared(
+                "Flask",
+                "A framework: it calls your code. Count the steps that it adds.",
+                {"subject": "flask", "path": "/"},
+            ),
         ],
     ),
     Group(
         "Not every request reaches a view",
         [
-            _subject("No such page", "404: Werkzeug has no rule for it.", "/nowhere"),
-            _subject("Wrong method", "405: a rule, but not for this method.", "/page/", method="DELETE"),
-            _subject("A slash too few", "308, before any view: the rule ends in a slash.", "/page"),
-            _subject("A redirect", "302: this one is the view's answer.", "/moved"),
-            _subject("Refused", "403: abort() is an exception.", "/forbidden"),
-            _subject("An error of yours", "409: an error handler answers it.", "/sold-out"),
-            _subject("A mistake", "500: nobody handles it, so Flask does.", "/broken"),
+            _subject("No such page", "404: no route matches, so no view runs.", "/nowhere"),
+            _subject(
+                "Wrong method",
+                "405: a route matches the path, but not the method.",
+                "/page/",
+                method="DELETE",
+            ),
+            _subject(
+                "Missing slash", "308: the route ends in a slash. Werkzeug redirects, no view runs.", "/page"
+            ),
+            _subject("A redirect", "302: here the view itself redirects.", "/moved"),
+            _subject("Forbidden", "403: the view calls abort(), which raises an exception.", "/forbidden"),
+            _subject("A handled error", "409: the view raises, and your error handler answers.", "/sold-out"),
+            _subject(
+                "A bug", "500: the view divides by zero. Nobody handles that, so Flask does.", "/broken"
+            ),
         ],
     ),
     Group(
         "Bodies and headers",
         [
-            _subject("A stream", "Each chunk leaves when it is made.", "/stream"),
-            _subject("A stream on the loop", "The same, and no thread is held.", "/async-stream"),
-            _subject("A stream without end", "It ends when the client leaves, after 10\u00a0s.", "/endless"),
             _subject(
-                "An upload", "Read while it arrives.", "/upload", method="POST", body="Some bytes.\n" * 50
+                "A stream", "The view returns a generator. Each chunk is sent when it is made.", "/stream"
             ),
-            _subject("A session", "A signed cookie: only its length is shown.", "/visits"),
+            _subject(
+                "An async stream",
+                "The same on the event loop: between chunks, no thread waits.",
+                "/async-stream",
+            ),
+            _subject(
+                "An endless stream", "The client leaves after 10\u00a0s, and the generator ends.", "/endless"
+            ),
+            _subject(
+                "An upload",
+                "The view reads the body while it arrives.",
+                "/upload",
+                method="POST",
+                body="Some bytes.\n" * 50,
+            ),
+            _subject("A session", "A signed cookie. The X-ray shows no more than its length.", "/visits"),
             _subject(
                 "Headers",
-                "What becomes of them in the environ, and what is dropped.",
+                "Which headers reach the environ, and which are dropped. Open the step “environ”.",
                 "/page/",
                 headers="Accept-Language: de\nX-Tag: one\nX-Tag: two\nX_Tag: three\nProxy: evil.example",
             ),
         ],
     ),
     Group(
-        "Side by side",
+        "Compare",
         [
-            _subject("Three adapters", "One view on each.", "/sync", way=["bridge", "a2wsgi", "asgiref"]),
-            _subject("Sync and async", "In a thread, and on the loop.", "/sync", beside="/async"),
+            _subject(
+                "Three adapters",
+                "One view on each. Compare the hops and the sends; the times of one run say nothing.",
+                "/sync",
+                way=["bridge", "a2wsgi", "asgiref"],
+            ),
+            _subject(
+                "Sync and async",
+                "A plain view in a thread, and an async view on the event loop.",
+                "/sync",
+                beside="/async",
+            ),
             _subject(
                 "An async view, twice",
-                "On the loop, and as Flask has it: in a thread, on a loop of its own.",
+                "On the event loop, and as Flask alone runs it: in a thread, on a loop of its own.",
                 "/async",
                 way=["bridge", "bridge-threads"],
             ),
             _subject(
-                "Async on the others",
-                "They give it an event loop of its own, in a thread.",
+                "Async on other adapters",
+                "They give each call a thread, and an event loop of its own in it.",
                 "/async",
                 way=["bridge", "a2wsgi", "asgiref"],
             ),
         ],
     ),
     Group(
-        "In the demos",
+        "From the demos",
         [
             Prepared(
                 "The site", "A real page: languages, blueprints, templates.", {"subject": "site", "path": "/"}
             ),
             Prepared(
-                "The API refuses", "401, as a problem document.", {"subject": "api", "path": "/sightings"}
+                "The API refuses",
+                "401, as a problem document (RFC 9457).",
+                {"subject": "api", "path": "/sightings"},
             ),
             Prepared(
                 "Ten at once",
-                "An async view waits for ten answers.",
+                "An async view waits for ten answers at the same time.",
                 {"subject": "async_views", "path": "/fan-out"},
             ),
-            Prepared("A CSV file", "Left after 64 KiB of it.", {"subject": "streaming", "path": "/export"}),
+            Prepared(
+                "A CSV file",
+                "A large download. The client leaves after 64 KiB.",
+                {"subject": "streaming", "path": "/export"},
+            ),
         ],
     ),
 ]

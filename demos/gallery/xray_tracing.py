@@ -1,4 +1,4 @@
-"""The apps that can be looked through, the ways to run them, and one traced request as events."""
+"""The apps that can be traced, the ways to run them, and one traced request as events."""
 
 import asyncio
 import contextvars
@@ -22,7 +22,7 @@ __all__ = ["SUBJECTS", "WAYS", "CannotTraceError", "Tracing", "tracing_lifespan"
 
 logger = logging.getLogger("bridge")
 
-# Each adapter has threads of its own; the app of a visitor's choice is called once at a time or twice.
+# Of each adapter; a visitor has an app called once or twice at a time.
 _THREADS = 4
 
 # Requests at once, over all visitors.
@@ -38,7 +38,7 @@ _PACE = 0.05
 
 
 class Subject(NamedTuple):
-    """An app that can be looked through, and where it is."""
+    """An app that can be traced, and where it is."""
 
     title: str
     app: str
@@ -108,11 +108,10 @@ class Tracing:
             CannotTraceError: there are too many, or the subject did not start.
         """
         if (wanted.subject, wanted.way) not in self._apps:
-            raise CannotTraceError("This app did not start; the server's log says why.")
+            raise CannotTraceError("This app did not start. The server's log says why.")
         if not self._places:
             raise CannotTraceError(
-                f"{_PLACES} requests are being looked through, which is as many as may be. "
-                "Try again in a moment."
+                f"{_PLACES} requests are being traced, which is the most at a time. Try again in a moment."
             )
         self._places -= 1
 
@@ -163,8 +162,8 @@ async def tracing_lifespan(app: Flask) -> AsyncIterator[dict[str, Tracing]]:
                 for way, (_, adapt) in WAYS.items():
                     traced = TracedApp(loaded, adapt=partial(adapt, stack), interface="wsgi")
                     apps[name, way] = await stack.enter_async_context(traced)
-            except Exception:  # the others can be looked through all the same
-                logger.exception("%s did not start, and cannot be looked through", chosen.app)
+            except Exception:  # the others can be traced all the same
+                logger.exception("%s did not start, and cannot be traced", chosen.app)
         yield {"tracing": Tracing(apps)}
 
 

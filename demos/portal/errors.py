@@ -25,17 +25,17 @@ def _page(error: HTTPException) -> Answer:
 
 
 def _form_expired(error: CSRFError) -> Answer:
-    text = f"{error.description} Go back, load the page again, and send the form once more."
-    return render_template("error.html", title="The form could not be trusted", text=text), 400, []
+    text = f"{error.description} Go back, reload the page and send the form again."
+    return render_template("error.html", title="This form has expired", text=text), 400, []
 
 
 def _broken(error: Exception) -> Answer:
-    return _bare("Something broke here", "It is in our log. Please try again later."), 500, []
+    return _bare("Something broke, and it is our fault", "It is in our log. Please try again later."), 500, []
 
 
 def _database_is_away(error: OperationalError) -> Answer:
     current_app.logger.error("the database does not answer: %s", error.orig)
-    text = "Our books cannot be reached. Please try again in a moment."
+    text = "Our database does not answer. Please try again in a moment."
     return _bare("Back in a moment", text), 503, [("Retry-After", "10")]
 
 

@@ -75,7 +75,7 @@ def _guard() -> WerkzeugResponse | None:
         wanted = f"{here.path}?{here.query}" if here.query else here.path
         return redirect(url_for("account.log_in", next=wanted if request.method == "GET" else None))
     if not current_member().may(needed):
-        abort(403, f"This page is for those who are {needed} or more.")
+        abort(403, f"This page needs the role {needed} or a higher one.")
     return None
 
 

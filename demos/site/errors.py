@@ -8,30 +8,30 @@ from werkzeug.exceptions import HTTPException
 # Of each status a title, and what to do. A status that is not here has Werkzeug's own words.
 _TEXTS = {
     400: (
-        lazy_gettext("This cannot be understood"),
-        lazy_gettext("Something in your request is not as it should be. Go back, and try again."),
+        lazy_gettext("We do not understand this request"),
+        lazy_gettext("Something in your request is wrong. Go back and try again."),
     ),
     404: (
-        lazy_gettext("There is no such page"),
-        lazy_gettext("Perhaps the event is over and gone, or there is a slip in the address."),
+        lazy_gettext("Page not found"),
+        lazy_gettext("Perhaps the event is over, or there is a typo in the address."),
     ),
     405: (
         lazy_gettext("This page cannot do that"),
-        lazy_gettext("It is there to be read, or takes another kind of request."),
+        lazy_gettext("You can only read it, or it takes another kind of request."),
     ),
     413: (
-        lazy_gettext("This is too much"),
-        lazy_gettext("A form may have 64 KB. Go back, and make your text shorter."),
+        lazy_gettext("Your text is too long"),
+        lazy_gettext("A form can hold 64 KB. Go back and shorten your text."),
     ),
     500: (
         lazy_gettext("Something broke, and it is our fault"),
-        lazy_gettext("It is written down for us to mend. Please try again later."),
+        lazy_gettext("It is in our log, and we will fix it. Please try again later."),
     ),
 }
 
 _CSRF_TEXTS = (
     lazy_gettext("This form has expired"),
-    lazy_gettext("Go back, reload the page, and send it again. The site needs its cookie for that."),
+    lazy_gettext("Go back, reload the page and send the form again. This site needs its cookie for that."),
 )
 
 

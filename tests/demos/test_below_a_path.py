@@ -108,7 +108,7 @@ class TestAsyncViews:
         expect(page.locator("#time")).not_to_have_text("…")
 
     def test_its_links(self, serving: Serving, page: Page, path: str) -> None:
-        for link, shown in (("/fan-out", "answer to /9"), ("/legacy", "answer to /legacy")):
+        for link, shown in (("Ten slow answers", "answer to /9"), ("A plain view", "answer to /legacy")):
             page.goto(serving.address + path)
             page.get_by_role("link", name=link).click()
             expect(page.locator("body")).to_contain_text(shown)
@@ -117,13 +117,13 @@ class TestAsyncViews:
 class TestChat:
     pytestmark = in_a_browser
 
-    @pytest.mark.parametrize(("link", "version"), [("In a thread", "threads"), ("On the loop", "loop")])
-    def test_both_rooms(self, serving: Serving, page: Page, link: str, version: str) -> None:
+    @pytest.mark.parametrize("version", ["threads", "loop"])
+    def test_both_rooms(self, serving: Serving, page: Page, version: str) -> None:
         page.goto(f"{serving.address}/chat/")
         expect(page).to_have_url(f"{serving.address}/chat/loop")
-        page.get_by_role("link").click()
+        page.get_by_role("link", name="In a thread").click()
         if version == "loop":
-            page.get_by_role("link", name=link).click()
+            page.get_by_role("link", name="On the event loop").click()
         expect(page).to_have_url(f"{serving.address}/chat/{version}")
         expect(page.get_by_role("status")).to_have_text("connected")
         page.get_by_label("Your name").fill("Ada")

@@ -88,6 +88,15 @@ def test_a_demo_beside_its_source(client: httpx.Client, rung: Rung) -> None:
     assert "frame-ancestors 'none'" not in live.headers.get("Content-Security-Policy", "")
 
 
+@pytest.mark.parametrize("rung", LADDER, ids=lambda rung: rung.name)
+def test_a_page_of_a_demo_fits_a_phone_and_says_its_language(client: httpx.Client, rung: Rung) -> None:
+    for path in ("", rung.begins):
+        _, text = begin(client, f"/demos/{rung.name}/{path}")
+        if text.lower().startswith("<!doctype"):  # the smallest app sends a word of plain text
+            assert re.search("<html [^>]*lang=", text), path
+            assert '<meta name="viewport"' in text, path
+
+
 @pytest.mark.parametrize("path", ["/", "/ladder/site/", "/ladder/site/pages.py", "/nowhere"])
 def test_its_own_pages_are_protected(client: httpx.Client, path: str) -> None:
     response = client.get(path)

@@ -79,6 +79,38 @@ def test_another_file(page: Page) -> None:
     expect(page.get_by_role("region", name="forms.py")).to_contain_text("class")
 
 
+def test_all_of_a_card_is_its_link(page: Page) -> None:
+    page.goto("/")
+    page.locator(".card").first.click(position={"x": 6, "y": 6})
+    expect(page).to_have_title(re.compile("Hello, World"))
+
+
+def test_a_command_can_be_copied(page: Page) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto("/")
+    page.get_by_role("button", name="Copy bridge serve demos.hello:app").click()
+    assert page.evaluate("navigator.clipboard.readText()") == "bridge serve demos.hello:app"
+    expect(page).to_have_title(re.compile("The ladder"))
+
+
+def test_from_a_demo_in_its_own_window_back_to_its_rung(page: Page) -> None:
+    page.goto("/ladder/wsgi_hello/")
+    with page.context.expect_page() as opened:
+        page.get_by_role("link", name="Open it in its own window").click()
+    opened.value.frame_locator("iframe").get_by_role("link", name="With Werkzeug").click()
+    expect(opened.value.frame_locator("iframe").get_by_role("heading")).to_have_text("Hello, World!")
+    opened.value.get_by_role("link", name="and its source").click()
+    expect(opened.value).to_have_url(re.compile("/ladder/wsgi_hello/$"))
+
+
+def test_the_documentation_is_at_hand(page: Page) -> None:
+    page.goto("/ladder/hello/")
+    page.get_by_role("link", name="README and docs").click()
+    expect(page.get_by_role("region", name="README.md")).to_contain_text("# Bridge")
+    page.get_by_role("link", name="design.md").click()
+    expect(page.get_by_role("region", name="docs/design.md")).to_contain_text("## Context variables")
+
+
 @pytest.mark.parametrize(
     ("name", "link"), [("async_views", "A clock, by server-sent events"), ("streaming", "An upload with its")]
 )
@@ -133,7 +165,9 @@ def test_with_keys_alone(page: Page) -> None:
     expect(page).to_have_title(re.compile("Hello, World"))
 
 
-@pytest.mark.parametrize("path", ["/", *(f"/ladder/{rung.name}/" for rung in LADDER), "/nowhere-at-all"])
+@pytest.mark.parametrize(
+    "path", ["/", "/docs/", *(f"/ladder/{rung.name}/" for rung in LADDER), "/nowhere-at-all"]
+)
 def test_on_a_phone_nothing_is_wider_than_it(context: BrowserContext, path: str) -> None:
     page = context.new_page()
     page.set_viewport_size({"width": 320, "height": 700})

@@ -182,7 +182,7 @@ def test_in_a_browser(serving: Serving) -> None:
         page.on("pageerror", lambda error: failures.append(str(error)))
         page.goto(f"{serving.address}{PREFIX}/")
         page.get_by_label("Your name").fill("Grace")
-        page.get_by_role("button", name="Keep it").click()
+        page.get_by_role("button", name="Save").click()
         page.get_by_label("A note, by Grace").fill("seen in a browser")
         page.get_by_role("button", name="Add").click()
         page.get_by_role("link", name="seen in a browser").click()

@@ -172,7 +172,7 @@ def test_an_evening_at_the_club(serving: Serving, page: Page) -> None:
     page.get_by_label("Boat").select_option("Heron (2)")
     page.get_by_label("Day").fill((date.today() + timedelta(days=40)).isoformat())
     page.get_by_label("Evening").check()
-    page.get_by_role("button", name="Ask for it").click()
+    page.get_by_role("button", name="Request the boat").click()
     expect(page.get_by_role("status")).to_have_text("Your request is with the stewards.")
     page.get_by_role("button", name=re.compile("^Cancel: Heron, .* evening$")).first.click()
     expect(page.get_by_role("status")).to_have_text(re.compile("^Cancelled: Heron"))
@@ -184,4 +184,4 @@ def test_an_evening_at_the_club(serving: Serving, page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
     page.get_by_role("button", name="Log out").click()
-    expect(page.get_by_role("status")).to_have_text("You are logged out, here and everywhere.")
+    expect(page.get_by_role("status")).to_have_text("You are logged out on all devices.")

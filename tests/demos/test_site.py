@@ -66,16 +66,16 @@ def send(client: httpx.Client, **changes: str) -> httpx.Response:
         ("GET", "/?page=nonsense", 200, "What's on"),
         ("GET", "/events/1", 200, "Story time: The Moomins"),
         ("GET", "/announce", 200, "Announce an event"),
-        ("GET", "/?page=1000", 404, "There is no such page"),
-        ("GET", "/?page=0", 404, "There is no such page"),
-        ("GET", f"/?page={'9' * 30}", 404, "There is no such page"),
-        ("GET", "/events/0", 404, "There is no such page"),
-        ("GET", "/events/12345", 404, "There is no such page"),
-        ("GET", f"/events/{'9' * 30}", 404, "There is no such page"),
-        ("GET", f"/events/{'9' * 5000}", 404, "There is no such page"),
-        ("GET", "/nowhere", 404, "There is no such page"),
-        ("GET", "/static/nothing.css", 404, "There is no such page"),
-        ("POST", "/nowhere", 404, "There is no such page"),
+        ("GET", "/?page=1000", 404, "Page not found"),
+        ("GET", "/?page=0", 404, "Page not found"),
+        ("GET", f"/?page={'9' * 30}", 404, "Page not found"),
+        ("GET", "/events/0", 404, "Page not found"),
+        ("GET", "/events/12345", 404, "Page not found"),
+        ("GET", f"/events/{'9' * 30}", 404, "Page not found"),
+        ("GET", f"/events/{'9' * 5000}", 404, "Page not found"),
+        ("GET", "/nowhere", 404, "Page not found"),
+        ("GET", "/static/nothing.css", 404, "Page not found"),
+        ("POST", "/nowhere", 404, "Page not found"),
         ("POST", "/", 405, "This page cannot do that"),
         ("DELETE", "/announce", 405, "This page cannot do that"),
         ("POST", "/announce", 400, "This form has expired"),
@@ -182,7 +182,7 @@ def test_what_is_not_a_form_is_refused(client: httpx.Client) -> None:
 def test_too_much_is_refused(client: httpx.Client) -> None:
     response = send(client, text="x" * 100_000)
     assert response.status_code == 413
-    assert "<h1>This is too much</h1>" in response.text
+    assert "<h1>Your text is too long</h1>" in response.text
 
 
 def test_many_events_have_pages(client: httpx.Client) -> None:

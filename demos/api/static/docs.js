@@ -27,7 +27,7 @@ async function send(form) {
       fill("token_id", made.id);
     }
   } catch (error) {
-    output.textContent = `There was no answer: ${error.message}`;
+    output.textContent = `No answer: ${error.message}`;
   }
 }
 

@@ -1,4 +1,4 @@
-// The X-ray page: sends a request to be traced, reads its steps as they happen, and draws them.
+// The X-ray page: has a request traced, reads its steps as they happen, and draws them.
 
 import { Panel, drawAll } from "./xray_panel.js";
 
@@ -6,10 +6,12 @@ const form = document.getElementById("request");
 const result = document.getElementById("result");
 const panels = document.getElementById("panels");
 const scale = document.getElementById("scale");
+const example = document.getElementById("example");
+const examples = [...document.querySelectorAll(".examples a")];
 
 const FIELDS = ["subject", "method", "path", "beside", "way", "headers", "body"];
-const SAFE = ["GET", "HEAD", "OPTIONS"]; // RFC 9110, 9.2.1: a link may have them made at once
-const MOST = 4; // panels beside each other
+const SAFE = ["GET", "HEAD", "OPTIONS"]; // RFC 9110, 9.2.1: a link may start them
+const MOST = 4; // requests at once
 
 let running = new AbortController();
 let shown = [];
@@ -24,20 +26,34 @@ function readForm() {
 }
 
 function fillForm(query) {
-  for (const name of ["subject", "method"]) {
-    const value = query.get(name) ?? { subject: "subject", method: "GET" }[name];
-    form.elements[name].value = value;
-  }
-  for (const name of ["path", "beside", "headers", "body"]) form.elements[name].value = query.get(name) ?? "";
-  const ways = query.has("way") ? query.getAll("way") : ["bridge"];
-  for (const box of form.elements.way) box.checked = ways.includes(box.value);
+  for (const name of FIELDS) if (name !== "way") form.elements[name].value = valueOf(query, name);
+  for (const box of form.elements.way) box.checked = waysOf(query).includes(box.value);
   form.querySelector("details").open = query.has("headers") || query.has("body");
+}
+
+const valueOf = (query, name) => query.get(name) ?? { subject: "subject", method: "GET" }[name] ?? "";
+const waysOf = query => query.has("way") ? query.getAll("way") : ["bridge"];
+const queryOf = link => new URL(link.href).searchParams;
+
+function isSame(one, other) {
+  return FIELDS.every(name => name === "way" ? `${waysOf(one)}` === `${waysOf(other)}` : valueOf(one, name) === valueOf(other, name));
+}
+
+// Says which example it is, if it is one.
+function nameIt() {
+  const query = readForm();
+  const link = examples.find(each => isSame(queryOf(each), query));
+  for (const each of examples) each.removeAttribute("aria-current");
+  link?.setAttribute("aria-current", "true");
+  example.value = link?.getAttribute("href") ?? "";
+  document.getElementById("result-title").textContent = link?.textContent ?? "Your own request";
+  document.getElementById("teaches").textContent = link?.dataset.teaches ?? "";
 }
 
 function headersOf(text) {
   return text.split("\n").filter(line => line.trim()).map(line => {
     const colon = line.indexOf(":");
-    if (colon < 1) throw new Invalid("headers", `“${line.trim().slice(0, 40)}” is not of the form Name: value`);
+    if (colon < 1) throw new Invalid("headers", `“${line.trim().slice(0, 40)}” does not have the form Name: value`);
     return [line.slice(0, colon).trim(), line.slice(colon + 1).trim()];
   });
 }
@@ -45,7 +61,7 @@ function headersOf(text) {
 // Each path in each way, as the server wants them.
 function requestsOf(query) {
   const ways = query.getAll("way");
-  if (!ways.length) throw new Invalid("way", "choose at least one");
+  if (!ways.length) throw new Invalid("way", "choose at least one adapter");
   const common = {
     subject: query.get("subject"), method: query.get("method"),
     headers: headersOf(query.get("headers") ?? ""), body: query.get("body") ?? "",
@@ -55,7 +71,7 @@ function requestsOf(query) {
     if (field === "beside" && !query.has("beside")) continue;
     for (const way of ways) requests.push({ field, request: { ...common, way, path: query.get(field) ?? "" } });
   }
-  if (requests.length > MOST) throw new Invalid("way", `that would be ${requests.length} time-lines; ${MOST} fit beside each other`);
+  if (requests.length > MOST) throw new Invalid("way", `that makes ${requests.length} requests; at most ${MOST} can be compared`);
   return requests;
 }
 
@@ -75,7 +91,7 @@ function showError(field, message) {
   const place = document.getElementById(`error-${known}`);
   place.textContent = message;
   place.hidden = false;
-  place.closest("details")?.setAttribute("open", "");
+  for (let each = place.closest("details"); each; each = each.parentElement.closest("details")) each.open = true;
   const control = known && document.getElementById(known);
   if (control) { control.setAttribute("aria-invalid", "true"); control.focus(); }
   else if (!known) place.scrollIntoView({ block: "center" });
@@ -115,17 +131,17 @@ async function run() {
   clearErrors();
   try {
     const requests = requestsOf(readForm());
+    nameIt();
     shown = requests.map(({ request }) => new Panel(request, titleOf(request), () => drawAll(shown, scale.value)));
-    scale.value = shown.length > 1 ? "linear" : "stretched"; // to compare lengths, or to see all steps
     panels.replaceChildren(...shown.map(panel => panel.element));
     result.hidden = false;
-    result.scrollIntoView({ block: "start", behavior: isCalm() ? "auto" : "smooth" });
+    if (result.getBoundingClientRect().top < 0) result.scrollIntoView({ behavior: isCalm() ? "auto" : "smooth" });
     // One after the other, so that none has to share the processor with another.
     for (const [number, { field, request }] of requests.entries()) await follow(shown[number], field, request, signal);
   } catch (error) {
     if (signal.aborted) return;
     if (error instanceof Invalid) showError(error.field, error.message);
-    else showError("", `The server cannot be reached, or has broken off: ${error.message}`);
+    else showError("", `The server did not answer to the end: ${error.message}`);
     for (const panel of shown) panel.giveUp();
     if (error instanceof Invalid) result.hidden = true;
   }
@@ -165,20 +181,28 @@ form.addEventListener("submit", event => {
   go(readForm());
 });
 
-document.querySelector(".prepared").addEventListener("click", event => {
+function show(link) {
+  fillForm(queryOf(link));
+  go(queryOf(link));
+}
+
+document.querySelector(".examples").addEventListener("click", event => {
   const link = event.target.closest("a");
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
-  const query = new URL(link.href).searchParams;
-  fillForm(query);
-  go(query);
+  show(link);
 });
 
+example.addEventListener("change", () => show(examples.find(each => each.getAttribute("href") === example.value)));
+
+// What the address says, or else the first example. A request that may change something waits for the button.
 function followAddress() {
-  const query = new URLSearchParams(location.search);
-  if (!query.has("path")) return;
-  fillForm(query);
-  if (SAFE.includes(form.elements.method.value)) run();
+  fillForm(location.search ? new URLSearchParams(location.search) : queryOf(examples[0]));
+  if (SAFE.includes(form.elements.method.value)) return run();
+  nameIt();
+  panels.replaceChildren();
+  result.hidden = true;
+  document.getElementById("own").open = true;
 }
 
 addEventListener("popstate", followAddress);
@@ -192,7 +216,7 @@ document.querySelector(".layer-names").addEventListener("click", event => {
   document.getElementById("about-layer").textContent = `${button.textContent}: ${button.dataset.about}`;
 });
 
-// While something runs, its bars grow; for who wants no motion, only when there is news.
+// While something runs, its bars grow; with reduced motion, only when there is news.
 function grow() {
   if (!isCalm() && shown.some(panel => panel.isRunning)) drawAll(shown, scale.value);
   requestAnimationFrame(grow);

@@ -1,17 +1,17 @@
-// The time-line: a lane for each layer, from outside to inside, and a bar for each step, as SVG.
+// The timeline, as SVG: a lane for each layer, in the page's order, and in it a bar for each step.
 
-export const LAYERS = ["ASGI", "environ", "runner", "WSGI", "Werkzeug", "Flask", "view", "Jinja2"];
+const LAYERS = [...document.querySelectorAll(".layer-names button")].map(button => button.textContent);
 
 const ROW = 15, BAR = 12, NAME = 16, GAP = 6, AXIS = 18, MARGIN = 3; // pixels
-const NARROWEST = 6; // a bar that can still be hit
-const MOST_ROWS = 7; // of a lane; what is crammed into a moment overlaps in the last of them
+const NARROWEST = 6; // a bar that can still be clicked
+const MOST_ROWS = 7; // in a lane; further steps of the same moment overlap in the last row
 
 export function drawAll(panels, kind) {
   const scale = scaleOf(panels, kind);
   for (const panel of panels) panel.chart.draw(panel.steps, panel.now, scale);
 }
 
-// One scale for all that are beside each other: microseconds → 0 to 1, and where to write the time.
+// One scale for all charts: microseconds → 0 to 1, and the times to write on the axis.
 function scaleOf(panels, kind) {
   const end = Math.max(1, ...panels.map(panel => panel.now));
   if (kind === "linear") return { of: time => time / end, ticks: roundTimes(end) };
@@ -111,7 +111,7 @@ export class Chart {
   }
 }
 
-// In which row of its lane each step is: below the one that it is part of, and where there is room.
+// The row of each step in its lane: below the step that contains it, and where there is room.
 function rowsOf(steps, now, x) {
   const byId = new Map(steps.map(step => [step.id, step]));
   const of = new Map(), counts = new Map(), taken = new Map(LAYERS.map(layer => [layer, []]));

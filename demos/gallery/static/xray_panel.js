@@ -1,4 +1,4 @@
-// One request: its time-line, the list of its steps, what each held, and the response.
+// One request: its counts, its timeline, the list of its steps, what each held, and the response.
 
 import { Chart, duration, isInThread } from "./xray_chart.js";
 
@@ -16,13 +16,15 @@ export class Panel {
     this.id = `panel-${++panelsMade}`;
     this.rows = new Map();
     this.seen = { time: 0, at: 0 };
-    this.chart = new Chart(`Time-line of ${request.method} ${request.path} by ${way}; the steps are listed below it`, id => this.open(id, true));
-    this.status = make("p", { class: "status", role: "status" }, "waiting for its turn");
+    this.chart = new Chart(`Timeline of ${request.method} ${request.path} by ${way}. The steps are listed below it.`, id => this.open(id, true));
+    this.status = make("p", { class: "status", role: "status" }, "waits for its turn");
+    this.counts = make("ul", { class: "counts" });
+    this.took = make("p", { class: "took quiet" });
     this.list = make("ol", { class: "trace", "aria-label": "Steps" });
     this.element = make("article", { class: "panel", "aria-labelledby": this.id });
     const title = make("h3", { id: this.id }, way);
     title.append(make("code", {}, `${request.method} ${request.path}`));
-    this.element.append(title, this.status, this.chart.element, make("h4", {}, "Steps, as they began"), this.list);
+    this.element.append(title, this.status, this.counts, this.took, this.chart.element, make("h4", {}, "Steps, in the order in which they began"), this.list);
     this.list.addEventListener("click", event => this.clicked(event));
     this.list.addEventListener("keydown", event => this.pressed(event));
   }
@@ -34,7 +36,7 @@ export class Panel {
 
   begin() {
     this.isRunning = true;
-    this.status.textContent = "on its way …";
+    this.status.textContent = "running …";
   }
 
   add(steps) {
@@ -43,6 +45,7 @@ export class Panel {
       this.show(step);
     }
     const latest = Math.max(...steps.map(step => step.ended ?? step.began));
+    this.count();
     if (latest > this.now || !this.seen.at) this.seen = { time: latest, at: performance.now() };
     this.redraw();
   }
@@ -51,15 +54,31 @@ export class Panel {
     this.isRunning = false;
     this.isComplete = true;
     this.seen = { time: Math.max(record.duration, this.seen.time), at: 0 };
-    this.status.textContent = summary(record, this.steps.length);
+    this.status.textContent = summary(record);
+    this.status.classList.toggle("is-failed", record.outcome === "failed");
+    this.took.textContent = `${this.steps.length} steps, ${duration(record.duration)} in this single run, which is no measurement`;
     if (record.response) this.element.insertBefore(responseOf(record.response), this.list.previousElementSibling);
     this.redraw();
   }
 
   giveUp() {
-    if (!this.isComplete) this.status.textContent = this.isRunning ? "broken off" : "not made";
+    if (!this.isComplete) this.status.textContent = this.isRunning ? "interrupted" : "not sent";
     this.seen = { time: this.now, at: 0 };
     this.isRunning = false;
+  }
+
+  // How often it changes between the loop and a thread, in how many threads it is, how often it sends.
+  count() {
+    const places = this.steps.map(step => step.thread);
+    const hops = places.filter((place, i) => i > 0 && place !== places[i - 1]).length;
+    const threads = new Set(this.steps.filter(isInThread).map(step => step.thread)).size;
+    const sends = this.steps.filter(step => step.layer === "ASGI" && step.name === "send").length;
+    const counts = [[hops, "hop"], [threads, "thread"], [sends, "send"]];
+    this.counts.replaceChildren(...counts.map(([number, what]) => {
+      const item = make("li", {}, make("strong", {}, String(number)));
+      item.append(` ${what}${number === 1 ? "" : "s"}`);
+      return item;
+    }));
   }
 
   // The list: arrow keys move along it, Enter and clicks open and close
@@ -128,11 +147,10 @@ export class Panel {
   }
 }
 
-function summary(record, steps) {
-  const status = record.response ? ` ${record.response.status}` : "";
-  const said = { answered: `answered${status}`, left: `left${status && `, after${status}`}`, failed: `failed${status}` }[record.outcome];
-  const more = record.error ? ` (${record.error})` : "";
-  return `${said} after ${duration(record.duration)}, ${steps} steps${more}`;
+function summary({ outcome, error, response }) {
+  const status = response ? ` ${response.status}` : "";
+  if (outcome === "failed") return `failed${status}${error && `: ${error}`}`;
+  return [status && `answered${status}`, error].filter(Boolean).join("; ");
 }
 
 function responseOf(response) {
@@ -183,7 +201,7 @@ const spoken = name => /^[a-z_]+$/.test(name) ? name.replaceAll("_", " ") : name
 function fatesOf(fates) {
   const table = tableOf(
     fates.map(each => [each.header, each.value, each.key ?? "—", each.why || "kept"]),
-    ["header", "value", "key of the environ", "what became of it"],
+    ["header", "value", "key in the environ", "what became of it"],
   );
   fates.forEach((each, i) => table.tBodies[0].rows[i].classList.toggle("dropped", each.key === null));
   return table;

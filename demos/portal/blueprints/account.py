@@ -66,7 +66,7 @@ def sign_up() -> str | Response | tuple[str, int]:
 @allow(Role.MEMBER)
 def log_out() -> Response:
     end_session(current_member())
-    flash("You are logged out, here and everywhere.")
+    flash("You are logged out on all devices.")
     return redirect(url_for("pages.index"))
 
 

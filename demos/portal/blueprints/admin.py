@@ -36,7 +36,7 @@ def members() -> str:
 def change_member(member_id: int) -> Response:
     changed = db.get_or_404(Member, member_id)
     if changed.id == current_member().id:
-        abort(409, "Your own role is for another admin to change, so that there is always one.")
+        abort(409, "Another admin has to change your role, so that there is always an admin.")
     form = MemberForm(prefix=f"m{changed.id}-")
     if not form.validate_on_submit():
         abort(400, f"The role must be one of {', '.join(Role)}.")
@@ -45,7 +45,10 @@ def change_member(member_id: int) -> Response:
     if not changed.is_active:
         changed.end_sessions()
     db.session.commit()
-    flash(f"{changed.name} is now {changed.role}" + ("." if changed.is_active else ", and may not log in."))
+    flash(
+        f"{changed.name} is now {changed.role}"
+        + ("." if changed.is_active else ", and can no longer log in.")
+    )
     return redirect(url_for("admin.members", page=_page()))
 
 
@@ -61,10 +64,10 @@ def jobs() -> str:
 def retry_job(job_id: int) -> Response:
     job = db.get_or_404(Job, job_id)
     if job.status != JobStatus.FAILED:
-        abort(409, f"The job is {job.status}; only one that failed can be tried again.")
+        abort(409, f"The job is {job.status}. Only a failed job can be tried again.")
     retry(job)
     db.session.commit()
-    flash(f"Job {job.id} is tried again.")
+    flash(f"Job {job.id} will be tried again.")
     return redirect(url_for("admin.jobs"))
 
 
@@ -75,7 +78,7 @@ def remind() -> Response:
     wanted = select(Booking.id).where(Booking.day == tomorrow, Booking.status == BookingStatus.APPROVED)
     enqueue("reminders", {"bookings": list(db.session.scalars(wanted))}, current_member())
     db.session.commit()
-    flash("Everybody who rows tomorrow gets a mail.")
+    flash("Everybody who rows tomorrow will get an e-mail.")
     return redirect(url_for("admin.jobs"))
 
 

@@ -63,7 +63,7 @@ def new() -> str | Response | tuple[str, int]:
         note=form.note.data or "",
     )
     if _is_taken(booking):
-        form.boat.errors = ["Somebody else has this boat then. Take another, or another time."]
+        form.boat.errors = ["Somebody else has this boat at that time. Choose another boat or another time."]
         return _form_page(form, 409)
     db.session.add(booking)
     db.session.commit()
@@ -76,9 +76,9 @@ def new() -> str | Response | tuple[str, int]:
 def cancel(booking_id: int) -> Response:
     booking = _booking_or_404(booking_id)
     if booking.member_id != current_member().id:
-        abort(403, "Only who has booked a boat can cancel it.")
+        abort(403, "Only the member who booked the boat can cancel the booking.")
     if not booking.can_be_cancelled:
-        abort(409, f"A booking that is {booking.status}, or over, cannot be cancelled.")
+        abort(409, f"This booking is {booking.status} or in the past. It cannot be cancelled.")
     booking.status = BookingStatus.CANCELLED
     db.session.commit()
     flash(f"Cancelled: {booking.title}.")
@@ -98,13 +98,13 @@ def requests() -> str:
 def decide(booking_id: int, decision: str) -> Response:
     booking = _booking_or_404(booking_id)
     if booking.status != BookingStatus.REQUESTED:
-        abort(409, f"The booking is {booking.status} already.")
+        abort(409, f"The booking is already {booking.status}.")
     booking.status = BookingStatus.APPROVED if decision == "approve" else BookingStatus.REFUSED
     try:
         db.session.commit()
     except IntegrityError:
         db.session.rollback()
-        abort(409, "Another booking has this boat then. Refuse this one.")
+        abort(409, "Another booking has this boat at that time. Refuse this one.")
     # After the response, and lost if the process dies before: the member sees it in the portal anyway.
     bridge.background(mail.send, booking.member.email, f"Your booking is {booking.status}", booking.title)
     flash(f"{booking.status.capitalize()}: {booking.title}, for {booking.member.name}.")

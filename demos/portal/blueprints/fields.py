@@ -34,11 +34,11 @@ def email_address() -> StringField:
 
 def new_password(label: str) -> PasswordField:
     """A password that is to be kept."""
-    said = f"Use {MIN_PASSWORD} to 200 characters; a few words do well."
+    said = f"Use {MIN_PASSWORD} to 200 characters; a few words work well."
     return PasswordField(
         label,
         validators=[Length(MIN_PASSWORD, 200, said)],
-        description=f"At least {MIN_PASSWORD} characters; a few words do well.",
+        description=f"At least {MIN_PASSWORD} characters; a few words work well.",
         render_kw={"autocomplete": "new-password", "required": True, "minlength": MIN_PASSWORD},
     )
 
@@ -58,7 +58,7 @@ def _strip(text: str | None) -> str | None:
 
 def _is_plain(form: Form, field: Field) -> None:
     if _CONTROL.search(field.data or ""):
-        raise ValidationError("Use letters, digits and signs, in one line.")
+        raise ValidationError("Use one line of letters, digits and punctuation.")
 
 
 def _is_email(form: Form, field: Field) -> None:

@@ -64,7 +64,7 @@ async def events(job_id: int) -> Response:
 def download(job_id: int) -> Response:
     job = _job_or_404(job_id)
     if job.status != JobStatus.DONE:
-        abort(409, "The report is not done yet.")
+        abort(409, "The report is not ready yet.")
     response = Response(job.output, mimetype="text/csv")
     response.headers.set("Content-Disposition", "attachment", filename=f"report-{job.arguments['year']}.csv")
     return response

@@ -22,7 +22,7 @@ def test_a_member_books_and_a_steward_approves(visit: Visit) -> None:
     assert "a &lt;b&gt;calm&lt;/b&gt; day" in steward.get("/bookings/requests").text
     assert steward.post("/bookings/1/approve").status_code == 302
     assert "approved" in member.get("/bookings/").text
-    assert "All is decided." in steward.get("/bookings/requests").text
+    assert "No open requests." in steward.get("/bookings/requests").text
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_boat_that_is_taken_cannot_be_booked(app: Flask, visit: Visit) -> None
     add_booking(app, "max", status=BookingStatus.APPROVED)
     answer = visit("mia").post("/bookings/new", **FORM)
     assert answer.status_code == 409
-    assert "Somebody else has this boat then" in answer.text
+    assert "Somebody else has this boat at that time" in answer.text
 
 
 def test_a_boat_is_not_approved_twice_for_the_same_time(app: Flask, visit: Visit, booking: int) -> None:
@@ -60,7 +60,7 @@ def test_a_boat_is_not_approved_twice_for_the_same_time(app: Flask, visit: Visit
     assert steward.post(f"/bookings/{booking}/approve").status_code == 302
     answer = steward.post(f"/bookings/{other}/approve")
     assert answer.status_code == 409
-    assert "Another booking has this boat then" in answer.text
+    assert "Another booking has this boat at that time" in answer.text
     assert status_of(app, other) == BookingStatus.REQUESTED
     assert steward.post(f"/bookings/{other}/refuse").status_code == 302
     assert steward.post(f"/bookings/{other}/approve").status_code == 409

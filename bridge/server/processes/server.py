@@ -22,6 +22,7 @@ from bridge.http.server import HTTPServer
 from bridge.loading import enable_own_loggers
 from bridge.server.processes.ending import LEAST, Ending, forget_after_fork
 from bridge.server.processes.fleet import State
+from bridge.server.processes.hangups import Hangups
 from bridge.server.processes.systemd import Notifier
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Server(uvicorn.Server):
     """Serves one app in this process, until a signal or its supervisor ends it.
 
     Before it stops, its readiness path answers "no" for `--drain-delay`. Without a supervisor, it notifies
-    systemd.
+    systemd, and says that it cannot obey SIGHUP.
 
     Args:
         config: the app to serve, and how.
@@ -66,6 +67,7 @@ class Server(uvicorn.Server):
         self._tasks: list[asyncio.Task[None]] = []  # beside those of requests
         self._ending: Ending | None = None  # in the process that serves
         self._stop_began_at: float | None = None
+        self._hangups = Hangups()
 
     @property
     def state(self) -> State:
@@ -92,6 +94,8 @@ class Server(uvicorn.Server):
         if multiprocessing.parent_process() is not None:
             # The app finds Python's default, as without a server, not the method that started this process.
             multiprocessing.set_start_method(None, force=True)
+        elif not self._has_supervisor:
+            self._hangups.listen()
         forget_after_fork(self.handle_exit)
         with Ending(terminated=TERMINATED if self._has_supervisor else 0) as self._ending:
             self.config.prepare()
@@ -110,6 +114,12 @@ class Server(uvicorn.Server):
         """Do what uvicorn does ten times a second; return whether to stop."""
         self._ticked_at = time.monotonic()
         enable_own_loggers()  # the app may configure its logging late, as with its first request
+        if self._hangups.has_come():
+            logger.warning(
+                "SIGHUP changes nothing: this one process can load the app anew only by a restart, in which "
+                "requests would be lost. With --supervise, or --workers 2, SIGHUP replaces it; there "
+                "is no log file to reopen"
+            )
         return await super().on_tick(counter)
 
     def retire(self) -> None:

@@ -53,6 +53,7 @@ INNER = {
     "loading",
     "monkey_patching",
     "runners",
+    "tracebacks",
     "websockets",
 }
 MAY_IMPORT: dict[str, set[str]] = {
@@ -63,7 +64,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "interfaces": {"types"},
     "monkey_patching": set(),
     "lifespans": BASE,
-    "loading": {*BASE, "interfaces"},
+    "tracebacks": set(),
+    "loading": {*BASE, "interfaces", "tracebacks"},
     "core": BASE,
     "runners": BASE | {"core"},
     "websockets": BASE | {"core", "interfaces", "runners"},

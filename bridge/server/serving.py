@@ -13,7 +13,8 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -28,7 +29,7 @@ from bridge.errors import BridgeError
 from bridge.http.exchange import Hooks
 from bridge.http.server import HTTPServer
 from bridge.http.wsgi import WSGIServe
-from bridge.loading import BrokenAppError, check_workers_start, enable_own_loggers
+from bridge.loading import AppError, BrokenAppError, check_workers_start, enable_own_loggers
 from bridge.monkey_patching import describe_monkey_patching
 from bridge.server.application import Application, make_application
 from bridge.server.hooks.access_log import PlainLog
@@ -42,6 +43,7 @@ from bridge.server.processes.supervisors import Reloader, Supervisor
 from bridge.server.processes.worker import let_ctrl_c_through
 from bridge.server.request_scope import RequestScope
 from bridge.server.settings import ServeSettings, TLSVersionName
+from bridge.server.stand_in import stand_in
 from bridge.server.websockets.answers import answering
 from bridge.server.websockets.upgrade import WebSocketUpgrades
 
@@ -75,7 +77,8 @@ class ServeConfig(uvicorn.Config):
         self.metrics_url: str | None = None
         self.metrics_folder: Path | None = None  # where a process reports figures, if it does not serve them
         self._application: Application | None = None
-        super().__init__(settings.target, factory=True, interface="asgi3", **options)
+        with _unsaid("Will watch for changes"):  # `Reloader` says so, once nothing keeps it from that
+            super().__init__(settings.target, factory=True, interface="asgi3", **options)
 
     @property
     def has_supervisor(self) -> bool:
@@ -129,14 +132,24 @@ class ServeConfig(uvicorn.Config):
     def prepare(self) -> None:
         """Load the app, or end the process with a line that says why it cannot be loaded.
 
+        With `--reload`, the process goes on, and answers with that error.
+
         Call this before the event loop runs: an app may call `asyncio.run()` while it is imported.
         """
         if self._application is None:
             try:
                 self._make_application()
             except BridgeError as error:
-                sys.exit(_report(error))
+                code = _report(error)
+                if not self.should_reload or not isinstance(error, AppError):
+                    sys.exit(code)
+                self.stand_in_for(error)
             self._settle_garbage()
+
+    def stand_in_for(self, error: AppError) -> None:
+        """Answer requests with an error from now on, in place of the app: somebody is about to mend it."""
+        self._application = stand_in(error)
+        self.loaded = False  # what was set up for another app
 
     def _make_application(self) -> None:
         let_ctrl_c_through()
@@ -253,9 +266,14 @@ class ServeConfig(uvicorn.Config):
 class _Lifespan(LifespanOn):
     """The app's lifespan, which may configure the app's logging, but not silence uvicorn's about it."""
 
+    failure = "the app's lifespan failed to start"
+    """Why; what the app says, if it says something."""
+
     async def send(self, message: LifespanSendMessage) -> None:
         """Take an event of the app's; see uvicorn."""
         enable_own_loggers()
+        if message["type"] == "lifespan.startup.failed":
+            self.failure = message.get("message") or self.failure
         await super().send(message)
 
 
@@ -320,6 +338,21 @@ def serve(config: ServeConfig) -> int:
                 os.unlink(path)
 
 
+@contextmanager
+def _unsaid(beginning: str) -> Iterator[None]:
+    """Keep from the log what uvicorn says in a block with these words."""
+    log = logging.getLogger("uvicorn.error")
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith(beginning)
+
+    log.addFilter(is_other)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_other)
+
+
 def _addresses(config: ServeConfig) -> Sequence[str]:
     """Return those of --bind, else that of --fd, --uds, or --host and --port."""
     if config.settings.binds:
@@ -332,17 +365,14 @@ def _addresses(config: ServeConfig) -> Sequence[str]:
 def _run(config: ServeConfig, sockets: list[socket.socket], metrics: MetricsEndpoint) -> int:
     if config.preloads:
         config.preload()
-        config.log_addresses()
     elif config.use_subprocess:
         check_workers_start()
-        config.log_addresses()
         if config.settings.app_dir in sys.path:
             # Workers begin with this process's path, and import the server's modules before the app's folder
             # is on it: no module there can take the place of one of those.
             sys.path.remove(config.settings.app_dir)
     if config.should_reload:
-        Reloader(config, sockets, metrics).run()
-        return 0
+        return Reloader(config, sockets, metrics).run()
     if config.has_supervisor:
         return Supervisor(config, sockets, metrics).run()
     server = Server(config)

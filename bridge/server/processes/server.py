@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import socket
+import sys
 import time
 from contextlib import suppress
 from functools import cached_property
@@ -16,10 +17,11 @@ from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 
 from bridge.core.environ import MULTIPROCESS
 from bridge.http.server import HTTPServer
-from bridge.loading import enable_own_loggers
+from bridge.loading import AppError, enable_own_loggers
 from bridge.server.processes.ending import LEAST, Ending, forget_after_fork
 from bridge.server.processes.fleet import State
 from bridge.server.processes.hangups import Hangups
@@ -101,8 +103,13 @@ class Server(uvicorn.Server):
             self.config.prepare()
             # Before there is a coroutine: it imports the loop, and Ctrl-C may come meanwhile.
             loop_factory = self.config.get_loop_factory()
-            with asyncio.Runner(loop_factory=loop_factory) as runner:
-                runner.run(self.serve(sockets))
+            try:
+                with asyncio.Runner(loop_factory=loop_factory) as runner:
+                    runner.run(self.serve(sockets))
+            except AppError as error:
+                self.config.stand_in_for(error)
+                with asyncio.Runner(loop_factory=loop_factory) as runner:
+                    runner.run(self.serve(sockets))
 
     @property
     def is_stuck(self) -> bool:
@@ -161,7 +168,12 @@ class Server(uvicorn.Server):
         return None if self._has_supervisor else self._max_requests
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start the app's lifespan, and listen."""
+        """Start the app's lifespan, and listen.
+
+        Raises:
+            SystemExit: the lifespan has failed.
+            AppError: the same, with `--reload`.
+        """
         if self._ending is not None:
             self._ending.watch()
         # In every scope, as its `state`. Not in the constructor: a server is pickled for its process.
@@ -169,11 +181,15 @@ class Server(uvicorn.Server):
         self.lifespan.state["bridge.adapters"] = self._adapters
         # While a supervisor replaces a worker, two processes serve, even with --workers 1.
         self.lifespan.state[MULTIPROCESS] = self._has_supervisor
-        await super().startup(sockets)
+        with suppress(SystemExit):  # uvicorn 0.54 ends so if the lifespan has failed, 0.40 returns
+            await super().startup(sockets)
         if not self.started:
-            return  # the app's lifespan has failed
+            if not self.config.should_reload or self._stop_began_at is not None:
+                sys.exit(STARTUP_FAILURE)
+            self.should_exit = False
+            raise AppError(getattr(self.lifespan, "failure", "the app's lifespan failed to start"))
         self.config.application.health.started()
-        if not self.config.use_subprocess:  # else the supervisor has logged them
+        if not self._has_supervisor:  # else that logs them
             self.config.log_addresses()
         self._notifier.tell(READY=1)
         if self._notifier.watchdog_interval is not None:

@@ -135,9 +135,11 @@ class Supervisor:
 
     def _follow(self, worker: Worker, event: Event) -> None:
         """Act on an event of a worker."""
-        was = worker.state
+        was, had_served = worker.state, self._fleet.has_served
         if not self._fleet.apply(worker, event):
             return
+        if self._fleet.has_served and not had_served:
+            self._config.log_addresses()
         if event is Event.SERVED_ENOUGH:
             logger.info("worker [%d] has served as many requests as it may; replacing it", worker.pid)
         elif event is Event.LEAVES:
@@ -241,14 +243,27 @@ class Reloader(ChangeReload):  # type: ignore[misc,valid-type]  # one of two cla
         self._metrics = metrics
         self._hangups = Hangups()
 
+    def run(self) -> int:
+        """Keep it serving until a signal ends it, or a setting is wrong; return the exit code."""
+        super().run()
+        return STARTUP_FAILURE if self._has_wrong_setting else 0
+
+    @property
+    def _has_wrong_setting(self) -> bool:
+        """Whether the process has ended for one; it goes on without an app."""
+        return bool(self.process.exitcode == STARTUP_FAILURE)
+
     def startup(self) -> None:
         """Start it."""
+        logger.info("watching for changes: %s", ", ".join(map(str, self.config.reload_dirs)))
         self._hangups.listen()
         with ctrl_c_held_back():
             super().startup()
 
     def should_restart(self) -> list[Path] | None:
         """Return the files that have changed; replace it at once for SIGHUP."""
+        if self._has_wrong_setting:
+            self.should_exit.set()
         if self._hangups.has_come():
             logger.info("Received SIGHUP, reloading.")
             self.restart()

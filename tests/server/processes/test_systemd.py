@@ -105,12 +105,16 @@ def app(environ, start_response):
     return []
 """
     )
-    with Serving("app:app", *PORT, "--workers", "2", cwd=tmp_path, env={"NOTIFY_SOCKET": systemd.address}):
+    typed = ("serve", "app:app", *PORT, "--workers", "2")
+    with Command(*typed, cwd=tmp_path, env={"NOTIFY_SOCKET": systemd.address}) as command:
+        command.wait_for("Started parent process")
         systemd.wait_for_silence()
+        assert "Ctrl-C to stop" not in command.stderr
         # Open for both, so that a worker that comes late finds what is meant for it.
         with open(pipe, "r+b", buffering=0) as both:
             both.write(b"12")  # a byte for each worker
             assert systemd.told() == {"READY": "1"}
+            command.wait_for("Ctrl-C to stop")
 
 
 def test_ready_is_not_said_of_a_server_whose_workers_die(systemd: Systemd, tmp_path: Path) -> None:

@@ -259,14 +259,22 @@ class WSGIToASGI:
                     patience = 0  # the host is in a hurry: somebody pressed Ctrl-C again
                     raise
                 finally:
-                    self._streams.end()
-                    if self._views:
-                        await self._views.close(patience)
-                    await self._close_pools(patience)
+                    await self.close(patience)
         finally:
             self._entered = False
             self._state = {}
             self._streams.are_ending = False  # an engine that outlives this holds the same object
+
+    async def close(self, patience: float = 0.0) -> None:
+        """End what is left of calls, and the worker threads, as the end of the lifespan does.
+
+        Args:
+            patience: how many seconds to wait for calls that the host has given up.
+        """
+        self._streams.end()
+        if self._views:
+            await self._views.close(patience)
+        await self._close_pools(patience)
 
     # For hosts, such as Bridge's own HTTP
 

@@ -25,7 +25,7 @@ from bridge.interfaces import (
     signature_of_call,
     why_not_callable_as,
 )
-from bridge.tracebacks import keep_own_frames
+from bridge.own_frames import keep_own_frames
 
 __all__ = [
     "AppError",

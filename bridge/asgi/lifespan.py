@@ -13,7 +13,7 @@ from typing import Any
 from asgiref.typing import LifespanShutdownEvent, LifespanStartupEvent
 
 from bridge.errors import BridgeError
-from bridge.tracebacks import keep_own_frames
+from bridge.own_frames import keep_own_frames
 from bridge.types import ASGI3Application, ASGISendEvent, LifespanScope
 
 __all__ = ["running", "serve_lifespan"]

@@ -168,10 +168,9 @@ class BlockingWatch:
         if frame is None:
             return
         place = _place(frame)
-        frames = traceback.extract_stack(frame, limit=_SHOWN)
-        while len(frames) > 1 and frames[0].filename.startswith(_BRIDGE):
-            del frames[0]
-        stack = "".join(traceback.format_list(frames)).rstrip()
+        frames = traceback.extract_stack(frame)
+        own = [each for each in frames if not each.filename.startswith((*NOT_THE_APPS, "<"))]
+        stack = "".join(traceback.format_list((own or frames)[-_SHOWN:])).rstrip()
         if self.suspects is not None and suspect is not None:
             self.suspects.blame(suspect, self._threshold, place, stack)
             return

@@ -8,11 +8,22 @@ from typing import Any
 from bridge.errors import BridgeError
 from bridge.types import AsyncViews, LifespanFactory
 
-__all__ = ["AppLifespan", "entered"]
+__all__ = ["NO_EVENT", "AppLifespan", "entered"]
+
+NO_EVENT = (
+    "the host has sent no lifespan event, and sends none to an app that is mounted in another one. Enter the "
+    "adapter's lifespan_context() in the outer app's lifespan: `async with adapter.lifespan_context(): yield`"
+)
+"""Why the lifespans of an app are not entered on an ASGI host, and what to do."""
 
 
 class AppLifespan(ABC):
     """An extension of a Flask app with a lifespan; the adapter runs every one in `app.extensions`."""
+
+    @property
+    def has_lifespans(self) -> bool:
+        """Whether anything is lost if `running` is never entered."""
+        return True
 
     @abstractmethod
     def running(

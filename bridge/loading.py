@@ -25,6 +25,7 @@ from bridge.interfaces import (
     signature_of_call,
     why_not_callable_as,
 )
+from bridge.own_frames import keep_own_frames
 
 __all__ = [
     "AppError",
@@ -42,8 +43,6 @@ __all__ = [
 _MODULES = ("wsgi", "app")
 _NAMES = ("app", "application")
 _FACTORIES = ("create_app", "make_app")
-
-_MACHINERY = (os.path.dirname(__file__) + os.sep, importlib.__file__, "<frozen importlib")
 
 # The server and its adapters import these, besides Python's own modules. All of them are packages, so a
 # single file of the same name cannot be a copy of one; a folder can.
@@ -82,17 +81,8 @@ class BrokenAppError(AppError):
     def __init__(self, what: str, cause: BaseException) -> None:
         lines = str(cause).strip().splitlines()  # the first says enough beside the traceback
         super().__init__(f"{what} failed: {': '.join([type(cause).__name__, *lines[:1]])}")
-        # Without the frames that import and call the app.
-        report = traceback.TracebackException.from_exception(cause)
-        following: list[traceback.TracebackException | None] = [report]
-        while following:
-            one = following.pop()
-            if one is not None:
-                one.stack = traceback.StackSummary.from_list(
-                    [frame for frame in one.stack if not frame.filename.startswith(_MACHINERY)]
-                )
-                following += [one.__cause__, one.__context__, *(one.exceptions or ())]
-        self.report = "".join(report.format())
+        keep_own_frames(cause)
+        self.report = "".join(traceback.format_exception(cause))
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ INNER = {
     "loading",
     "monkey_patching",
     "runners",
+    "own_frames",
     "websockets",
 }
 MAY_IMPORT: dict[str, set[str]] = {
@@ -63,7 +64,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "interfaces": {"types"},
     "monkey_patching": set(),
     "lifespans": BASE,
-    "loading": {*BASE, "interfaces"},
+    "own_frames": set(),
+    "loading": {*BASE, "interfaces", "own_frames"},
     "core": BASE,
     "runners": BASE | {"core"},
     "websockets": BASE | {"core", "interfaces", "runners"},

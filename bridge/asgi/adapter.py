@@ -18,7 +18,7 @@ from bridge.core.call_facts import TimedCall
 from bridge.core.link import plain_answer
 from bridge.errors import BridgeError, Overloaded, WebSocketDisconnect
 from bridge.interfaces import is_async_callable, is_flask, why_not_callable_as
-from bridge.lifespans import AppLifespan, entered
+from bridge.lifespans import NO_EVENT, AppLifespan, entered
 from bridge.monkey_patching import describe_monkey_patching
 from bridge.runners import early_hints
 from bridge.runners.carry import serve_in_thread
@@ -140,7 +140,7 @@ class WSGIToASGI:
 
     def _set_up(self) -> None:
         self._state: dict[str, Any] = {}
-        self._entered = False
+        self._entered = self._has_been_entered = False
         self._engine: Engine | None = None
         self._websocket_engine: Engine | None = None
         self._finalizer: weakref.finalize[..., WSGIToASGI] | None = None
@@ -251,15 +251,14 @@ class WSGIToASGI:
         """
         if self._entered:
             raise BridgeError("the lifespan of this adapter is running already; enter it once at a time")
-        self._entered = True
+        self._entered = self._has_been_entered = True
         try:
             async with AsyncExitStack() as stack:
                 state = await stack.enter_async_context(entered(self.lifespan, self.app))
-                for extension in list(self.app.extensions.values()) if is_flask(self.app) else ():
-                    if isinstance(extension, AppLifespan):
-                        state |= await stack.enter_async_context(
-                            extension.running(self.app, self.graceful_timeout, self.async_views)
-                        )
+                for extension in self._extensions():
+                    state |= await stack.enter_async_context(
+                        extension.running(self.app, self.graceful_timeout, self.async_views)
+                    )
                 stack.callback(self._end_watch)
                 if self._is_watched_always():
                     self._watch_loop(asyncio.get_running_loop(), None)
@@ -271,14 +270,35 @@ class WSGIToASGI:
                     patience = 0  # the host is in a hurry: somebody pressed Ctrl-C again
                     raise
                 finally:
-                    self._streams.end()
-                    if self._views:
-                        await self._views.close(patience)
-                    await self._close_pools(patience)
+                    await self.close(patience)
         finally:
             self._entered = False
             self._state = {}
             self._streams.are_ending = False  # an engine that outlives this holds the same object
+
+    def _extensions(self) -> list[AppLifespan]:
+        """Those of a Flask app that have a part in its lifespan."""
+        if not is_flask(self.app):
+            return []
+        return [each for each in self.app.extensions.values() if isinstance(each, AppLifespan)]
+
+    def _warn_of_missing_lifespan(self) -> None:
+        """Say that nobody runs the app's lifespan, if it has one; with the first request."""
+        if self._has_been_entered:
+            return
+        if self.lifespan is not None or any(each.has_lifespans for each in self._extensions()):
+            logger.warning("the app's lifespan and start-up hooks have not run: %s", NO_EVENT)
+
+    async def close(self, patience: float = _PATIENCE) -> None:
+        """End what is left of calls, and the worker threads, as the end of the lifespan does.
+
+        Args:
+            patience: how many seconds to wait for calls that the host has given up.
+        """
+        self._streams.end()
+        if self._views:
+            await self._views.close(patience)
+        await self._close_pools(patience)
 
     # For hosts, such as Bridge's own HTTP
 
@@ -407,6 +427,7 @@ class WSGIToASGI:
             self._finalizer = weakref.finalize(self, _close_all, pools)
             self._finalizer.atexit = False  # the threads are daemons, and end with the process
             self._tell_server(state)
+            self._warn_of_missing_lifespan()
         mailbox = Mailbox(loop)
         queue = ThreadQueue(pools[0], self.queue_length, self.queue_timeout)
         self._engine = engine = Engine(queue, mailbox, self._streams, self.buffer_size)

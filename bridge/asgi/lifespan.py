@@ -13,6 +13,7 @@ from typing import Any
 from asgiref.typing import LifespanShutdownEvent, LifespanStartupEvent
 
 from bridge.errors import BridgeError
+from bridge.own_frames import keep_own_frames
 from bridge.types import ASGI3Application, ASGISendEvent, LifespanScope
 
 __all__ = ["running", "serve_lifespan"]
@@ -41,6 +42,7 @@ async def serve_lifespan(
         await send({"type": "lifespan.startup.failed", "message": str(error)})
         return
     except Exception as error:
+        keep_own_frames(error)
         logger.exception("the lifespan failed to start")
         await send({"type": "lifespan.startup.failed", "message": _describe("failed to start", error)})
         return
@@ -57,6 +59,7 @@ async def serve_lifespan(
     try:
         await context.__aexit__(None, None, None)
     except Exception as error:
+        keep_own_frames(error)
         logger.exception("the lifespan failed to shut down")
         await send({"type": "lifespan.shutdown.failed", "message": _describe("failed to shut down", error)})
         return

@@ -6,8 +6,8 @@ complains of is taken down, also where the app keeps it to itself.
 
 import asyncio
 import copy
-from collections.abc import Callable
-from contextlib import ExitStack, aclosing
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -36,6 +36,7 @@ _BODY_SIZE = 1 << 20
 
 _NO_SUCH_PATH = "/no-such-path-for-bridge-check"
 _BODY = b"checked=yes"
+_WITHOUT_BODY = ("GET", "HEAD", "OPTIONS", "DELETE", "TRACE")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Request:
 
     method: str
     path: str
-    body: bytes = b""
+    """The path and the query, percent-encoded."""
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -93,6 +94,7 @@ class Report:
     kind: str
     routes: tuple[Route, ...]
     """Empty for an app that is not Flask."""
+    ran_lifespan: bool
     answers: tuple[Answer, ...]
     skipped: tuple[Skipped, ...]
     violations: tuple[Violation, ...]
@@ -104,16 +106,20 @@ class Report:
 def check_app(
     loaded: LoadedApp,
     *,
+    requests: Sequence[Request] = (),
+    all_routes: bool = False,
+    with_lifespan: bool = False,
     adapt: Callable[[WSGIApplication], WSGIToASGI] = WSGIToASGI,
     timeout: float = 10.0,
 ) -> Report:
     """Send requests to an app as it would be served, and note what it does wrong.
 
-    The requests: GET, HEAD, OPTIONS and POST of "/", GET of a path that is not there, and of the rules of a
-    Flask app that have no arguments, 50 at most. The app's lifespan runs around them.
-
     Args:
         loaded: a WSGI app, or a `WSGIToASGI` made of one.
+        requests: the requests to make.
+        all_routes: whether to make these, too: GET, HEAD and OPTIONS of "/", GET of a path that is not there,
+            and of the rules of a Flask app that have no arguments, 50 at most.
+        with_lifespan: whether to run the app's lifespan around them.
         adapt: makes the adapter for a WSGI app.
         timeout: how many seconds to wait for each answer.
 
@@ -131,7 +137,7 @@ def check_app(
     wsgi_app = adapter.app
     # Before the requests: with the first one the adapter puts its own functions around some of the hooks.
     routes = list_routes(loaded, async_views=adapter.async_views) if is_flask(wsgi_app) else ()
-    rules, skipped = _rules_to_request(wsgi_app) if is_flask(wsgi_app) else ([], [])
+    rules, skipped = _rules_to_request(wsgi_app) if all_routes and is_flask(wsgi_app) else ([], [])
     recorder = Recorder()
     with ExitStack() as stack:
         stack.enter_context(recorder.listening())
@@ -140,17 +146,20 @@ def check_app(
             host = wsgi_app.config["SERVER_NAME"] or "localhost"
         else:
             adapter.app, host = validated(wsgi_app, recorder), "localhost"
-        requests = [
-            *(Request("GET", path) for path in dict.fromkeys(("/", *rules, _NO_SUCH_PATH))),
-            Request("HEAD", "/"),
-            Request("OPTIONS", "/"),
-            Request("POST", "/", _BODY),
-        ]
-        answers = asyncio.run(_ask_all(adapter, requests, recorder, host, timeout))
+        if all_routes:
+            requests = [
+                *(Request("GET", quote(path)) for path in dict.fromkeys(("/", *rules, _NO_SUCH_PATH))),
+                Request("HEAD", "/"),
+                Request("OPTIONS", "/"),
+                *requests,
+            ]
+        lifespan = running(adapter) if with_lifespan else _closing(adapter)
+        answers = asyncio.run(_ask_all(adapter, requests, recorder, host, timeout, lifespan))
     return Report(
         name=loaded.name,
         kind="Flask" if routes else loaded.kind,
         routes=routes,
+        ran_lifespan=with_lifespan,
         answers=tuple(answers),
         skipped=tuple(skipped),
         violations=tuple(Violation(*found) for found in _grouped(recorder.violations)),
@@ -189,26 +198,41 @@ def _rules_to_request(app: "Flask") -> tuple[list[str], list[Skipped]]:
 
 
 async def _ask_all(
-    adapter: WSGIToASGI, requests: list[Request], recorder: Recorder, host: str, patience: float
+    adapter: WSGIToASGI,
+    requests: Sequence[Request],
+    recorder: Recorder,
+    host: str,
+    patience: float,
+    lifespan: AbstractAsyncContextManager[object],
 ) -> list[Answer]:
-    """Make the requests one after the other, within the app's lifespan."""
+    """Make the requests one after the other, within a lifespan."""
     answers = []
-    async with running(adapter):
+    async with lifespan:
         for request in requests:
             recorder.begin(str(request))
             answers.append(await _ask(adapter, request, host, patience))
     return answers
 
 
+@asynccontextmanager
+async def _closing(adapter: WSGIToASGI) -> AsyncIterator[None]:
+    """End the adapter's threads without the app's lifespan."""
+    try:
+        yield
+    finally:
+        await adapter.close()
+
+
 async def _ask(adapter: WSGIToASGI, request: Request, host: str, patience: float) -> Answer:
     headers = [(b"host", host.encode()), (b"user-agent", b"bridge-check"), (b"accept", b"*/*")]
-    if request.body:
+    body = b"" if request.method in _WITHOUT_BODY else _BODY
+    if body:
         headers += [
             (b"content-type", b"application/x-www-form-urlencoded"),
-            (b"content-length", b"%d" % len(request.body)),
+            (b"content-length", b"%d" % len(body)),
         ]
-    scope = http_scope(request.method, quote(request.path).encode(), headers)
-    exchange = Exchange(adapter, scope, request.body)
+    scope = http_scope(request.method, request.path.encode(), headers)
+    exchange = Exchange(adapter, scope, body)
     exchange.start()
     remark = await _read(exchange, patience)
     exchange.leave()

@@ -4,10 +4,11 @@ import asyncio
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import click
 
-from bridge.check.checking import check_app
+from bridge.check.checking import Request, check_app
 from bridge.check.output import print_report, print_routes
 from bridge.check.routes import list_routes
 from bridge.check.tracing import parse_request, print_trace
@@ -31,6 +32,9 @@ The command takes the app as `bridge serve` would serve it: by the same options,
 _OF_AN_APP = ("app_dir", "factory", "interface", "adapter", "async_views", "env_file")
 
 _HAS_FINDINGS = 1
+
+# What a request's target may hold as it is: RFC 3986, and what is escaped already.
+_IN_TARGETS = "/?:@!$&'()*+,;=-._~%"
 
 
 def _timeout(event: str) -> Callable[[_Command], _Command]:
@@ -66,17 +70,46 @@ def routes_command(app: str | None, **options: Any) -> None:
     short_help="Find where an app breaks PEP 3333.",
     epilog=_AS_SERVED,
 )
+@click.option(
+    "--request",
+    "requests",
+    multiple=True,
+    metavar="'[METHOD] PATH'",
+    callback=lambda _context, _parameter, given: tuple(map(_parse, given)),
+    help="Make this request, such as /user/7 or 'POST /cart'. Several may be given.",
+)
+@click.option(
+    "--all",
+    "all_routes",
+    is_flag=True,
+    help="Make these: GET, HEAD and OPTIONS of /, GET of a path that is not there, and GET of all routes of "
+    "a Flask app without arguments, 50 at most.",
+)
+@click.option("--with-lifespan", is_flag=True, help="Run the app's start-up and shutdown hooks.")
 @_timeout("each answer")
-def check_command(app: str | None, timeout: float, **options: Any) -> None:
-    """Send requests to a WSGI APP, and say what of PEP 3333 it breaks, and what runs where.
+def check_command(
+    app: str | None,
+    requests: tuple[Request, ...],
+    *,
+    all_routes: bool,
+    with_lifespan: bool,
+    timeout: float,
+    **options: Any,
+) -> None:
+    """Say what of a WSGI APP runs where, and what it breaks of PEP 3333 in the requests that you name.
 
-    They are GET, HEAD, OPTIONS and POST of /, GET of a path that is not there, and GET of the rules of a
-    Flask app that have no arguments, 50 at most. The exit code is 1 if there are violations. APP is
-    what `bridge serve` takes.
+    The app is imported. Nothing in it is called without --request, --all or --with-lifespan: a GET may change
+    something, too. APP is what `bridge serve` takes. The exit code is 1 if there are violations.
     """
     settings = make_settings(app, options)
-    loaded = _load(settings, options)
-    report = check_app(loaded, adapt=lambda wsgi_app: make_adapter(wsgi_app, settings), timeout=timeout)
+    report = check_app(
+        _load(settings, options),
+        requests=requests,
+        all_routes=all_routes,
+        with_lifespan=with_lifespan,
+        adapt=lambda wsgi_app: make_adapter(wsgi_app, settings),
+        timeout=timeout,
+    )
     print_report(report)
     sys.exit(_HAS_FINDINGS if report.violations else 0)
 
@@ -126,6 +159,13 @@ def trace_command(
     )
     print_trace(traced, as_json=as_json, with_body=with_body, use_colors=options["use_colors"])
     sys.exit(0 if traced.exchange.status is not None else _HAS_FINDINGS)
+
+
+def _parse(given: str) -> Request:
+    method, _, path = given.strip().rpartition(" ")
+    if not path.startswith("/"):
+        raise click.BadParameter(f"{given!r} is no path, such as /user/7, nor a method and a path")
+    return Request(method.strip().upper() or "GET", quote(path, safe=_IN_TARGETS))
 
 
 def _load(settings: ServeSettings, options: dict[str, Any]) -> LoadedApp:

@@ -54,12 +54,19 @@ def _by_method(route: Route, tell: Callable[[Placement], str]) -> str:
 
 def _report_as_lines(report: Report) -> Iterator[str]:
     yield f"{report.name}: {report.kind} app" + (f", {len(report.routes)} routes" if report.routes else "")
+    made = len(report.answers)
+    yield (
+        f"requests: {made} made, see below"
+        if made
+        else "requests: none made; --request PATH makes one, --all one of each route without arguments"
+    )
+    yield f"start-up hooks: {'run' if report.ran_lifespan else 'not run; --with-lifespan runs them'}"
     answers = [
         (str(each.request), "-" if each.status is None else str(each.status), each.remark)
         for each in report.answers
     ]
     skipped = [f"not requested: GET {each.rule}, for {each.why}" for each in report.skipped]
-    yield from _section("Requests", [*_table(answers), *skipped])
+    yield from _section("Requests", [*(_table(answers) if answers else ()), *skipped])
     if report.routes:
         rows = [
             (
@@ -91,8 +98,9 @@ def _report_as_lines(report: Report) -> Iterator[str]:
     )
     count = len(report.violations)
     found = f"{count} violation{'' if count == 1 else 's'}" if count else "no violation"
+    asked = f"{made} request{'' if made == 1 else 's'}"
     yield ""
-    yield f"PEP 3333: {found} in {len(report.answers)} requests"
+    yield f"PEP 3333: {found} in {asked}" if made else "PEP 3333: not checked, as no request was made"
 
 
 def _section(title: str, lines: Iterable[str]) -> Iterator[str]:

@@ -7,8 +7,8 @@
 
 It all works wherever Bridge serves the app. Elsewhere (Flask's test client, `flask run`, gunicorn) the app
 behaves as Flask apps do there: `stream` and `EventSource` run their iterable on an event loop of their own,
-`background` calls its function when the response is closed, `state` and websockets fail with an error that
-says what they need.
+`background` calls its function when the response is closed, `state` has what plain lifespans yield, and
+websockets fail with an error that says what they need.
 
 This room knows Flask, and no host. `functions`, `placement` and `routing` are pure: they look at the app.
 """

@@ -1,6 +1,7 @@
 """Server-sent events (WHATWG HTML, "Server-sent events")."""
 
 import asyncio
+import inspect
 import json
 import logging
 import re
@@ -28,28 +29,40 @@ class ServerSentEvent:
         data: what the client gets; anything but a str goes as JSON. None: no data; the client then only takes
             `id` and `retry` from the event, and does not dispatch it.
         event: its type, for `addEventListener`; None for "message".
-        id: what the client sends as `Last-Event-ID` when it connects again.
+        id: what the client sends as `Last-Event-ID` when it connects again; an int goes as its digits.
         retry: after how many milliseconds the client connects again.
 
     Raises:
+        TypeError: a field is of another type.
         ValueError: a field cannot be sent.
     """
 
     data: object = None
     event: str | None = None
-    id: str | None = None
+    id: str | int | None = None
     retry: int | None = None
 
     def __post_init__(self) -> None:
+        _check_type("event", self.event, str)
+        _check_type("id", self.id, str, int)
+        _check_type("retry", self.retry, int)
         for name, value in (("event", self.event), ("id", self.id)):
-            if value is not None and _LINE_END.search(value):
+            if isinstance(value, str) and _LINE_END.search(value):
                 raise ValueError(f"the {name} of a server-sent event must be one line, got {value!r}")
-        if self.id is not None and "\0" in self.id:
+        if isinstance(self.id, str) and "\0" in self.id:
             raise ValueError(
                 f"the id of a server-sent event must not hold NUL, or clients ignore it: {self.id!r}"
             )
         if self.retry is not None and self.retry < 0:
             raise ValueError(f"the retry of a server-sent event is in milliseconds, got {self.retry}")
+
+
+def _check_type(name: str, value: object, *types: type) -> None:
+    if value is not None and not isinstance(value, types):
+        expected, given = " or ".join(each.__name__ for each in types), type(value).__name__
+        raise TypeError(
+            f"the {name} of a server-sent event is of type {expected}, not {given}: {value!r:.80}"
+        )
 
 
 Event: TypeAlias = str | Mapping[str, Any] | ServerSentEvent
@@ -124,7 +137,15 @@ async def _encoded(events: AsyncIterable[Event]) -> AsyncGenerator[str, None]:
     iterator = aiter(events)
     try:
         async for event in iterator:
-            yield encode_event(event)
+            try:
+                text = encode_event(event)
+            except (TypeError, ValueError) as error:
+                frame = iterator.ag_frame if inspect.isasyncgen(iterator) else None
+                if frame is not None:  # it stands at its `yield`
+                    place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+                    error.add_note(f"the event was yielded by {frame.f_code.co_qualname}, {place}")
+                raise
+            yield text
     finally:
         await close_iterator(iterator)
 
@@ -161,4 +182,4 @@ async def _with_pings(events: AsyncGenerator[str, None], ping: float) -> AsyncGe
             if late is not None and late.done() and not late.cancelled():
                 error = late.exception()
                 if error is not None and not isinstance(error, asyncio.CancelledError):
-                    logger.error("a stream of events failed after its client had left", exc_info=error)
+                    logger.error("a stream of events failed after its end", exc_info=error)

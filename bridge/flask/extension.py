@@ -1,7 +1,5 @@
 """`Bridge(app)`: lifespan, state and background work of a Flask app."""
 
-import asyncio
-import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -20,10 +18,11 @@ from flask import (
 
 from bridge.errors import BridgeError
 from bridge.flask.background import Background
+from bridge.flask.lifespans import Lifespan, PlainLifespans, hook, lifespan_of
 from bridge.flask.placement import kept_in_threads
 from bridge.flask.websockets import Handler, WebSocketView, ask_for_upgrade
-from bridge.interfaces import is_async_callable
-from bridge.lifespans import AppLifespan, entered
+from bridge.lifespans import NO_EVENT, AppLifespan, entered
+from bridge.runners.loop_access import CURRENT_LOOP
 from bridge.types import AsyncViews, override
 
 __all__ = ["Bridge", "State"]
@@ -31,6 +30,7 @@ __all__ = ["Bridge", "State"]
 _Lifespan: TypeAlias = (
     Callable[[Flask], AbstractAsyncContextManager[Mapping[str, Any] | None]]
     | Callable[[Flask], AsyncIterator[Mapping[str, Any] | None]]
+    | Callable[[Flask], Iterator[Mapping[str, Any] | None]]
 )
 _LifespanT = TypeVar("_LifespanT", bound=_Lifespan)
 _Hook: TypeAlias = Callable[[], Awaitable[object] | object]
@@ -95,7 +95,8 @@ class Bridge(AppLifespan, Generic[_StateT]):
     """
 
     def __init__(self, app: Flask | None = None) -> None:
-        self._lifespans: list[Callable[[Flask], AbstractAsyncContextManager[Mapping[str, Any] | None]]] = []
+        self._lifespans: list[Lifespan] = []
+        self._plain_lifespans = PlainLifespans()
         self._states: dict[Flask, State] = {}
         self._background = Background()
         self._apps: list[Flask] = []
@@ -122,67 +123,54 @@ class Bridge(AppLifespan, Generic[_StateT]):
             app.add_url_rule(rule, view_func=view, websocket=True, **options)
 
     def lifespan(self, function: _LifespanT) -> _LifespanT:
-        """Decorate an async generator function that yields once: it lives as long as the server.
+        """Decorate a generator function that yields once, async or not: it lives as long as the server.
 
         It gets the app. It yields a mapping, which becomes part of `state`, or None. Several are entered in
         the order of their declaration, and left in the opposite one. A function that returns an async context
-        manager will do, too.
+        manager will do, too. A plain one runs in a thread.
 
             @bridge.lifespan
             async def clients(app):
                 async with httpx.AsyncClient() as http:
                     yield {"http": http}
 
+        Outside Bridge, as under gunicorn's own workers, the first use of `state` in a process enters
+        lifespans and hooks, if all of them are plain, and the end of the process leaves them.
+
         Raises:
-            TypeError: the function is a coroutine function, or a plain generator function.
+            TypeError: the function is a coroutine function.
         """
-        if inspect.isasyncgenfunction(function):
-            self._lifespans.append(_yielding_once(function))
-        elif inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
-            raise TypeError(
-                f"the lifespan {_name_of(function)} must be `async def` and have a `yield`: what comes "
-                "before it is done at start-up, what comes after it at shutdown"
-            )
-        else:
-            self._lifespans.append(function)  # type: ignore[arg-type]  # checked when it is entered
+        self._lifespans.append(lifespan_of(function))
         return function
 
     def on_startup(self, function: _HookT) -> _HookT:
         """Decorate a function, async or not, that Bridge calls before the first request."""
-
-        @asynccontextmanager
-        async def started(app: Flask) -> AsyncIterator[None]:
-            await _call(app, function)
-            yield
-
-        self._lifespans.append(started)
+        self._lifespans.append(hook(function, "startup"))
         return function
 
     def on_shutdown(self, function: _HookT) -> _HookT:
         """Decorate a function, async or not, that Bridge calls after the last request."""
-
-        @asynccontextmanager
-        async def stopped(app: Flask) -> AsyncIterator[None]:
-            yield
-            await _call(app, function)
-
-        self._lifespans.append(stopped)
+        self._lifespans.append(hook(function, "shutdown"))
         return function
+
+    @override
+    @property
+    def has_lifespans(self) -> bool:
+        return bool(self._lifespans)
 
     @property
     def state(self) -> _StateT:
         """The values that the lifespans of the current app have yielded.
 
         Raises:
-            BridgeError: no lifespan is running: Bridge does not serve the app, or not yet.
+            BridgeError: no lifespan is running, and none can run here.
         """
         app = self._current_app()
-        if app not in self._states:
-            raise BridgeError(
-                "there is no state, as no lifespan is running: serve the app with `bridge serve`, or on an "
-                "ASGI host that sends lifespan events; in a test, use `async with bridge.testing.Client(app)`"
-            )
-        return cast(_StateT, self._states[app])
+        if app in self._states:
+            return cast(_StateT, self._states[app])
+        if CURRENT_LOOP.get(None) is not None:
+            raise BridgeError(f"there is no state, as no lifespan is running: {NO_EVENT}")
+        return cast(_StateT, State(self._plain_lifespans.values(app, self._lifespans)))
 
     def readiness(self, function: _HookT) -> _HookT:
         """Decorate a function, async or not, that says whether the app can serve.
@@ -264,7 +252,7 @@ class Bridge(AppLifespan, Generic[_StateT]):
             self._states[app] = State(values)
             stack.callback(self._states.pop, app, None)
             for lifespan in self._lifespans:
-                values |= await stack.enter_async_context(entered(lifespan, app))
+                values |= await stack.enter_async_context(entered(lifespan.on_loop, app))
                 self._states[app] = State(values)
             try:
                 yield values
@@ -281,44 +269,3 @@ class Bridge(AppLifespan, Generic[_StateT]):
         raise BridgeError(
             "which app? There is no application context; use this in a view, or `with app.app_context():`"
         )
-
-
-def _yielding_once(
-    function: Callable[[Flask], AsyncIterator[Mapping[str, Any] | None]],
-) -> Callable[[Flask], AbstractAsyncContextManager[Mapping[str, Any] | None]]:
-    """Return a generator function as an async context manager, whose errors say what is wrong with it."""
-
-    @asynccontextmanager
-    async def lifespan(app: Flask) -> AsyncIterator[Mapping[str, Any] | None]:
-        steps = function(app)
-        try:
-            state = await anext(steps)
-        except StopAsyncIteration:
-            raise BridgeError(
-                f"the lifespan {_name_of(function)} ended without a `yield`: the server runs while it yields"
-            ) from None
-        try:
-            yield state
-        except BaseException as error:
-            await steps.athrow(error)  # type: ignore[attr-defined]  # an async generator's own
-            raise
-        try:
-            await anext(steps)
-        except StopAsyncIteration:
-            return
-        await steps.aclose()  # type: ignore[attr-defined]  # an async generator's own
-        raise BridgeError(f"the lifespan {_name_of(function)} yielded twice; it may do so once, for a start")
-
-    return lifespan
-
-
-async def _call(app: Flask, function: _Hook) -> None:
-    """Call a hook in an app context; a plain function in a thread."""
-    with app.app_context():
-        result = function() if is_async_callable(function) else await asyncio.to_thread(function)
-        if inspect.isawaitable(result):  # a decorator may have made a plain function of an async one
-            await result
-
-
-def _name_of(function: object) -> str:
-    return repr(getattr(function, "__qualname__", function))

@@ -9,7 +9,6 @@ This module imports Werkzeug, and is imported only for --debug.
 
 import logging
 import multiprocessing
-import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, cast
@@ -21,14 +20,12 @@ from werkzeug.wrappers import Request, Response
 from bridge.core.call import comes_from_disconnect
 from bridge.core.files import FileWrapper
 from bridge.runners.greenlet_link import GreenletLink, LoopIterable
+from bridge.server.stand_in import is_name_of_this_machine
 from bridge.types import ExcInfo, StartResponse, WSGIApplication, WSGIEnvironment, override
 
 __all__ = ["Debugger"]
 
 logger = logging.getLogger("bridge")
-
-# Werkzeug's list can hold neither a range of addresses nor one with colons.
-_LOOPBACK_HOST = re.compile(r"(127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?", re.ASCII)
 
 _Page = Callable[[Exception], Iterator[bytes]]
 
@@ -61,8 +58,8 @@ class Debugger(DebuggedApplication):
 
         Another site's name can be made to lead here, and would let its pages into the console.
         """
-        host = environ.get("HTTP_HOST", "")
-        return super().check_host_trust(environ) or _LOOPBACK_HOST.fullmatch(host) is not None
+        # Werkzeug's list can hold neither a range of addresses nor one with colons.
+        return super().check_host_trust(environ) or is_name_of_this_machine(environ.get("HTTP_HOST", ""))
 
     def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
         """Answer as Werkzeug does; in a thread, as evaluated code may block, and a wrong PIN does."""

@@ -13,7 +13,8 @@ import socket
 import ssl
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from bridge.errors import BridgeError
 from bridge.http.exchange import Hooks
 from bridge.http.server import HTTPServer
-from bridge.loading import check_workers_start, enable_own_loggers
+from bridge.loading import AppError, check_workers_start, enable_own_loggers
 from bridge.monkey_patching import describe_monkey_patching
 from bridge.server.application import Application, make_application
 from bridge.server.hooks.access_log import PlainLog
@@ -35,11 +36,12 @@ from bridge.server.hooks.forwarded import Forwarded
 from bridge.server.hooks.metrics import Figures
 from bridge.server.hooks.metrics_endpoint import MetricsEndpoint, metrics_endpoint
 from bridge.server.processes.preloading import forkable
-from bridge.server.processes.server import Server
+from bridge.server.processes.server import Server, report
 from bridge.server.processes.sockets import address_of, bind, check_addresses, inherited
 from bridge.server.processes.supervisors import Reloader, Supervisor
 from bridge.server.processes.worker import let_ctrl_c_through
 from bridge.server.settings import ServeSettings, TLSVersionName
+from bridge.server.stand_in import stand_in
 from bridge.server.terminal import bold, has_colors
 from bridge.server.websockets.answers import answering
 from bridge.server.websockets.upgrade import WebSocketUpgrades
@@ -77,7 +79,8 @@ class ServeConfig(uvicorn.Config):
         self.metrics_url: str | None = None
         self.metrics_folder: Path | None = None  # where a process reports figures, if it does not serve them
         self._application: Application | None = None
-        super().__init__(settings.target, factory=True, interface="asgi3", **options)
+        with _unsaid("Will watch for changes"):  # `Reloader` says so, once nothing keeps it from that
+            super().__init__(settings.target, factory=True, interface="asgi3", **options)
 
     @property
     def has_supervisor(self) -> bool:
@@ -141,6 +144,8 @@ class ServeConfig(uvicorn.Config):
     def prepare(self) -> None:
         """Load the app.
 
+        With `--reload`, the process goes on, and answers with that error.
+
         Call this before the event loop runs: an app may call `asyncio.run()` while it is imported.
 
         Raises:
@@ -148,8 +153,19 @@ class ServeConfig(uvicorn.Config):
             BridgeError: the adapter is not installed.
         """
         if self._application is None:
-            self._make_application()
+            try:
+                self._make_application()
+            except AppError as error:
+                if not self.should_reload:
+                    raise
+                report(error)
+                self.stand_in_for(error)
             self._settle_garbage()
+
+    def stand_in_for(self, error: AppError) -> None:
+        """Answer requests with an error from now on, in place of the app: somebody is about to mend it."""
+        self._application = stand_in(error)
+        self.loaded = False  # what was set up for another app
 
     def _make_application(self) -> None:
         let_ctrl_c_through()
@@ -283,9 +299,14 @@ class ServeConfig(uvicorn.Config):
 class _Lifespan(LifespanOn):
     """The app's lifespan, which may configure the app's logging, but not silence uvicorn's about it."""
 
+    failure = "the app's lifespan failed to start"
+    """Why; what the app says, if it says something."""
+
     async def send(self, message: LifespanSendMessage) -> None:
         """Take an event of the app's; see uvicorn."""
         enable_own_loggers()
+        if message["type"] == "lifespan.startup.failed":
+            self.failure = message.get("message") or self.failure
         await super().send(message)
 
 
@@ -376,6 +397,21 @@ def serve(config: ServeConfig, *, in_program: bool = False, stop: threading.Even
                 os.unlink(path)
 
 
+@contextmanager
+def _unsaid(beginning: str) -> Iterator[None]:
+    """Keep from the log what uvicorn says in a block with these words."""
+    log = logging.getLogger("uvicorn.error")
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith(beginning)
+
+    log.addFilter(is_other)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_other)
+
+
 def _addresses(config: ServeConfig) -> Sequence[str]:
     """Return those of --bind, else that of --fd, --uds, or --host and --port."""
     if config.settings.binds:
@@ -395,8 +431,7 @@ def _supervise(config: ServeConfig, sockets: list[socket.socket], metrics: Metri
             # is on it: no module there can take the place of one of those.
             sys.path.remove(config.settings.app_dir)
     if config.should_reload:
-        Reloader(config, sockets, metrics).run()
-        return 0
+        return Reloader(config, sockets, metrics).run()
     return Supervisor(config, sockets, metrics).run()
 
 

@@ -13,11 +13,11 @@ from click.testing import CliRunner, Result
 from flask import Flask, request_started
 from flask.sessions import SecureCookieSessionInterface
 
-from bridge.check.checking import Report, check_app
+from bridge.check.checking import Report, Request, check_app
 from bridge.check.routes import list_routes
 from bridge.command import bridge
 from bridge.errors import BridgeError
-from bridge.flask import any_thread
+from bridge.flask import Bridge, any_thread
 from bridge.interfaces import Interface
 from bridge.loading import LoadedApp
 from bridge.types import AsyncViews
@@ -46,6 +46,11 @@ def invoke(*arguments: str) -> Result:
 
 def loaded(app: Callable[..., Any], interface: Interface = "wsgi") -> LoadedApp:
     return LoadedApp(app, interface, "some:app")
+
+
+def check(app: Callable[..., Any], timeout: float = 10.0) -> Report:
+    """All that there is to check."""
+    return check_app(loaded(app), all_routes=True, with_lifespan=True, timeout=timeout)
 
 
 def messages(report: Report) -> list[str]:
@@ -197,8 +202,10 @@ def test_check_has_the_adapter_that_serve_would_have(folder: Path, monkeypatch: 
     monkeypatch.delenv("SLEEP")
     (folder / "variables").write_text("SLEEP=0.05\n")
     (folder / "bridge.toml").write_text("env-file = 'variables'\n")
-    assert "Remarks" not in invoke("check", "some:app").stdout
-    _, _, remarks = invoke("check", "some:app", "--blocking-threshold=0.01").stdout.partition("Remarks\n")
+    assert "Remarks" not in invoke("check", "some:app", "--all").stdout
+    _, _, remarks = invoke("check", "some:app", "--all", "--blocking-threshold=0.01").stdout.partition(
+        "Remarks\n"
+    )
     assert "the view 'index' (some) has blocked the event loop" in remarks.splitlines()[0]
 
 
@@ -312,7 +319,7 @@ def test_sessions_that_are_kept_elsewhere_are_hooks() -> None:
 
 def test_check_of_an_app_that_is_right() -> None:
     inspected.methods_seen.clear()
-    result = invoke("check", f"{INSPECTED}:app")
+    result = invoke("check", f"{INSPECTED}:app", "--all", "--with-lifespan")
     assert (result.exit_code, result.stderr) == (0, "")
     assert inspected.methods_seen == [
         "GET /",
@@ -326,7 +333,6 @@ def test_check_of_an_app_that_is_right() -> None:
         "GET /no-such-path-for-bridge-check",
         "HEAD /",
         "OPTIONS /",
-        "POST /",
     ]
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
     assert lines[0] == f"{INSPECTED}:app: Flask app, 11 routes"
@@ -344,7 +350,47 @@ def test_check_of_an_app_that_is_right() -> None:
         "errorhandler(404) not_found, if it comes to that",
     ):
         assert line in lines
-    assert lines[-1] == "PEP 3333: no violation in 12 requests"
+    assert lines[-1] == "PEP 3333: no violation in 11 requests"
+
+
+def test_check_calls_nothing_that_it_is_not_told_to() -> None:
+    app, calls = one_route(plain_view), []
+    app.before_request(lambda: calls.append("hook"))
+    Bridge(app).on_startup(lambda: calls.append("start"))
+    assert check_app(loaded(app)).answers == ()
+    assert calls == []
+    report = check_app(loaded(app), requests=[Request("GET", "/")])
+    assert [(str(answer.request), answer.status) for answer in report.answers] == [("GET /", 200)]
+    assert calls == ["hook"]
+    check_app(loaded(app), with_lifespan=True)
+    assert calls == ["hook", "start"]
+
+
+def test_check_says_that_it_has_called_nothing() -> None:
+    inspected.methods_seen.clear()
+    result = invoke("check", f"{INSPECTED}:app")
+    assert (result.exit_code, inspected.methods_seen) == (0, [])
+    assert result.stdout.splitlines()[1:3] == [
+        "requests: none made; --request PATH makes one, --all one of each route without arguments",
+        "start-up hooks: not run; --with-lifespan runs them",
+    ]
+    assert result.stdout.endswith("\nPEP 3333: not checked, as no request was made\n")
+
+
+def test_check_makes_the_requests_that_it_is_told_to() -> None:
+    inspected.methods_seen.clear()
+    typed = ("--request", "/item/7?q=ä", "--request", "post /")
+    result = invoke("check", f"{INSPECTED}:app", *typed)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert inspected.methods_seen == ["GET /item/7", "POST /"]
+    assert re.search(r"(?m)^  GET /item/7\?q=%C3%A4 +200", result.stdout)
+    assert result.stdout.endswith("PEP 3333: no violation in 2 requests\n")
+
+
+def test_check_refuses_what_is_no_request() -> None:
+    result = invoke("check", f"{INSPECTED}:app", "--request", "item")
+    assert result.exit_code == 2
+    assert "'item' is no path, such as /user/7, nor a method and a path" in result.stderr
 
 
 def test_check_counts_what_goes_to_a_thread_alone() -> None:
@@ -365,15 +411,18 @@ def test_check_counts_what_goes_to_a_thread_alone() -> None:
 
 
 def test_check_ends_with_the_violations() -> None:
-    result = invoke("check", f"{INSPECTED}:swallows")
+    result = invoke("check", f"{INSPECTED}:swallows", "--all")
     assert result.exit_code == 1
-    assert result.stdout.startswith(f"{INSPECTED}:swallows: WSGI app\n\nRequests\n  GET /  ")
+    assert result.stdout.startswith(
+        f"{INSPECTED}:swallows: WSGI app\nrequests: 4 made, see below\n"
+        "start-up hooks: not run; --with-lifespan runs them\n\nRequests\n  GET /  "
+    )
     _, _, violations = result.stdout.partition("Violations of PEP 3333\n")
-    assert "shown by GET /, GET /no-such-path-for-bridge-check, HEAD / and 2 more" in violations
+    assert "shown by GET /, GET /no-such-path-for-bridge-check, HEAD / and 1 more" in violations
 
 
 def test_check_runs_an_adapter_as_it_is_set() -> None:
-    shown = invoke("check", f"{INSPECTED}:adapted").stdout
+    shown = invoke("check", f"{INSPECTED}:adapted", "--all", "--with-lifespan").stdout
     assert re.search(r"(?m)^  / .* async_views is thread$", shown)
     assert re.search(r"(?m)^  GET / +200", shown)
     assert "Hops to a thread" not in shown
@@ -381,7 +430,7 @@ def test_check_runs_an_adapter_as_it_is_set() -> None:
 
 def test_check_leaves_the_app_as_it_was() -> None:
     app = one_route(plain_view)
-    check_app(loaded(app))
+    check(app)
     assert "wsgi_app" not in vars(app)
     assert app.test_client().get("/").text == "plain"
 
@@ -390,13 +439,13 @@ def test_check_makes_no_more_than_50_requests_of_rules() -> None:
     app = Flask("some", static_folder=None)
     for number in range(60):
         app.add_url_rule(f"/{number}", str(number), plain_view)
-    report = check_app(loaded(app))
+    report = check(app)
     assert sum(answer.status == 200 for answer in report.answers) == 50
     assert [skipped.why for skipped in report.skipped] == ["50 rules are enough"] * 10
 
 
 def test_an_exception_of_the_app_is_no_violation() -> None:
-    result = invoke("check", f"{INSPECTED}:failing")
+    result = invoke("check", f"{INSPECTED}:failing", "--all")
     assert result.exit_code == 0
     assert "ZeroDivisionError: no luck (tests/server/apps/inspected.py:" in result.stdout
     assert "in fails)\n    raised in GET /, HEAD /" in result.stdout
@@ -413,7 +462,7 @@ def test_an_exception_of_the_app_is_no_violation() -> None:
 def test_exceptions_of_apps_without_a_framework(
     app: Callable[..., Any], status: int, remark: str, failure: str
 ) -> None:
-    report = check_app(loaded(app))
+    report = check(app)
     assert messages(report) == []
     assert (report.answers[0].status, report.answers[0].remark) == (status, remark)
     assert [each.message[: len(failure)] for each in report.failures] == [failure]
@@ -423,7 +472,7 @@ def test_an_app_that_does_not_answer() -> None:
     inspected.released.clear()
     later = threading.Timer(1, inspected.released.set)
     later.start()
-    report = check_app(loaded(inspected.sleeps), timeout=0.05)
+    report = check(inspected.sleeps, timeout=0.05)
     later.join()
     assert messages(report) == []
     assert report.answers[0].status is None
@@ -441,7 +490,7 @@ def test_an_app_that_does_not_answer() -> None:
     ],
 )
 def test_check_says_what_it_cannot_check(target: str, error: str) -> None:
-    result = invoke("check", target)
+    result = invoke("check", target, "--with-lifespan")
     assert (result.exit_code, result.stdout, result.stderr) == (3, "", f"bridge: {error}\n")
 
 
@@ -510,7 +559,7 @@ def test_check_of_another_asgi_app_is_an_error() -> None:
     ],
 )
 def test_violation(app: Callable[..., Any], message: str, section: str) -> None:
-    (found,) = [each for each in check_app(loaded(app)).violations if "GET /" in each.requests]
+    (found,) = [each for each in check(app).violations if "GET /" in each.requests]
     assert message in found.message
     assert found.message.endswith(f'(PEP 3333, "{section}")')
 
@@ -525,19 +574,19 @@ def test_a_violation_in_a_view_is_found_though_flask_answers_for_it() -> None:
         request.environ["wsgi.input"].close()
         return ""
 
-    report = check_app(loaded(app))
+    report = check(app)
     assert messages(report) == ['input.close() must not be called (PEP 3333, "Input and Error Streams")']
     assert report.failures == ()
 
 
 def test_violations_are_told_once_with_the_requests_that_showed_them() -> None:
-    result = invoke("check", f"{INSPECTED}:swallows")
+    result = invoke("check", f"{INSPECTED}:swallows", "--all")
     assert result.exit_code == 1
-    assert result.stdout.endswith("PEP 3333: 1 violation in 5 requests\n")
+    assert result.stdout.endswith("PEP 3333: 1 violation in 4 requests\n")
     assert (
         '(PEP 3333, "The start_response() Callable")\n    shown by GET /, GET /no-such-path' in result.stdout
     )
-    assert "and 2 more" in result.stdout
+    assert "and 1 more" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -555,5 +604,5 @@ def test_violations_are_told_once_with_the_requests_that_showed_them() -> None:
     ],
 )
 def test_no_violation(app: Callable[..., Any]) -> None:
-    report = check_app(loaded(app))
+    report = check(app)
     assert (messages(report), report.failures, report.remarks) == ([], (), ())

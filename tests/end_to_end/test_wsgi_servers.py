@@ -1,5 +1,6 @@
 """An ASGI app on real WSGI servers, by `bridge.wsgi`: one suite for all of them."""
 
+import re
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -84,3 +85,35 @@ def test_a_response_that_breaks_off_is_not_taken_for_a_whole_one(served: Served)
 def test_what_comes_after_the_response_keeps_nobody(served: Served) -> None:
     assert httpx.get(f"{served.url}/after", timeout=SECONDS).json() == {}
     served.command.wait_for("^app: after the response$")
+
+
+# A Flask app as it is, with plain lifespans
+
+PLAIN = """
+import os
+from flask import Flask
+from bridge.flask import Bridge
+app = Flask(__name__)
+bridge = Bridge(app)
+@bridge.lifespan
+def database(app):
+    print("app: opened in", os.getpid(), flush=True)
+    yield {"database": "a database"}
+    print("app: closed in", os.getpid(), flush=True)
+@app.get("/")
+async def index(): return f"{bridge.state.database} {os.getpid()}"
+"""
+
+
+@pytest.mark.parametrize("typed", [[], ["--preload"], ["--worker-class", "gthread", "--threads", "4"]])
+def test_plain_lifespans_of_a_flask_app_run_once_in_each_worker(tmp_path: Path, typed: list[str]) -> None:
+    (tmp_path / "app.py").write_text(PLAIN)
+    arguments = ["app:app", "-b", "127.0.0.1:0", "--workers", "2", *typed]
+    with Command(*arguments, cwd=tmp_path, python=("-m", "gunicorn")) as command:
+        url = f"http://127.0.0.1:{command.wait_for(LISTENS)[1]}"
+        answers = {httpx.get(url, timeout=SECONDS).text for _ in range(6)}
+        command.signal(signal.SIGTERM)
+        assert command.finish() == 0
+    workers = {answer.removeprefix("a database ") for answer in answers}
+    for what in ("opened", "closed"):
+        assert sorted(re.findall(rf"app: {what} in (\d+)", command.stdout)) == sorted(workers)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -246,6 +247,7 @@ async def test_a_view_that_blocks_hurts_once(caplog: pytest.LogCaptureFixture) -
             f"app_of_callbacks.<locals>.dispatch, {__file__}:"
         )
         assert "time.sleep(0.4)" in message
+        assert set(re.findall(r'File "(.*?)"', message)) == {__file__}  # the app's frames alone
     assert "if it does so again, its requests go to threads" in first_warning
     assert "this is the second time, so its requests go to threads from now on" in second_warning
 

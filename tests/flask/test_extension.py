@@ -5,8 +5,9 @@ import contextvars
 import functools
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from bridge.flask import Bridge, State
 from bridge.lifespans import AppLifespan
 from bridge.testing import Client
 from bridge.types import AsyncViews
+from tests.asgi_host import ScriptedHost, http_scope
 from tests.flask.places import place, running_loop
 
 
@@ -176,10 +178,91 @@ async def test_one_extension_for_several_apps() -> None:
             _ = bridge.state
 
 
-def test_state_without_a_server() -> None:
+# Without a server
+
+
+def test_an_async_lifespan_needs_a_server() -> None:
     app, bridge = make_app()
-    with app.app_context(), pytest.raises(BridgeError, match="no lifespan is running"):
+    bridge.lifespan(yields_a_number)
+    app.add_url_rule("/", view_func=lambda: bridge.state.a)
+    app.testing = True
+    with pytest.raises(BridgeError) as caught:
+        app.test_client().get("/")
+    said = str(caught.value)
+    assert said.startswith(
+        "there is no state, as 'yields_a_number' is async, and needs a server's event loop"
+    )
+    for cure in ("bridge serve", "bridge.WSGIToASGI", "bridge.testing.Client(app)", "plain functions"):
+        assert cure in said
+
+
+def plain_app() -> tuple[Flask, Bridge, list[str]]:
+    """An app whose lifespan and hooks are plain, and what has happened to them."""
+    app, bridge = make_app()
+    happened: list[str] = []
+
+    @bridge.lifespan
+    def database(app: Flask) -> Iterator[dict[str, Any]]:
+        happened.append("open")
+        try:
+            yield {"database": "a database"}
+        finally:
+            happened.append("closed")
+
+    @bridge.on_startup
+    def warm_up() -> None:
+        happened.append(f"warm {bridge.state.database} {current_app.name == app.name}")
+
+    @app.get("/")
+    def index() -> str:
+        return str(bridge.state.database)
+
+    return app, bridge, happened
+
+
+def test_plain_lifespans_run_with_the_first_use_of_the_state_once() -> None:
+    app, _, happened = plain_app()
+    client = app.test_client()
+    assert happened == []
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda _: client.get("/").text, range(8)))
+    assert answers == ["a database"] * 8
+    assert happened == ["open", "warm a database True"]
+
+
+async def test_plain_lifespans_run_on_a_server() -> None:
+    app, _, happened = plain_app()
+    async with Client(app) as client:
+        assert happened == ["open", "warm a database True"]
+        assert (await client.get("/")).text == "a database"
+    assert happened[2:] == ["closed"]
+
+
+def test_a_plain_lifespan_that_fails_is_tried_again_and_leaves_nothing_open() -> None:
+    app, bridge, happened = plain_app()
+    failures = [ZeroDivisionError("no database")]
+
+    @bridge.on_startup
+    def fail() -> None:
+        if failures:
+            raise failures.pop()
+
+    app.testing = True
+    with pytest.raises(ZeroDivisionError):
+        app.test_client().get("/")
+    assert happened[-1] == "closed"
+    assert app.test_client().get("/").text == "a database"
+
+
+def test_an_async_hook_below_a_decorator_is_found_out() -> None:
+    app, bridge = make_app()
+    bridge.on_startup(decorated(coroutine_hook))
+    with app.app_context(), pytest.raises(BridgeError, match="is async below a decorator"):
         _ = bridge.state
+
+
+async def coroutine_hook() -> None:
+    pass
 
 
 def test_state_is_a_mapping() -> None:
@@ -222,7 +305,24 @@ async def yields_a_number(app: Flask) -> AsyncIterator[Any]:
     yield 7
 
 
+def never_yields_plainly(app: Flask) -> Iterator[None]:
+    yield from ()
+
+
+def yields_twice_plainly(app: Flask) -> Iterator[None]:
+    yield
+    yield
+
+
+def fails_at_the_end_plainly(app: Flask) -> Iterator[None]:
+    yield
+    raise ZeroDivisionError("no database")
+
+
 WRONG_LIFESPANS = {
+    never_yields_plainly: "ended without a `yield`",
+    yields_twice_plainly: "yielded twice",
+    fails_at_the_end_plainly: "no database",
     never_yields: "ended without a `yield`",
     yields_twice: "yielded twice",
     fails: "no database",
@@ -246,15 +346,47 @@ async def coroutine(app: Flask) -> None:
     pass
 
 
-def generator(app: Flask) -> Any:
-    yield
-
-
-@pytest.mark.parametrize("function", [coroutine, generator])
-def test_what_can_be_no_lifespan(function: Any) -> None:
+def test_a_coroutine_can_be_no_lifespan() -> None:
     _, bridge = make_app()
-    with pytest.raises(TypeError, match="must be `async def` and have a `yield`"):
-        bridge.lifespan(function)
+    with pytest.raises(TypeError, match="the lifespan 'coroutine' must have a `yield`"):
+        bridge.lifespan(coroutine)  # type: ignore[type-var]  # the point of the test
+
+
+# Mounted, where no lifespan event comes
+
+ADVICE = (
+    "the host has sent no lifespan event, and sends none to an app that is mounted in another one. "
+    "Enter the adapter's lifespan_context() in"
+)
+
+
+async def test_a_lifespan_that_nobody_enters_is_missed_at_the_first_request(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app, _, _ = plain_app()
+    adapter = WSGIToASGI(app)
+    for _ in range(2):
+        host = ScriptedHost()
+        await adapter(http_scope(), host.receive, host.send)
+    warnings = [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
+    await adapter.close()
+    (warning,) = warnings
+    assert warning.startswith(f"the app's lifespan and start-up hooks have not run: {ADVICE}")
+    (error,) = {str(each.exc_info[1]) for each in caplog.records if each.exc_info}
+    assert error.startswith(f"there is no state, as no lifespan is running: {ADVICE}")
+
+
+@pytest.mark.parametrize("enters", [True, False])
+async def test_nothing_is_missed_where_it_is_entered_or_where_there_is_none(
+    enters: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = (plain_app() if enters else make_app())[0]
+    adapter = WSGIToASGI(app)
+    async with adapter.lifespan_context() if enters else nullcontext():
+        host = ScriptedHost()
+        await adapter(http_scope(), host.receive, host.send)
+    await adapter.close()
+    assert [each for each in caplog.records if each.levelno >= logging.WARNING] == []
 
 
 async def test_a_decorator_may_hide_that_a_hook_is_async() -> None:

@@ -295,6 +295,7 @@ EVENTS: dict[str, tuple[Any, str]] = {
         ServerSentEvent("d", event="e", id="i", retry=5),
         "event: e\nid: i\nretry: 5\ndata: d\n\n",
     ),
+    "a number as id": ({"id": 0, "data": "x"}, "id: 0\ndata: x\n\n"),
     "an empty id takes the last one back": ({"id": "", "data": "x"}, "id: \ndata: x\n\n"),
 }
 
@@ -309,6 +310,9 @@ WRONG_EVENTS: dict[str, tuple[Any, type[Exception]]] = {
     "a number": (7, TypeError),
     "bytes": (b"x", TypeError),
     "unknown fields": ({"date": "x"}, TypeError),
+    "a type that is no text": ({"event": 1}, TypeError),
+    "an id of another type": ({"id": [1]}, TypeError),
+    "a retry that is no number": ({"retry": "1"}, TypeError),
     "a type of two lines": ({"event": "a\nb"}, ValueError),
     "an id of two lines": ({"id": "a\rb"}, ValueError),
     "an id with NUL": ({"id": "a\0b"}, ValueError),
@@ -320,6 +324,25 @@ WRONG_EVENTS: dict[str, tuple[Any, type[Exception]]] = {
 def test_what_is_no_event(event: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         encode_event(event)
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_bad_event_is_one_entry_with_the_line_that_yields_it(
+    mode: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def ticks() -> AsyncIterator[Any]:
+        await asyncio.sleep(0)
+        yield {"id": 1.5}
+
+    async with Client(serve(lambda: EventSource(ticks()), mode)) as client:
+        assert (await client.get("/")).status_code == 500
+    (entry,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert entry.exc_info is not None
+    error = entry.exc_info[1]
+    assert error is not None
+    assert str(error) == "the id of a server-sent event is of type str or int, not float: 1.5"
+    line = ticks.__code__.co_firstlineno + 2
+    assert error.__notes__ == [f"the event was yielded by {ticks.__qualname__}, {__file__}:{line}"]
 
 
 # Without Bridge

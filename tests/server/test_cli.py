@@ -255,7 +255,7 @@ def test_help_has_every_option_and_its_default() -> None:
         "--threads INTEGER RANGE",
         "--streams INTEGER RANGE",
         "--websockets INTEGER RANGE",
-        "seconds to wait for graceful shutdown. [default: (25; 1 with --reload or --debug)]",
+        "2 for functions of atexit. [default: (25; 1 with --reload or --debug)]",
     ):
         assert ours in shown
 

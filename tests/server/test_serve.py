@@ -284,6 +284,32 @@ def test_a_lifespan_that_fails_ends_it(tmp_path: Path) -> None:
     assert "the lifespan failed to start" in err
 
 
+FAILING_LIFESPANS = {
+    "a lifespan": "@bridge.lifespan\nasync def clients(app):\n    connect()\n    yield",
+    "a plain hook at the start": "@bridge.on_startup\ndef clients(): connect()",
+    "an async hook at the end": "@bridge.on_shutdown\nasync def clients(): connect()",
+}
+
+
+@pytest.mark.parametrize("hook", FAILING_LIFESPANS.values(), ids=FAILING_LIFESPANS)
+def test_what_a_lifespan_raises_is_shown_from_the_apps_own_frames_on(tmp_path: Path, hook: str) -> None:
+    (tmp_path / "app.py").write_text(
+        "from flask import Flask\nfrom bridge.flask import Bridge\n"
+        "def connect(): raise OSError('no database')\n"
+        f"app = Flask(__name__)\nbridge = Bridge(app)\n{hook}\n"
+    )
+    with Command("serve", *PORT, cwd=tmp_path) as command:
+        if "shutdown" in hook:
+            command.wait_for("Ctrl-C to stop")
+            command.interrupt()
+        command.finish()
+    trace = command.stderr.partition("Traceback (most recent call last):\n")[2]
+    assert re.findall(r'File ".*[/\\](\w+\.py)", line \d+, in (\w+)', trace) == [
+        ("app.py", "clients"),
+        ("app.py", "connect"),
+    ]
+
+
 # What to serve, and from where
 
 

@@ -25,6 +25,7 @@ class Terminal:
 
     def __init__(self, *typed: str, cwd: Path = APPS, env: Mapping[str, str] | None = None) -> None:
         self.seen = ""
+        self._is_closed = False
         self._master, slave = pty.openpty()
         environment = {name: value for name, value in os.environ.items() if not name.startswith("BRIDGE_")}
         # A session of its own, of which the terminal is the controlling one: Ctrl-C is a signal then.
@@ -48,7 +49,8 @@ class Terminal:
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-        os.close(self._master)
+        if not self._is_closed:
+            os.close(self._master)
         if error is not None:
             error.add_note(f"on the screen:\n{self.seen}")
 
@@ -63,6 +65,12 @@ class Terminal:
     def finish(self) -> int:
         while self._read():
             pass
+        return self._process.wait(15)
+
+    def close(self) -> int:
+        """Close the window; return the command's exit code."""
+        os.close(self._master)
+        self._is_closed = True
         return self._process.wait(15)
 
     def _read(self) -> bool:

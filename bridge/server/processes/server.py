@@ -23,9 +23,10 @@ from uvicorn.config import STARTUP_FAILURE
 from bridge.core.environ import MULTIPROCESS
 from bridge.errors import BridgeError
 from bridge.http.server import HTTPServer
-from bridge.loading import BrokenAppError, enable_own_loggers
+from bridge.loading import AppError, BrokenAppError, enable_own_loggers
 from bridge.server.processes.ending import LEAST, Ending, forget_after_fork
 from bridge.server.processes.fleet import State
+from bridge.server.processes.hangups import Hangups
 from bridge.server.processes.systemd import Notifier
 from bridge.server.terminal import complain
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from bridge.asgi.adapter import WSGIToASGI
     from bridge.server.serving import ServeConfig
 
-__all__ = ["TERMINATED", "Server"]
+__all__ = ["TERMINATED", "Server", "report"]
 
 logger = logging.getLogger("bridge")
 
@@ -52,7 +53,7 @@ class Server(uvicorn.Server):
     """Serves one app in this process, until a signal or its supervisor ends it.
 
     Before it stops, its readiness path answers "no" for `--drain-delay`. Without a supervisor, it notifies
-    systemd.
+    systemd, and says that it cannot obey SIGHUP.
 
     Args:
         config: the app to serve, and how.
@@ -75,6 +76,7 @@ class Server(uvicorn.Server):
         self._tasks: list[asyncio.Task[None]] = []  # beside those of requests
         self._ending: Ending | None = None  # in the process that serves
         self._stop_began_at: float | None = None
+        self._hangups = Hangups()
 
     @property
     def state(self) -> State:
@@ -102,11 +104,13 @@ class Server(uvicorn.Server):
         if multiprocessing.parent_process() is not None:
             # The app finds Python's default, as without a server, not the method that started this process.
             multiprocessing.set_start_method(None, force=True)
+        elif not self._has_supervisor:
+            self._hangups.listen()
         with Ending(terminated=TERMINATED if self._has_supervisor else 0) as self._ending:
             try:
                 self.run_in_program(sockets)
             except BridgeError as error:
-                sys.exit(_report(error))
+                sys.exit(report(error))
 
     def run_in_program(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until the end in a process that belongs to somebody else, who goes on after it.
@@ -119,8 +123,13 @@ class Server(uvicorn.Server):
         self.config.prepare()
         # Before there is a coroutine: it imports the loop, and Ctrl-C may come meanwhile.
         loop_factory = self.config.get_loop_factory()
-        with asyncio.Runner(loop_factory=loop_factory) as runner:
-            runner.run(self.serve(sockets))
+        try:
+            with asyncio.Runner(loop_factory=loop_factory) as runner:
+                runner.run(self.serve(sockets))
+        except AppError as error:
+            self.config.stand_in_for(error)
+            with asyncio.Runner(loop_factory=loop_factory) as runner:
+                runner.run(self.serve(sockets))
 
     @property
     def is_stuck(self) -> bool:
@@ -135,6 +144,12 @@ class Server(uvicorn.Server):
             self._begin_to_stop()
         self._ticked_at = time.monotonic()
         enable_own_loggers()  # the app may configure its logging late, as with its first request
+        if self._hangups.has_come():
+            logger.warning(
+                "SIGHUP changes nothing: this one process can load the app anew only by a restart, in which "
+                "requests would be lost. With --supervise, or --workers 2, SIGHUP replaces it; there "
+                "is no log file to reopen"
+            )
         return await super().on_tick(counter)
 
     def retire(self) -> None:
@@ -176,7 +191,12 @@ class Server(uvicorn.Server):
         return None if self._has_supervisor else self._max_requests
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start the app's lifespan, and listen."""
+        """Start the app's lifespan, and listen.
+
+        Raises:
+            SystemExit: the lifespan has failed.
+            AppError: the same, with `--reload`.
+        """
         if self._ending is not None:
             self._ending.watch()
         # In every scope, as its `state`. Not in the constructor: a server is pickled for its process.
@@ -184,9 +204,13 @@ class Server(uvicorn.Server):
         self.lifespan.state["bridge.adapters"] = self._adapters
         # While a supervisor replaces a worker, two processes serve, even with --workers 1.
         self.lifespan.state[MULTIPROCESS] = self._has_supervisor
-        await super().startup(sockets)
+        with suppress(SystemExit):  # uvicorn 0.54 ends so if the lifespan has failed, 0.40 returns
+            await super().startup(sockets)
         if not self.started:
-            return  # the app's lifespan has failed
+            if not self.config.should_reload or self._stop_began_at is not None:
+                sys.exit(STARTUP_FAILURE)
+            self.should_exit = False
+            raise AppError(getattr(self.lifespan, "failure", "the app's lifespan failed to start"))
         self.config.application.health.started()
         if not self._has_supervisor:  # else that logs them
             self.config.log_addresses()
@@ -238,7 +262,7 @@ class Server(uvicorn.Server):
             await asyncio.sleep(interval)
 
 
-def _report(error: BridgeError) -> int:
+def report(error: BridgeError) -> int:
     """Print what is wrong; return the exit code, which is uvicorn's for the same case.
 
     A supervisor does not start a worker again that ends with STARTUP_FAILURE: a broken app stays broken.

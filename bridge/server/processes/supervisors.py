@@ -6,6 +6,7 @@ import signal
 import socket
 import time
 from multiprocessing.connection import wait
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from uvicorn.supervisors import ChangeReload
 
 from bridge.server.processes.ending import forget_after_fork
 from bridge.server.processes.fleet import Event, Fleet, State
+from bridge.server.processes.hangups import Hangups
 from bridge.server.processes.server import Server
 from bridge.server.processes.systemd import Notifier
 from bridge.server.processes.worker import Worker, ctrl_c_held_back
@@ -224,7 +226,9 @@ def _in_seconds(seconds: float) -> str:
 
 
 class Reloader(ChangeReload):  # type: ignore[misc,valid-type]  # one of two classes, by what is installed
-    """Keeps a process serving, and replaces it when a file changes. Signals wait until it has done so.
+    """Keeps a process serving, and replaces it when a file changes, or for SIGHUP.
+
+    Signals wait until it has done so.
 
     Args:
         config: the app to serve, and how.
@@ -237,11 +241,34 @@ class Reloader(ChangeReload):  # type: ignore[misc,valid-type]  # one of two cla
     ) -> None:
         super().__init__(config, Server(config).run, sockets)
         self._metrics = metrics
+        self._hangups = Hangups()
+
+    def run(self) -> int:
+        """Keep it serving until a signal ends it, or a setting is wrong; return the exit code."""
+        super().run()
+        return STARTUP_FAILURE if self._has_wrong_setting else 0
+
+    @property
+    def _has_wrong_setting(self) -> bool:
+        """Whether the process has ended for one; it goes on without an app."""
+        return bool(self.process.exitcode == STARTUP_FAILURE)
 
     def startup(self) -> None:
         """Start it."""
+        logger.info("watching for changes: %s", ", ".join(map(str, self.config.reload_dirs)))
+        self._hangups.listen()
         with ctrl_c_held_back():
             super().startup()
+
+    def should_restart(self) -> list[Path] | None:
+        """Return the files that have changed; replace it at once for SIGHUP."""
+        if self._has_wrong_setting:
+            self.should_exit.set()
+        if self._hangups.has_come():
+            logger.info("Received SIGHUP, reloading.")
+            self.restart()
+        changed: list[Path] | None = super().should_restart()
+        return changed
 
     def restart(self) -> None:
         """Replace it."""

@@ -3,12 +3,13 @@
 import ast
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 from tests.docs.pages import ROOT
 
 __all__ = ["messages"]
 
-_LOGGED = {"warning", "error", "exception"}
+_LOGGED = {"logger.warning", "logger.error", "logger.exception"}
 _NOT_FOR_USERS = {
     "AssertionError",
     "AttributeError",
@@ -19,22 +20,21 @@ def messages() -> Iterator[tuple[str, str]]:
     """Each message of an exception, and of the log from warnings on; and where it is."""
     for path in sorted((ROOT / "bridge").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
-            call = node.exc if isinstance(node, ast.Raise) else node
-            if not isinstance(call, ast.Call) or not call.args or not _is_told(node, call.func):
-                continue
-            pattern = _pattern(call.args[0])
-            if pattern is not None and " " in pattern:  # else it is no sentence
-                yield f"{path.relative_to(ROOT)}:{call.lineno}", " ".join(pattern.split())
+            for text in _told(node):
+                pattern = _pattern(text)
+                if pattern is not None and " " in pattern:  # else it is no sentence
+                    yield f"{path.relative_to(ROOT)}:{text.lineno}", " ".join(pattern.split())
 
 
-def _is_told(node: ast.AST, function: ast.expr) -> bool:
-    if isinstance(node, ast.Raise):
-        return ast.unparse(function).rpartition(".")[2] not in _NOT_FOR_USERS
-    return (
-        isinstance(function, ast.Attribute)
-        and function.attr in _LOGGED
-        and ast.unparse(function.value) == "logger"
-    )
+def _told(node: ast.AST) -> Iterator[ast.expr]:
+    """The message of an exception that is raised, or of a call of the logger, also by `run` of a context."""
+    if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+        if ast.unparse(node.exc.func).rpartition(".")[2] not in _NOT_FOR_USERS:
+            yield from node.exc.args[:1]
+    elif isinstance(node, ast.Call):
+        for function, text in pairwise([node.func, *node.args]):
+            if ast.unparse(function) in _LOGGED:
+                yield text
 
 
 def _pattern(text: ast.expr) -> str | None:

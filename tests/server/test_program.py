@@ -21,7 +21,7 @@ from bridge.loading import BrokenAppError
 from bridge.server.options import GROUPS, SettingsError, setting_parameters
 from bridge.server.program import Settings
 from bridge.server.settings import CLUSTER
-from tests.server.command import Serving
+from tests.server.command import Command, Serving
 
 # Leaves the logging of the tests as it is.
 QUIET: dict[str, Any] = {"version": 1, "incremental": True}
@@ -117,7 +117,7 @@ def test_neither_variables_nor_files_set_anything(tmp_path: Path) -> None:
 def test_a_worker_that_imports_an_unguarded_program_says_so(tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text(SHOP)
     (tmp_path / "program.py").write_text("import bridge\nbridge.serve('shop:app', port=0, workers=2)")
-    with Serving(cwd=tmp_path, python=["program.py"]) as server:
+    with Command(cwd=tmp_path, python=["program.py"]) as server:
         server.wait_for(r"it imports this program first; call it under `if __name__ == \"__main__\":`")
         assert server.finish() == 1
         assert "BridgeError: the server could not start (exit code 3); its log says why" in server.stderr

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -38,7 +38,7 @@ class CallFacts:
     waited: float | None = None
     ran: float | None = None
     route: str = ""
-    environ: WSGIEnvironment | None = None
+    environ: WSGIEnvironment | None = field(default=None, repr=False)  # error reporters print facts
 
     def note_route(self) -> None:
         """Note the rule, if the app has found one by now; any thread may call this."""

@@ -108,7 +108,8 @@ def beside_django(inner: WSGIToASGI) -> Any:
         return HttpResponse("its own", content_type="text/plain")
 
     if not settings.configured:
-        settings.configure(ALLOWED_HOSTS=["testserver"], LOGGING_CONFIG=None)
+        settings.configure(LOGGING_CONFIG=None)
+    settings.ALLOWED_HOSTS = [*settings.ALLOWED_HOSTS, "testserver"]
     settings.ROOT_URLCONF = (path("own", own),)
     return Mounts({"/old": inner, "/": get_asgi_application()})
 

@@ -149,7 +149,7 @@ def test_a_token_that_has_ended_asks_for_a_new_one(page: Page, name: str, addres
     with Phone(address, token["token"]) as elsewhere:
         assert elsewhere.call("DELETE", f"/tokens/{token['id']}").status_code == 204
     keep(page, "Wren")
-    expect(page.get_by_role("status")).to_contain_text("Log in anew.")
+    expect(page.get_by_role("status")).to_contain_text("Log in again.")
     fill_in(page, name, PASSWORD)
     page.get_by_role("button", name="Log in").click()
     expect(mine(page, name)).to_contain_text(["1 × Wren"])  # it has waited

@@ -70,5 +70,5 @@ def test_what_nohup_ignores_stays_ignored() -> None:
 @pytest.mark.parametrize("typed", [(), ("--reload",)])
 def test_it_ends_with_its_terminal(typed: tuple[str, ...]) -> None:
     with Terminal("serve", "shop:app", "--port", "0", *typed) as terminal:
-        terminal.wait_for("Application startup complete")
+        terminal.wait_for("Ctrl-C to stop")
         assert terminal.close() == 0

@@ -3,8 +3,9 @@
 import asyncio
 import inspect
 import logging
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
@@ -24,6 +25,7 @@ from bridge.flask.placement import kept_in_threads
 from bridge.flask.websockets import Handler, WebSocketView, ask_for_upgrade
 from bridge.interfaces import is_async_callable
 from bridge.lifespans import AppLifespan, entered
+from bridge.runners.loop_access import CURRENT_LOOP
 from bridge.types import AsyncViews, override
 
 __all__ = ["Bridge", "State"]
@@ -40,6 +42,9 @@ _HandlerT = TypeVar("_HandlerT", bound=Handler)
 _NAME = "bridge"
 
 logger = logging.getLogger("bridge")
+
+# Held to change the state of an app.
+_changing = threading.Lock()
 
 # Endpoints that a warning names; it counts the others.
 _MOST_NAMED = 3
@@ -81,7 +86,9 @@ class Bridge(AppLifespan):
 
     def __init__(self, app: Flask | None = None) -> None:
         self._lifespans: list[Callable[[Flask], AbstractAsyncContextManager[Mapping[str, Any] | None]]] = []
-        self._states: dict[Flask, State] = {}
+        # Several loops may serve an app, each in its thread and with its own lifespan. An app's dict is
+        # replaced as a whole, under `_changing`, so others read it without.
+        self._states: dict[Flask, Mapping[asyncio.AbstractEventLoop, State]] = {}
         self._background = Background()
         self._apps: list[Flask] = []
         self._websockets: list[tuple[str, WebSocketView, dict[str, Any]]] = []  # for apps that come later
@@ -161,13 +168,23 @@ class Bridge(AppLifespan):
         Raises:
             BridgeError: no lifespan is running: Bridge does not serve the app, or not yet.
         """
-        app = self._current_app()
-        if app not in self._states:
+        states = self._states.get(self._current_app())
+        if not states:
             raise BridgeError(
                 "there is no state, as no lifespan is running: serve the app with `bridge serve`, or on an "
                 "ASGI host that sends lifespan events; in a test, use `async with bridge.testing.Client(app)`"
             )
-        return self._states[app]
+        if len(states) == 1:
+            return next(iter(states.values()))
+        loop = _current_loop()
+        state = None if loop is None else states.get(loop)
+        if state is None:
+            raise BridgeError(
+                f"which state? {len(states)} event loops serve the app, each with its own lifespan, and this "
+                "code belongs to none of them; in a thread of your own, start it with "
+                "contextvars.copy_context().run"
+            )
+        return state
 
     def readiness(self, function: _HookT) -> _HookT:
         """Decorate a function, async or not, that says whether the app can serve.
@@ -246,26 +263,48 @@ class Bridge(AppLifespan):
             )
         async with AsyncExitStack() as stack:
             values: dict[str, Any] = {}
-            self._states[app] = State(values)
-            stack.callback(self._states.pop, app, None)
+            self._set_state(app, State(values))
+            stack.callback(self._set_state, app, None)
             for lifespan in self._lifespans:
                 values |= await stack.enter_async_context(entered(lifespan, app))
-                self._states[app] = State(values)
+                self._set_state(app, State(values))
             try:
                 yield values
             finally:
                 await self._background.finish(graceful_timeout)
+
+    def _set_state(self, app: Flask, state: State | None) -> None:
+        """Set the state of the running loop's lifespan; None at its end."""
+        loop = asyncio.get_running_loop()
+        with _changing:
+            states = {each: kept for each, kept in self._states.get(app, {}).items() if each is not loop}
+            if state is not None:
+                states[loop] = state
+            self._states[app] = states
+            if not states:
+                del self._states[app]
 
     def _current_app(self) -> Flask:
         if has_app_context():
             app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # a LocalProxy has it
             if app.extensions.get(_NAME) is self:
                 return app
-        if len(self._states) == 1:
-            return next(iter(self._states))
+        apps = list(self._states)
+        if len(apps) == 1:
+            return apps[0]
         raise BridgeError(
             "which app? There is no application context; use this in a view, or `with app.app_context():`"
         )
+
+
+def _current_loop() -> asyncio.AbstractEventLoop | None:
+    """The loop of the server that serves the current request, or the running one; None without either."""
+    access = CURRENT_LOOP.get(None)
+    if access is not None:
+        return access.loop
+    with suppress(RuntimeError):
+        return asyncio.get_running_loop()
+    return None
 
 
 def _yielding_once(

@@ -14,6 +14,7 @@ from benchmarks.experiments.detection import detection
 from benchmarks.experiments.findings import Experiment, Finding, Scale
 from benchmarks.experiments.long_bodies import long_bodies
 from benchmarks.experiments.open_streams import open_streams
+from benchmarks.experiments.right_answers import right_answers
 from benchmarks.experiments.stalled_client import stalled_client
 from benchmarks.experiments.vanishing_clients import vanishing_clients
 from benchmarks.experiments.websockets import websockets
@@ -29,7 +30,11 @@ EXPERIMENTS: dict[str, Callable[[Scale], Experiment]] = {
     "open-streams": open_streams,
     "detection": detection,
     "websockets": websockets,
+    "right-answers": right_answers,
 }
+
+_QUICK = Scale(64 * MIB, 1_000, 500, 500, 10_000)
+_WHOLE = Scale(1024 * MIB, 10_000, 10_000, 5_000, 200_000)
 
 _VERDICTS = {True: "met", False: "MISSED", None: "not judged"}
 
@@ -38,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Make the experiments asked for and print what they found; 1 if a limit is not kept, else 0."""
     let_sigterm_interrupt()
     options = _parser().parse_args(arguments)
-    scale = Scale(64 * MIB, 1_000, 500, 500) if options.quick else Scale(1024 * MIB, 10_000, 10_000, 5_000)
+    scale = _QUICK if options.quick else _WHOLE
     made = {}
     for name in options.only or EXPERIMENTS:
         print(f"\n{name}", flush=True)

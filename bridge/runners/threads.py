@@ -14,7 +14,6 @@ back.
 """
 
 import logging
-import math
 import os
 import threading
 import time
@@ -158,9 +157,6 @@ class Load:
         return self._is_full
 
     def _look(self, now: float) -> None:
-        if not has_gil():
-            self._next = math.inf  # threads run at once, and the more the better
-            return
         used = self._used()
         share = (used - self._was_used) / (now - self._looked)
         self._looked, self._was_used, self._next = now, used, now + _INTERVAL
@@ -234,7 +230,8 @@ class WorkerPool:
         self._counted = 0
         self._started = 0
         self._arriving = False
-        self._turns = _Turns(load or Load())
+        # Without the global interpreter lock, threads run at once: no load is too full for one more.
+        self._turns = _Turns(load or Load(time.process_time if has_gil() else float))
         self._closing = False
         self._on_empty: Callable[[], object] | None = None
 

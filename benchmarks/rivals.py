@@ -61,7 +61,8 @@ _EVENT_LOOP_NOTE = f"{EVENT_LOOP_MARK} runs the app on its event loop: one block
 ON_EVENT_LOOP = ("fastpysgi", "bjoern")
 """Those that call the app in the one thread that serves every connection."""
 
-_UVICORN = "--host {host} --port {port} --http httptools --no-access-log --log-level warning --workers 1"
+_SERVE = "--host {host} --port {port} --no-access-log --log-level warning --workers 1"
+_UVICORN = f"{_SERVE} --http httptools"
 _GRANIAN = (
     "granian {wsgi} --host {host} --port {port} --interface wsgi --workers 1 --no-access-log "
     "--log-level warning"
@@ -70,7 +71,7 @@ _GRANIAN = (
 RIVALS: dict[str, Rival] = {
     REFERENCE: Rival(
         "bridge serve",
-        f"bridge serve {{wsgi}} {_UVICORN} --loop uvloop --threads {THREADS}",
+        f"bridge serve {{wsgi}} {_SERVE} --loop uvloop --threads {THREADS}",
         holds_threads=False,
     ),
     "bridge": Rival(

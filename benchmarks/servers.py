@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -31,15 +31,22 @@ class Server:
         rival: a name in `RIVALS`.
         app: the app it serves, a name in `benchmarks.apps.APPS`.
         materials: what the app needs in its environment.
+        options: more of the command line; later options replace earlier ones.
 
     Raises:
         ServerError: on entering, if it does not listen in time.
     """
 
-    def __init__(self, rival: str, app: str = "flask", materials: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        rival: str,
+        app: str = "flask",
+        materials: Mapping[str, str] | None = None,
+        options: Sequence[str] = (),
+    ) -> None:
         self.host = HOST
         self.port = _free_port()
-        self._command = RIVALS[rival].command(app, self.port)
+        self._command = [*RIVALS[rival].command(app, self.port), *options]
         self._environment = environment(materials or {})
 
     def __enter__(self) -> "Server":
@@ -84,6 +91,10 @@ class Server:
             return response.read()
         finally:
             connection.close()
+
+    def is_alive(self) -> bool:
+        """Whether its process still runs."""
+        return self._process.poll() is None
 
     def log(self) -> list[str]:
         """The lines that the server has printed so far."""

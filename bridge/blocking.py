@@ -10,8 +10,9 @@ import threading
 import time
 import traceback
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol, TypeVar
+
+from bridge.free_threading import Place, has_gil, inherits_nothing, stack_of
 
 __all__ = ["NOT_THE_APPS", "BlockingWatch", "Suspects"]
 
@@ -39,7 +40,10 @@ NOT_THE_APPS = (_BRIDGE, *_INSTALLED, *_STANDARD_LIBRARY)
 """Folders whose code is not the app's: Bridge, installed packages, the standard library."""
 
 # The functions that run a loop: the loop has called whatever they call.
-_RUNNING = (asyncio.Runner.run.__code__, asyncio.BaseEventLoop.run_forever.__code__)
+_RUNNING = {
+    (function.__code__.co_filename, function.__name__)
+    for function in (asyncio.Runner.run, asyncio.BaseEventLoop.run_forever)
+}
 
 
 _SuspectT = TypeVar("_SuspectT")
@@ -109,7 +113,11 @@ class BlockingWatch:
         self.is_awake = True
         clock = _Clock(threading.current_thread(), self._threshold / _TICKS)
         thread = threading.Thread(
-            target=self._watch, args=(clock,), name="bridge-blocking-watch", daemon=True
+            target=self._watch,
+            args=(clock,),
+            name="bridge-blocking-watch",
+            daemon=True,
+            **inherits_nothing(),
         )
         thread.start()
 
@@ -164,17 +172,16 @@ class BlockingWatch:
     def _tell(self, task: "asyncio.Task[Any] | None", watched: threading.Thread) -> None:
         # Both first: the loop may go on meanwhile.
         suspect = None if task is None or self.suspects is None else self.suspects.suspect_of(task)
-        frame = sys._current_frames().get(watched.ident or 0)
-        if frame is None:
+        places = stack_of(watched)
+        if not places:
             return
-        place = _place(frame)
-        frames = traceback.extract_stack(frame)
-        own = [each for each in frames if not each.filename.startswith((*NOT_THE_APPS, "<"))]
-        stack = "".join(traceback.format_list((own or frames)[-_SHOWN:])).rstrip()
+        place = _place(places)
+        own = [each for each in places if not each.filename.startswith((*NOT_THE_APPS, "<"))]
+        stack = "".join(traceback.format_list((own or places)[-_SHOWN:])).rstrip()
         if self.suspects is not None and suspect is not None:
             self.suspects.blame(suspect, self._threshold, place, stack)
             return
-        if _is_nobodys(frame):
+        if _is_nobodys(places):
             return  # other threads kept the interpreter; no code on the loop held it
         logger.warning(
             "the event loop has been blocked for over %g s by %s; await something that does not block, "
@@ -186,7 +193,12 @@ class BlockingWatch:
 
 
 def _place_of_step(thread: threading.Thread) -> object:
-    """Return what identifies the current step of a loop that runs no task: the place in the code."""
+    """Return what identifies the current step of a loop that runs no task: the place in the code.
+
+    Without the global interpreter lock, nothing does: see `stack_of`.
+    """
+    if not has_gil():
+        return None
     frame = sys._current_frames().get(thread.ident or 0)
     return None if frame is None else (id(frame), frame.f_lasti)
 
@@ -240,29 +252,26 @@ class _Clock:
             self._collecting_since = None
 
 
-def _is_nobodys(frame: FrameType) -> bool:
+def _is_nobodys(places: list[Place]) -> bool:
     """Whether the loop runs only asyncio's code, such as its selector, or Bridge's, such as a thread's start.
 
     For a loop written in C, that is also so for whatever has started it.
     """
-    caller: FrameType | None = frame
-    while caller is not None:
-        file = caller.f_code.co_filename
+    for place in reversed(places):
+        file = place.filename
         if not file.startswith(_STANDARD_LIBRARY) or file.startswith(_INSTALLED):
             return file.startswith(_BRIDGE)
-        if caller.f_code in _RUNNING:
+        if (file, place.name) in _RUNNING:
             return True
-        caller = caller.f_back
     return False
 
 
-def _place(frame: FrameType) -> str:
+def _place(places: list[Place]) -> str:
     """Return the innermost line of the app's own code; of any code, if the app has none there."""
-    own: FrameType | None = frame
-    while own is not None and own.f_code.co_filename.startswith((*NOT_THE_APPS, "<")):
-        own = own.f_back
-    shown = own or frame
-    return f"{shown.f_code.co_qualname}, {shown.f_code.co_filename}:{shown.f_lineno}"
+    shown = next(
+        (each for each in reversed(places) if not each.filename.startswith((*NOT_THE_APPS, "<"))), places[-1]
+    )
+    return f"{shown.qualname}, {shown.filename}:{shown.lineno}"
 
 
 def _seconds_at_work(thread: threading.Thread) -> float:

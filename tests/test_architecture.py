@@ -42,7 +42,7 @@ def imports_of(source: Path) -> set[str]:
 
 # PEP 3333 is implemented once, in the core, for whatever runs it; what runs it does not know who asks for it.
 # Each room, and each module that has none, with what else of this package it may import.
-BASE = {"errors", "types", "version"}
+BASE = {"errors", "free_threading", "types", "version"}
 INNER = {
     *BASE,
     "blocking",
@@ -60,7 +60,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "types": set(),
     "version": set(),
-    "blocking": set(),
+    "free_threading": set(),
+    "blocking": {"free_threading"},
     "interfaces": {"types"},
     "monkey_patching": set(),
     "lifespans": BASE,

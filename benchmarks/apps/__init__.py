@@ -21,6 +21,7 @@ APPS: dict[str, str] = {
     "async_flask": "async_flask_app:app",
     "bare": "bare_wsgi:app",
     "sock": "sock_app:app",
+    "answers": "answers_app:app",
     "wsgi": "layers:wsgi",
     "response": "layers:response",
     "request": "layers:request",

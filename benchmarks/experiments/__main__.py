@@ -15,6 +15,7 @@ from benchmarks.experiments.findings import Experiment, Finding, Scale
 from benchmarks.experiments.long_bodies import long_bodies
 from benchmarks.experiments.on_ray import on_ray
 from benchmarks.experiments.open_streams import open_streams
+from benchmarks.experiments.right_answers import right_answers
 from benchmarks.experiments.stalled_client import stalled_client
 from benchmarks.experiments.vanishing_clients import vanishing_clients
 from benchmarks.experiments.websockets import websockets
@@ -31,7 +32,11 @@ EXPERIMENTS: dict[str, Callable[[Scale], Experiment]] = {
     "detection": detection,
     "websockets": websockets,
     "on-ray": on_ray,
+    "right-answers": right_answers,
 }
+
+_QUICK = Scale(64 * MIB, 1_000, 500, 500, 10_000)
+_WHOLE = Scale(1024 * MIB, 10_000, 10_000, 5_000, 200_000)
 
 _VERDICTS = {True: "met", False: "MISSED", None: "not judged"}
 
@@ -40,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Make the experiments asked for and print what they found; 1 if a limit is not kept, else 0."""
     let_sigterm_interrupt()
     options = _parser().parse_args(arguments)
-    scale = Scale(64 * MIB, 1_000, 500, 500) if options.quick else Scale(1024 * MIB, 10_000, 10_000, 5_000)
+    scale = _QUICK if options.quick else _WHOLE
     made = {}
     for name in options.only or EXPERIMENTS:
         print(f"\n{name}", flush=True)

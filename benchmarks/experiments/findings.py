@@ -7,12 +7,15 @@ __all__ = ["Experiment", "Finding", "Scale"]
 
 @dataclass(frozen=True)
 class Scale:
-    """How large the experiments are: the bytes of a long body, how many clients vanish, and stay."""
+    """How large the experiments are: the bytes of a long body, how many clients vanish, and stay, and
+    how many requests there are.
+    """
 
     body_size: int
     clients: int
     streams: int
     websockets: int
+    requests: int
 
 
 @dataclass(frozen=True)

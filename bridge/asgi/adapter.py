@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
+import threading
 import weakref
-from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,8 +12,8 @@ from bridge.asgi.arguments import check_count, check_no_class, check_seconds
 from bridge.asgi.environ import build_environ
 from bridge.asgi.host import ASGIHost
 from bridge.asgi.lifespan import serve_lifespan
+from bridge.asgi.loop_state import EngineSettings, LoopState
 from bridge.asgi.scope import EARLY_HINTS
-from bridge.blocking import BlockingWatch
 from bridge.core.call import Call
 from bridge.core.call_facts import TimedCall
 from bridge.core.link import plain_answer
@@ -22,11 +23,8 @@ from bridge.lifespans import NO_EVENT, AppLifespan, entered
 from bridge.monkey_patching import describe_monkey_patching
 from bridge.runners import early_hints
 from bridge.runners.carry import serve_in_thread
-from bridge.runners.engine import Engine, Streams
+from bridge.runners.engine import Engine
 from bridge.runners.host import Host
-from bridge.runners.mailbox import Mailbox
-from bridge.runners.thread_queue import ThreadQueue
-from bridge.runners.threads import WorkerPool, describe
 from bridge.types import (
     AnyReceive,
     AnyScope,
@@ -62,7 +60,8 @@ class WSGIToASGI:
 
     Args:
         app: the WSGI application (PEP 3333), such as a Flask app.
-        threads: how many calls of the app may run at once. Threads start as calls need them.
+        threads: how many calls of the app may run at once, for each event loop that serves it. Threads start
+            as calls need them.
         queue_length: how many requests may queue once every thread is busy; more get a 503. None: any number.
         queue_timeout: how many seconds a request may queue before it gets a 503; None: any time.
         streams: how many responses more may be streaming for over a second. They no longer count as
@@ -139,15 +138,11 @@ class WSGIToASGI:
         self._set_up()
 
     def _set_up(self) -> None:
-        self._state: dict[str, Any] = {}
-        self._entered = self._has_been_entered = False
-        self._engine: Engine | None = None
-        self._websocket_engine: Engine | None = None
-        self._finalizer: weakref.finalize[..., WSGIToASGI] | None = None
-        self._streams = Streams()
+        # Guards the two below, which may be looked at without it: they are replaced as a whole.
+        self._lock = threading.Lock()
+        self._loops: Mapping[asyncio.AbstractEventLoop, LoopState] = {}
+        self._has_been_entered = False
         self._views: FlaskViews | Literal[False] | None = None  # None: not looked for yet
-        self._watch: BlockingWatch | None = None
-        self._watch_finalizer: weakref.finalize[..., WSGIToASGI] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if not name.startswith("_")}
@@ -165,8 +160,9 @@ class WSGIToASGI:
         """
         known: Any = scope
         if known["type"] == "http":
-            engine = self.engine_of_running_loop(known.get("state") or {})
-            environ = build_environ(known, self._state)
+            here = self._here()
+            engine = self._engine_of(here, known.get("state") or {})
+            environ = build_environ(known, here.lifespan_state)
             host = ASGIHost(known, receive, send)
             if EARLY_HINTS in (known.get("extensions") or ()):
                 environ[early_hints.EARLY_HINTS] = early_hints.EarlyHints(host)
@@ -195,33 +191,39 @@ class WSGIToASGI:
 
         Once the server stops, it refuses the websocket.
         """
-        if self._streams.are_ending:
+        here = self._here()
+        if here.streams.are_ending:
             await websocket.close(GOING_AWAY)
             return
         scope = websocket.request
-        engine = self.engine_of_running_loop(scope.get("state") or {})
-        environ = build_environ(scope, self._state)
+        engine = self._engine_of(here, scope.get("state") or {})
+        environ = build_environ(scope, here.lifespan_state)
         environ[WEBSOCKET] = websocket
         request = self.request_on_loop(environ)
         views = self._views
         if not views or request is None:
-            await self._serve_library(websocket, host, environ, scope)
+            await self._serve_library(websocket, host, environ, scope, here)
             return
-        self._watch_loop(engine.mailbox.loop, views)
+        self._watch_loop(here, views)
         call = _call(self.app, environ, scope, is_queued=False)
         link = views.new_websocket_link(websocket, call, host, engine, request)
         if not views.needs_one_thread(request):
             await link.serve()
             return
-        assert self._websocket_engine is not None
-        queue = self._websocket_engine.queue
+        assert here.websocket_engine is not None
+        queue = here.websocket_engine.queue
         try:
             await link.serve_with_one_thread(queue.pool)
         except Overloaded:
             await host.send(*queue.refusal("GET"))
 
     async def _serve_library(
-        self, websocket: HostWebSocket, host: HandshakeHost, environ: WSGIEnvironment, scope: HTTPScope
+        self,
+        websocket: HostWebSocket,
+        host: HandshakeHost,
+        environ: WSGIEnvironment,
+        scope: HTTPScope,
+        here: LoopState,
     ) -> None:
         """Have a thread call the app, with a socket for its websocket library."""
         try:
@@ -233,7 +235,7 @@ class WSGIToASGI:
             logger.error("a websocket needs the package wsproto, which is not installed: pip install wsproto")
             await host.send(*plain_answer(501, b"Not Implemented: see the server's log.", "GET"))
             return
-        engine = self._websocket_engine
+        engine = here.websocket_engine
         assert engine is not None
         library = WebSocketCall(self.app, websocket, engine.mailbox.loop)
         host.before_head = library.settle
@@ -249,9 +251,10 @@ class WSGIToASGI:
         Raises:
             BridgeError: it is running already, or `lifespan` does not return an async context manager.
         """
-        if self._entered:
+        here = self._here()
+        if here.is_entered:
             raise BridgeError("the lifespan of this adapter is running already; enter it once at a time")
-        self._entered = self._has_been_entered = True
+        here.is_entered = self._has_been_entered = True
         try:
             async with AsyncExitStack() as stack:
                 state = await stack.enter_async_context(entered(self.lifespan, self.app))
@@ -259,10 +262,10 @@ class WSGIToASGI:
                     state |= await stack.enter_async_context(
                         extension.running(self.app, self.graceful_timeout, self.async_views)
                     )
-                stack.callback(self._end_watch)
+                stack.callback(here.end_watch)
                 if self._is_watched_always():
-                    self._watch_loop(asyncio.get_running_loop(), None)
-                self._state = state
+                    self._watch_loop(here, None)
+                here.lifespan_state = state
                 patience = min(_PATIENCE, self.graceful_timeout / 4)
                 try:
                     yield state
@@ -272,9 +275,9 @@ class WSGIToASGI:
                 finally:
                     await self.close(patience)
         finally:
-            self._entered = False
-            self._state = {}
-            self._streams.are_ending = False  # an engine that outlives this holds the same object
+            here.is_entered = False
+            here.lifespan_state = {}
+            here.streams.are_ending = False  # an engine that outlives this holds the same object
 
     def _extensions(self) -> list[AppLifespan]:
         """Those of a Flask app that have a part in its lifespan."""
@@ -295,10 +298,11 @@ class WSGIToASGI:
         Args:
             patience: how many seconds to wait for calls that the host has given up.
         """
-        self._streams.end()
+        here = self._here()
+        here.streams.end()
         if self._views:
-            await self._views.close(patience)
-        await self._close_pools(patience)
+            await self._views.close(here.loop, patience)
+        await here.close_pools(patience)
 
     # For hosts, such as Bridge's own HTTP
 
@@ -311,23 +315,14 @@ class WSGIToASGI:
         Raises:
             BridgeError: the loop is not asyncio's.
         """
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            raise BridgeError(
-                "WSGIToASGI needs an asyncio event loop, and the host runs on another, such as trio's; "
-                "choose its asyncio or uvloop worker"
-            ) from None
-        engine = self._engine
-        if engine is None or engine.mailbox.loop is not loop or not engine.pool.is_usable:
-            engine = self._new_engine(loop, state)
-        return engine
+        return self._engine_of(self._here(), state)
 
     def websocket_engine_of_running_loop(self, state: Mapping[str, Any]) -> Engine:
         """Return what the calls of websockets share that a library serves; see `engine_of_running_loop`."""
-        self.engine_of_running_loop(state)
-        assert self._websocket_engine is not None
-        return self._websocket_engine
+        here = self._here()
+        self._engine_of(here, state)
+        assert here.websocket_engine is not None
+        return here.websocket_engine
 
     def request_on_loop(self, environ: WSGIEnvironment) -> "Rule | None":
         """Return the rule of a request that runs on the loop; None for one that a thread must serve."""
@@ -349,18 +344,18 @@ class WSGIToASGI:
             The coroutine to await; see `GreenletLink.serve`.
         """
         assert self._views, "request_on_loop comes first"
-        self._watch_loop(engine.mailbox.loop, self._views)
+        self._watch_loop(self._here(), self._views)
         return self._views.new_link(call, host, engine, request).serve()
 
     @property
     def busy_threads(self) -> int:
         """How many threads are busy, for requests or for calls that have outlived theirs."""
-        return 0 if self._engine is None else self._engine.pool.busy
+        return sum(engine.pool.busy for engine in self._engines())
 
     @property
     def waiting_calls(self) -> int:
         """How many calls queue for a thread."""
-        return 0 if self._engine is None else self._engine.pool.waiting
+        return sum(engine.pool.waiting for engine in self._engines())
 
     def end_streams(self) -> None:
         """End server-sent events and websockets, those that are open and those still to come.
@@ -369,7 +364,7 @@ class WSGIToASGI:
         leave. A client of events sees a complete response; the app's iterable is closed as after a
         disconnect. Websockets close with 1001, in the loop's next step, which their handlers see, too.
         """
-        self._streams.end()
+        self._here().streams.end()
 
     @property
     def blocked(self) -> Mapping[str, int]:
@@ -381,59 +376,66 @@ class WSGIToASGI:
             return self.blocking_threshold > 0
         return is_flask(self.app) and self.app.debug
 
-    def _watch_loop(self, loop: asyncio.AbstractEventLoop, views: "FlaskViews | None") -> None:
+    def _watch_loop(self, here: LoopState, views: "FlaskViews | None") -> None:
         """Watch for code that blocks the loop; only while views run on it, unless the user asked for more."""
-        watch = self._watch
-        if watch is not None and watch.is_awake and watch.suspects is views:
-            return
         threshold = _THRESHOLD if self.blocking_threshold is None else self.blocking_threshold
-        if not threshold:
-            return
-        self._end_watch()
-        self._watch = watch = BlockingWatch(
-            loop, threshold, views, is_always_needed=self._is_watched_always()
-        )
-        watch.start()
-        self._watch_finalizer = weakref.finalize(self, watch.ended.set)
-        self._watch_finalizer.atexit = False  # its thread is a daemon
-
-    def _end_watch(self) -> None:
-        if self._watch is not None:
-            self._watch.stop()
-            self._watch = None
-        if self._watch_finalizer is not None:
-            self._watch_finalizer.detach()
+        if threshold:
+            here.watch(threshold, views, is_always_needed=self._is_watched_always())
 
     def _find_views(self) -> "FlaskViews | Literal[False]":
         """Look whether this is a Flask app; with the first request, as it has all its views by then."""
-        self._views = False
-        if is_flask(self.app):
-            # Only here: it imports Flask and greenlet, which other apps do not need.
-            from bridge.flask.views import FlaskViews
+        with self._lock:
+            if self._views is None:
+                if is_flask(self.app):
+                    # Only here: it imports Flask and greenlet, which other apps do not need.
+                    from bridge.flask.views import FlaskViews
 
-            self._views = FlaskViews(self.app, self.async_views)
-        return self._views
+                    self._views = FlaskViews(self.app, self.async_views)
+                else:
+                    self._views = False
+            return self._views
 
-    def _new_engine(self, loop: asyncio.AbstractEventLoop, state: Mapping[str, Any]) -> Engine:
-        """Return an engine for this loop; with new threads, if there are none, or a fork left them behind."""
-        if self._watch is not None and self._watch.loop is not loop:
-            self._end_watch()
-        engine, websockets = self._engine, self._websocket_engine
-        if engine is not None and websockets is not None and engine.pool.is_usable:
-            pools = engine.pool, websockets.pool
-        else:
-            self._forget_engines()
-            pools = WorkerPool(self.threads, self.streams), WorkerPool(self.websockets, 0, idle=0)
-            self._finalizer = weakref.finalize(self, _close_all, pools)
-            self._finalizer.atexit = False  # the threads are daemons, and end with the process
+    def _here(self) -> LoopState:
+        """What there is for the running loop.
+
+        Raises:
+            BridgeError: the loop is not asyncio's.
+        """
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise BridgeError(
+                "WSGIToASGI needs an asyncio event loop, and the host runs on another, such as trio's; "
+                "choose its asyncio or uvloop worker"
+            ) from None
+        here = self._loops.get(loop)
+        if here is None:
+            here = LoopState(loop)
+            with self._lock:
+                still_open = {each: kept for each, kept in self._loops.items() if not each.is_closed()}
+                self._loops = {**still_open, loop: here}
+        return here
+
+    def _engine_of(self, here: LoopState, state: Mapping[str, Any]) -> Engine:
+        engine = here.engine
+        if engine is None or not engine.pool.is_usable:
             self._tell_server(state)
             self._warn_of_missing_lifespan()
-        mailbox = Mailbox(loop)
-        queue = ThreadQueue(pools[0], self.queue_length, self.queue_timeout)
-        self._engine = engine = Engine(queue, mailbox, self._streams, self.buffer_size)
-        queue = ThreadQueue(pools[1], 0, None, "`websockets` is how many may be open at once")
-        self._websocket_engine = Engine(queue, mailbox, self._streams, self.buffer_size)
+            engine = here.make_engines(
+                EngineSettings(
+                    self.threads,
+                    self.streams,
+                    self.websockets,
+                    self.queue_length,
+                    self.queue_timeout,
+                    self.buffer_size,
+                )
+            )
         return engine
+
+    def _engines(self) -> list[Engine]:
+        """Those for requests, of all loops."""
+        return [each.engine for each in self._loops.values() if each.engine is not None]
 
     def _tell_server(self, state: Mapping[str, Any]) -> None:
         """Tell Bridge's server of this adapter; on another one, say what monkey patching breaks.
@@ -446,47 +448,6 @@ class WSGIToASGI:
             adapters.add(self)
         elif (patching := describe_monkey_patching()) is not None:
             logger.warning("%s", patching)
-
-    def _forget_engines(self) -> list[WorkerPool]:
-        engines = self._engine, self._websocket_engine
-        self._engine = self._websocket_engine = None
-        if self._finalizer is not None:
-            self._finalizer.detach()
-        return [engine.pool for engine in engines if engine is not None]
-
-    async def _close_pools(self, patience: float) -> None:
-        """End the worker threads; wait for busy ones, at most `patience` seconds in all."""
-        end = asyncio.get_running_loop().time() + patience
-        for pool in self._forget_engines():
-            if pool.is_usable:
-                await _close_pool(pool, end)
-
-
-async def _close_pool(pool: WorkerPool, end: float) -> None:
-    loop = asyncio.get_running_loop()
-    empty = asyncio.Event()
-
-    def tell() -> None:
-        with suppress(RuntimeError):  # the loop is closed, so nobody waits
-            loop.call_soon_threadsafe(empty.set)
-
-    threads = pool.close(tell)
-    try:
-        async with asyncio.timeout_at(end):
-            await empty.wait()
-    except TimeoutError:
-        for busy in pool.busy_threads:
-            logger.warning(
-                "going on without a thread that is busy with a request given up: %s", describe(busy)
-            )
-        return
-    for thread in threads:
-        thread.join()  # it is about to return
-
-
-def _close_all(pools: Iterable[WorkerPool]) -> None:
-    for pool in pools:
-        pool.close(lambda: None)
 
 
 def _call(app: WSGIApplication, environ: WSGIEnvironment, scope: HTTPScope, *, is_queued: bool) -> Call:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from bridge.errors import BridgeError
+from bridge.free_threading import inherits_nothing
 from bridge.monkey_patching import describe_monkey_patching
 from bridge.runners.mailbox import Mailbox
 
@@ -38,7 +39,9 @@ class BackgroundLoop:
         self.loop = asyncio.new_event_loop()
         self.mailbox = Mailbox(self.loop)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._thread = threading.Thread(target=self._run, name="bridge-loop", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, name="bridge-loop", daemon=True, **inherits_nothing()
+        )
 
     def start(self) -> None:
         """Start the thread, and wait until the loop runs."""

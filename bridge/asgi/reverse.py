@@ -13,6 +13,7 @@ A short request crosses between the two twice: the call, and the whole response.
 import asyncio
 import contextvars
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from http import HTTPStatus
@@ -169,6 +170,8 @@ class _Life:
         self.loop = loop
         self.buffer_size = buffer_size
         self.state: dict[str, Any] = {}
+        self.taking = threading.Lock()
+        """Held by a thread of the server's that takes parts, and by a call that begins to wait for that."""
         self._graceful_timeout = graceful_timeout
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping: asyncio.Event | None = None
@@ -301,7 +304,7 @@ class _Response:
             if kind is _PART:
                 parts.append(value)
             elif kind is _LAST:
-                self._call.context.carry_back()
+                self._call.context.carry_back(noted=True)
                 return _LAST, b"".join((*parts, value)) if parts else value
             elif parts:  # the server gets them first: what follows may take long, or raise
                 self._later = (kind, value)
@@ -313,12 +316,12 @@ class _Response:
             elif kind is _HINTS:
                 self._call.environ["wsgi.early_hints"](value)
             else:
-                self._call.context.carry_back()
+                self._call.context.carry_back(noted=True)
                 try:
                     raise value
                 finally:
                     del value  # its traceback holds this frame
-        self._call.context.carry_back()
+        self._call.context.carry_back(noted=True)
         return _PART, b"".join(parts)
 
 
@@ -382,8 +385,10 @@ class _Call:
 
     def take(self, size: int) -> None:
         """Note that the server has taken so many bytes, and asks for more."""
-        self.taken += size
-        if self._stalled:
+        with self._life.taking:
+            self.taken += size
+            is_awaited = self._stalled > 0
+        if is_awaited:
             self.post()
 
     def leave(self) -> None:
@@ -454,7 +459,7 @@ class _Call:
                 self._finish(_LAST, data)
                 return
             self._has_sent = True
-            self.items.put((_PART, data))
+            self._put(_PART, data)
             self._sent += len(data)
             if self._sent - self.taken > self._life.buffer_size:
                 await self._until_taken()
@@ -480,7 +485,7 @@ class _Call:
 
     def _finish(self, kind: str, value: Any) -> None:
         self._is_over = True
-        self.items.put((kind, value))
+        self._put(kind, value)
         if self._changed is not None:
             self._changed.set()
 
@@ -495,12 +500,18 @@ class _Call:
         if failure is None:
             missing = "the whole response" if self.head is None else "the end of its body"
             failure = ApplicationError(f"the app returned before it had sent {missing} (ASGI spec, HTTP)")
-        self.items.put((_END, failure))
+        self._put(_END, failure)
+
+    def _put(self, kind: str, value: Any) -> None:
+        """Leave a part or the end for the thread, which then sets the variables that the app has set."""
+        self.context.note()
+        self.items.put((kind, value))
 
     async def _until_taken(self) -> None:
         """Wait until the client is half as far behind as it may be, so that not every part wakes the app."""
         most = self._life.buffer_size // 2
-        self._stalled += 1  # before the look: the thread looks at this after it has changed `taken`
+        with self._life.taking:
+            self._stalled += 1
         try:
             while self._sent - self.taken > most:
                 if self.has_left:

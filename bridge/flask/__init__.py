@@ -10,6 +10,10 @@ behaves as Flask apps do there: `stream` and `EventSource` run their iterable on
 `background` calls its function when the response is closed, `state` has what plain lifespans yield, and
 websockets fail with an error that says what they need.
 
+Several loops may serve an app, each in its thread. An app is adopted under one lock; states and greenlets are
+kept for each loop, in dicts that are replaced as a whole, under a lock. What `FlaskViews` remembers of
+requests and endpoints needs none: two threads at worst write the same entry, and `blocked` may miss one.
+
 This room knows Flask, and no host. `functions`, `placement` and `routing` are pure: they look at the app.
 """
 

@@ -45,20 +45,23 @@ class Background:
         return begin
 
     async def finish(self, patience: float) -> None:
-        """Wait for functions that have not ended, `patience` seconds at most, and cancel the rest."""
-        deadline = asyncio.get_running_loop().time() + patience
+        """Wait for this loop's functions that have not ended, `patience` seconds at most; cancel the rest."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + patience
         await asyncio.sleep(0)  # the loop's next turn makes tasks of what threads have begun
-        while self._tasks and (left := deadline - asyncio.get_running_loop().time()) > 0:
-            await asyncio.wait(self._tasks, timeout=left)
-        if self._tasks:
+        while (tasks := self._tasks_on(loop)) and (left := deadline - loop.time()) > 0:
+            await asyncio.wait(tasks, timeout=left)
+        if tasks:
             logger.warning(
-                "background functions are not done after %g s, and are cancelled: %d",
-                patience,
-                len(self._tasks),
+                "background functions are not done after %g s, and are cancelled: %d", patience, len(tasks)
             )
-            for task in self._tasks:
+            for task in tasks:
                 task.cancel()
-            await asyncio.wait(self._tasks, timeout=1)
+            await asyncio.wait(tasks, timeout=1)
+
+    def _tasks_on(self, loop: asyncio.AbstractEventLoop) -> list[asyncio.Task[None]]:
+        # A copy first, which is one step: loops in other threads may add to the set.
+        return [task for task in self._tasks.copy() if task.get_loop() is loop]
 
 
 def _context_for(access: LoopAccess) -> contextvars.Context:

@@ -1,8 +1,10 @@
 """`Bridge(app)`: lifespan, state and background work of a Flask app."""
 
+import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar, cast
 
@@ -48,6 +50,9 @@ else:
 _NAME = "bridge"
 
 logger = logging.getLogger("bridge")
+
+# Held to change the state of an app.
+_changing = threading.Lock()
 
 # Endpoints that a warning names; it counts the others.
 _MOST_NAMED = 3
@@ -97,7 +102,9 @@ class Bridge(AppLifespan, Generic[_StateT]):
     def __init__(self, app: Flask | None = None) -> None:
         self._lifespans: list[Lifespan] = []
         self._plain_lifespans = PlainLifespans()
-        self._states: dict[Flask, State] = {}
+        # Several loops may serve an app, each in its thread and with its own lifespan. An app's dict is
+        # replaced as a whole, under `_changing`, so others read it without.
+        self._states: dict[Flask, Mapping[asyncio.AbstractEventLoop, State]] = {}
         self._background = Background()
         self._apps: list[Flask] = []
         self._websockets: list[tuple[str, WebSocketView, dict[str, Any]]] = []  # for apps that come later
@@ -166,11 +173,22 @@ class Bridge(AppLifespan, Generic[_StateT]):
             BridgeError: no lifespan is running, and none can run here.
         """
         app = self._current_app()
-        if app in self._states:
-            return cast(_StateT, self._states[app])
-        if CURRENT_LOOP.get(None) is not None:
-            raise BridgeError(f"there is no state, as no lifespan is running: {NO_EVENT}")
-        return cast(_StateT, State(self._plain_lifespans.values(app, self._lifespans)))
+        states = self._states.get(app)
+        if not states:
+            if CURRENT_LOOP.get(None) is not None:
+                raise BridgeError(f"there is no state, as no lifespan is running: {NO_EVENT}")
+            return cast(_StateT, State(self._plain_lifespans.values(app, self._lifespans)))
+        if len(states) == 1:
+            return cast(_StateT, next(iter(states.values())))
+        loop = _current_loop()
+        state = None if loop is None else states.get(loop)
+        if state is None:
+            raise BridgeError(
+                f"which state? {len(states)} event loops serve the app, each with its own lifespan, and this "
+                "code belongs to none of them; in a thread of your own, start it with "
+                "contextvars.copy_context().run"
+            )
+        return cast(_StateT, state)
 
     def readiness(self, function: _HookT) -> _HookT:
         """Decorate a function, async or not, that says whether the app can serve.
@@ -249,23 +267,45 @@ class Bridge(AppLifespan, Generic[_StateT]):
             )
         async with AsyncExitStack() as stack:
             values: dict[str, Any] = {}
-            self._states[app] = State(values)
-            stack.callback(self._states.pop, app, None)
+            self._set_state(app, State(values))
+            stack.callback(self._set_state, app, None)
             for lifespan in self._lifespans:
                 values |= await stack.enter_async_context(entered(lifespan.on_loop, app))
-                self._states[app] = State(values)
+                self._set_state(app, State(values))
             try:
                 yield values
             finally:
                 await self._background.finish(graceful_timeout)
+
+    def _set_state(self, app: Flask, state: State | None) -> None:
+        """Set the state of the running loop's lifespan; None at its end."""
+        loop = asyncio.get_running_loop()
+        with _changing:
+            states = {each: kept for each, kept in self._states.get(app, {}).items() if each is not loop}
+            if state is not None:
+                states[loop] = state
+            self._states[app] = states
+            if not states:
+                del self._states[app]
 
     def _current_app(self) -> Flask:
         if has_app_context():
             app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # a LocalProxy has it
             if app.extensions.get(_NAME) is self:
                 return app
-        if len(self._states) == 1:
-            return next(iter(self._states))
+        apps = list(self._states)
+        if len(apps) == 1:
+            return apps[0]
         raise BridgeError(
             "which app? There is no application context; use this in a view, or `with app.app_context():`"
         )
+
+
+def _current_loop() -> asyncio.AbstractEventLoop | None:
+    """The loop of the server that serves the current request, or the running one; None without either."""
+    access = CURRENT_LOOP.get(None)
+    if access is not None:
+        return access.loop
+    with suppress(RuntimeError):
+        return asyncio.get_running_loop()
+    return None

@@ -9,6 +9,7 @@ thread. Elsewhere, in a call in a thread and in the test client, they do what Fl
 import asyncio
 import inspect
 import logging
+import threading
 import traceback
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
@@ -65,6 +66,9 @@ _OF_LOGIN_MANAGERS = (
 
 _View = Callable[..., Any]
 
+# Held while an app is adopted: two adapters may serve it, each with a loop in its own thread.
+_adopting = threading.Lock()
+
 
 class FlaskLoopIterable(LoopIterable):
     """A `LoopIterable` that may belong to a response of Flask's."""
@@ -85,8 +89,10 @@ class FlaskViews:
         adopt(app)
         self._app = app
         self._async_views = async_views
-        self._engine: Engine | None = None
-        self._greenlets = Greenlets()
+        # Each loop has its own, as greenlets belong to a thread. The lock is for a new loop: the dict is
+        # replaced as a whole, so others read it without.
+        self._lock = threading.Lock()
+        self._greenlets: Mapping[asyncio.AbstractEventLoop, Greenlets] = {}
         self._middleware = middleware_of(app)
         self._may_run_on_loop = any(
             place(app, rule, method, async_views)[0] == "loop"
@@ -101,30 +107,36 @@ class FlaskViews:
 
     def new_link(self, call: Call, host: Host, engine: Engine, rule: Rule) -> GreenletLink:
         """Return the link of a request that runs on the loop, by this rule."""
-        return GreenletLink(call, host, engine, self._greenlets_for(engine), rule)
+        return GreenletLink(call, host, engine, self._greenlets_on(engine.mailbox.loop), rule)
 
     def new_websocket_link(
         self, websocket: HostWebSocket, call: Call, host: Host, engine: Engine, rule: Rule
     ) -> WebSocketLink:
         """Return the link of a websocket that runs on the loop, by this rule."""
-        return WebSocketLink(websocket, call, host, engine, self._greenlets_for(engine), rule)
+        return WebSocketLink(websocket, call, host, engine, self._greenlets_on(engine.mailbox.loop), rule)
 
-    def _greenlets_for(self, engine: Engine) -> Greenlets:
-        """Return the greenlets of a loop; new ones for another loop, as greenlets belong to a thread."""
-        if self._engine is not engine:
-            self._engine = engine
-            self._greenlets = Greenlets()
-        return self._greenlets
+    def _greenlets_on(self, loop: asyncio.AbstractEventLoop) -> Greenlets:
+        greenlets = self._greenlets.get(loop)
+        if greenlets is None:
+            greenlets = Greenlets()
+            with self._lock:
+                still_open = {each: kept for each, kept in self._greenlets.items() if not each.is_closed()}
+                self._greenlets = {**still_open, loop: greenlets}
+        return greenlets
 
-    async def close(self, patience: float) -> None:
-        """Wait for calls that the host has given up, `patience` seconds at most; drop the idle greenlets."""
-        await self._greenlets.close(patience)
-        self._engine = None
+    async def close(self, loop: asyncio.AbstractEventLoop, patience: float) -> None:
+        """Wait for calls that the host has given up, `patience` seconds at most; drop the idle greenlets.
+
+        Args:
+            loop: the running loop, on which the calls are.
+            patience: how long.
+        """
+        await self._greenlets_on(loop).close(patience)
 
     @property
     def is_busy(self) -> bool:
-        """Whether requests run on the loop."""
-        return self._greenlets.are_busy
+        """Whether requests run on a loop."""
+        return any(greenlets.are_busy for greenlets in self._greenlets.values())
 
     @property
     def blocked(self) -> Mapping[str, int]:
@@ -162,11 +174,13 @@ class FlaskViews:
 
     def step_of(self, task: "asyncio.Task[Any]") -> float | None:
         """Return when the current step of a task's call began."""
-        return self._greenlets.step_of(task)
+        steps = (greenlets.step_of(task) for greenlets in self._greenlets.values())
+        return next((step for step in steps if step is not None), None)
 
     def suspect_of(self, task: "asyncio.Task[Any]") -> GreenletLink | None:
         """Return the link whose call runs in a task, or has started it."""
-        return self._greenlets.link_of(task)
+        links = (greenlets.link_of(task) for greenlets in self._greenlets.values())
+        return next((link for link in links if link is not None), None)
 
     def blame(self, suspect: GreenletLink, threshold: float, place: str, stack: str) -> None:
         """Name the endpoint that blocks the loop, and count that.
@@ -220,9 +234,13 @@ class FlaskViews:
 
 def adopt(app: Flask) -> None:
     """Replace the methods, hooks and functions of an app that Bridge calls elsewhere on the loop; once."""
-    if app.extensions.get("bridge.adopted"):
-        return
-    app.extensions["bridge.adopted"] = True
+    with _adopting:
+        if not app.extensions.get("bridge.adopted"):
+            _adopt(app)
+            app.extensions["bridge.adopted"] = True
+
+
+def _adopt(app: Flask) -> None:
     plain_ensure_sync = app.ensure_sync
     plain_async_to_sync = app.async_to_sync
     plain_make_response = app.make_response

@@ -6,6 +6,7 @@
 - `exchange` is one request and its response, as hooks see it. `serving` is how a connection reaches whoever
   serves the request: `thread_serving` a worker thread, `loop_serving` a task on the event loop.
 
-All of it runs on the event loop's thread, but for what `thread_serving` says that a worker calls. Nothing
-here knows the command line, settings or Flask.
+All of it runs on the event loop's thread, but for what `thread_serving` says that a worker calls. There is no
+lock: a worker meets the loop in a `ThreadLink`, and runs in a copy of the exchange's context. Nothing here
+knows the command line, settings or Flask.
 """

@@ -203,7 +203,7 @@ class Hooks:
         """Tell that an exchange is over, in its context; a hook that fails does not stop the others."""
         if not self._end:
             return
-        context = exchange.context.copy()  # a task or a thread may be in the other
+        context = exchange.context.copy()  # a task may be in the other
         for on_end in self._end:
             try:
                 context.run(on_end, exchange)

@@ -6,6 +6,7 @@ There is no task, no future and no scope. The rules are those of `runners.thread
 
 import asyncio
 import logging
+from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -53,11 +54,14 @@ class ThreadServing(Serving, ThreadCall):
         "link",
     )
 
+    _context: Context
+
     def __init__(self, connection: "Connection", exchange: Exchange, work: Work, engine: Engine) -> None:
         super().__init__(connection, exchange)
         self._work = work
         self._engine = engine
-        self._context = exchange.context
+        # A copy, in which only the worker runs: hooks use the other.
+        self._context = exchange.context.copy()
         self._access = LoopAccess(engine.mailbox.loop)
         self._context.run(CURRENT_LOOP.set, self._access)
         self._is_posted = False
@@ -125,12 +129,13 @@ class ThreadServing(Serving, ThreadCall):
             if link.has_room:
                 connection.go_on_reading()
             return
-        is_finished = link.is_finished  # read before `take`: once it is set, no more parts come
-        parts = link.take()
+        parts, is_finished = link.take()
         if parts and connection is not None:
             self._write(parts)
         if self._stage == "ending" and self.connection is not None:
             self.send_part(None, b"", False)
+        if is_finished:
+            self.exchange.context = self._context  # so that hooks have what the app has set
         if is_finished or self._stage == "given up":
             self._end()
         elif connection is not None and self.connection is not None:

@@ -16,6 +16,7 @@ requests with short responses do without.
 import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
+from threading import get_ident
 from typing import Any, BinaryIO, cast
 
 from bridge.core.link import Head
@@ -136,10 +137,10 @@ class Carrier(ThreadCall):
                     await self._waiter
                     self._waiter = None
                 self._has_news = False
-                is_finished = link.is_finished  # read before `take`: once it is set, no more parts come
-                parts = link.take()
+                parts, is_finished = link.take()
+                if parts or is_finished:
+                    self._context.carry_back(noted=not is_finished)
                 if parts:
-                    self._context.carry_back()
                     await self._send(parts)
                 if self._stage == "ending" and host.is_open:
                     with suppress(OSError):
@@ -158,8 +159,6 @@ class Carrier(ThreadCall):
             await self._stop_watching()
             link.failure = None  # nobody wants it any more, and its traceback leads here
             raise
-        if not parts:
-            self._context.carry_back()
         failure: BaseException | None = None
         if self._reader is not None:
             failure = await self._stop_watching()
@@ -191,6 +190,12 @@ class Carrier(ThreadCall):
             waiter.set_result(None)
 
     # `LoopSide`
+
+    @override
+    def before_part(self) -> None:
+        worker = self.link.worker
+        if worker is not None and worker.thread.ident == get_ident():  # else it is a thread of the app's own
+            self._context.note()
 
     @property
     def reads_ahead(self) -> bool:

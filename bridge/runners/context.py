@@ -25,18 +25,19 @@ _Tokens: TypeAlias = dict[contextvars.ContextVar[Any], contextvars.Token[Any]]
 class CallContext:
     """A copy of the current context for a call; `carry_back` sets here what the call has set.
 
-    As it is a copy, nothing leaks from one request to the next on a reused thread.
+    As it is a copy, nothing leaks from one request to the next on a reused thread. While a thread runs in it,
+    no other may read or copy it: free-threaded Pythons, up to 3.14.7 at least, may crash.
 
     Args:
         context: a context to use instead of a copy.
     """
 
-    __slots__ = ("_brought", "_carried", "_seen", "context")
+    __slots__ = ("_brought", "_carried", "_noted", "_seen", "context")
 
     def __init__(self, context: contextvars.Context | None = None) -> None:
         self.context = contextvars.copy_context() if context is None else context
         """The copy itself."""
-        self._seen = self.context.copy()
+        self._seen = self._noted = self.context.copy()
         self._carried: _Tokens | None = None
         self._brought: _Tokens | None = None
 
@@ -54,12 +55,19 @@ class CallContext:
         self._brought = self.context.run(_carry, wanted, self.context.copy(), self._brought)
         self._seen = self.context.copy()
 
-    def carry_back(self) -> None:
+    def note(self) -> None:
+        """Keep the variables as they are now, for `carry_back`; in the thread that runs in the copy."""
+        self._noted = self.context.copy()
+
+    def carry_back(self, *, noted: bool = False) -> None:
         """Set here what the call has set since the last time, and unset what it has unset.
 
         What the host has set meanwhile stays, unless the call has set it, too.
+
+        Args:
+            noted: set the variables as `note` has kept them last: another thread runs in the copy.
         """
-        now = self.context.copy()
+        now = self._noted if noted else self.context.copy()
         self._carried = _carry(now, self._seen, self._carried)
         self._seen = now
 

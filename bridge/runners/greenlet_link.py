@@ -22,6 +22,7 @@ from bridge.core.call import Call
 from bridge.core.link import Head, Link
 from bridge.core.response import State
 from bridge.errors import ClientDisconnected
+from bridge.free_threading import has_gil
 from bridge.runners import reasons
 from bridge.runners.carry import Carrier
 from bridge.runners.context import context_of_task
@@ -103,11 +104,15 @@ class Greenlets:
         return None
 
     def link_of(self, task: "asyncio.Task[Any]") -> "GreenletLink | None":
-        """Return the link whose call runs in a task, or has started it; for any thread."""
-        access = context_of_task(task).get(CURRENT_LOOP)
+        """Return the link whose call runs in a task, or has started it; for any thread.
+
+        Without the global interpreter lock, only the first is known: this must not look into a context that
+        another thread runs in.
+        """
+        access = context_of_task(task).get(CURRENT_LOOP) if has_gil() else None
         for greenlet in list(self._busy):
             link = greenlet.link
-            if link is not None and link.access is access:
+            if link is not None and (link.access is access or link.is_served_by(task)):
                 return link
         return None
 
@@ -417,7 +422,7 @@ class GreenletLink:
 
     def _await_for_link(self, awaitable: Awaitable[_T]) -> _T:
         """Await something of the host's, from the greenlet or from a thread of the app's."""
-        if self._greenlet.is_current:
+        if self.access.is_here() and self._greenlet.is_current:
             return self._wait_undisturbed(awaitable)
         try:
             return self.access.run_from_thread(awaitable)
@@ -477,6 +482,13 @@ class GreenletLoopAccess(LoopAccess):
 
 
 def current_greenlet_link() -> GreenletLink | None:
-    """Return the link in whose greenlet the calling code runs; None outside one."""
+    """Return the link in whose greenlet the calling code runs; None outside one.
+
+    Worker threads do not ask greenlet: on a free-threaded Python, greenlet 3.5 crashes the process when a
+    thread ends that has asked for its current greenlet.
+    """
+    access = CURRENT_LOOP.get(None)
+    if not isinstance(access, GreenletLoopAccess) or not access.is_here():
+        return None
     current = getcurrent()
     return current.link if isinstance(current, _LinkGreenlet) else None

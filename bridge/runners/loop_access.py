@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from contextvars import ContextVar, Token, copy_context
@@ -17,6 +18,8 @@ __all__ = ["CURRENT_LOOP", "AccessTokens", "LoopAccess", "run_on_loop"]
 
 _T = TypeVar("_T")
 
+_leaving = threading.Lock()
+
 AccessTokens: TypeAlias = "tuple[Token[LoopAccess], Token[ThreadSensitiveContext]]"
 """What `LoopAccess.enter` returns, for `leave_context`."""
 
@@ -27,8 +30,8 @@ class LoopAccess:
     When the client leaves, it cancels what the code waits for there. It tells the app once; what the app
     awaits to clean up runs undisturbed.
 
-    The loop calls `enter`, `leave_context` and `leave`. There is no lock: `run_here` sets `_own` and then
-    reads `_left`, `leave` sets `_left` and then reads `_own`, so one of them sees the other.
+    The loop calls `enter`, `leave_context` and `leave`. One lock for all calls, `_leaving`, guards `_left`
+    and `_own`, which another thread may set; few clients leave.
 
     Args:
         loop: the host's.
@@ -122,16 +125,20 @@ class LoopAccess:
             self._own = None
 
     async def _watched(self, awaitable: Awaitable[_T]) -> _T:
-        task = self._own = asyncio.current_task()
-        if self._left is not None and not self.is_told and task is not None:
+        task = asyncio.current_task()
+        with _leaving:
+            self._own = task
+            has_left = self._left is not None
+        if has_left and not self.is_told and task is not None:
             self.is_told = True
             task.cancel()
         return await awaitable
 
     def leave(self, reason: str) -> None:
         """Cancel what the app waits for, or what it waits for next: its client has left."""
-        self._left = reason
-        own = self._own
+        with _leaving:
+            self._left = reason
+            own = self._own
         if self.is_told or not (self._tasks or own):
             return
         self.is_told = True

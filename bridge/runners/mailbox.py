@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from typing import Protocol
+from typing import Any, Protocol
 
 __all__ = ["Mailbox", "Wakeable"]
 
@@ -14,8 +14,15 @@ class Wakeable(Protocol):
         """Look for work. Called on the loop; must not raise, or others would not be woken."""
 
 
+_END: Any = object()  # of what one wake-up delivers
+
+
 class Mailbox:
-    """Holds the links that have work for one event loop. A deque needs no lock to append or pop.
+    """Holds the links that have work for one event loop.
+
+    There is no lock but the deque's own, under which it appends and pops. `post` appends, and then looks at
+    `_woken`; `_deliver` resets `_woken`, and then appends `_END`. Whichever appends first, the other sees
+    what came before that: a link is in front of an `_END`, or whoever posted it wakes the loop again.
 
     Args:
         loop: the loop that is woken.
@@ -40,8 +47,8 @@ class Mailbox:
             self.loop.call_soon_threadsafe(self._deliver)
 
     def _deliver(self) -> None:
-        # First, so that a link posted from here on wakes the loop again rather than wait for ever.
         self._woken = False
         links = self._links
-        while links:
-            links.popleft().wake()
+        links.append(_END)
+        while (link := links.popleft()) is not _END:
+            link.wake()

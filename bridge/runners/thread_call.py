@@ -93,6 +93,9 @@ class ThreadCall:
             self._is_posted = True
             mailbox.post(self)
 
+    def before_part(self) -> None:
+        """See `LoopSide.before_part`."""
+
     def before_wait(self) -> None:
         """See `LoopSide.before_wait`."""
         if self._access.is_here():

@@ -9,7 +9,8 @@ The rules:
   `before_disconnect`. They may be looked at without it, as may `gone`, `failure`, `is_finished`, `worker` and
   `wants_body`: a post or a notification follows, so a thread that has seen an old value looks again.
 - The worker's side posts when it leaves the loop something to do: a part, a wait for a body that nobody reads
-  ahead, room for more of it, the end. The loop then looks at all there is, so nothing is missed.
+  ahead, room for more of it, the end. It does so after it has let go of the lock. The loop first notes that
+  it looks, then takes what there is, under the lock. So it either finds a thing, or is posted to again.
 
 Crossings between the threads cost more than the work they carry. So the worker leaves its parts and goes on;
 it waits only when the client is more than `limit` bytes behind, or when it wants more of the body than came.
@@ -56,6 +57,9 @@ class LoopSide(Protocol):
             RuntimeError: the loop is closed.
         """
 
+    def before_part(self) -> None:
+        """Called before a part is left, with no lock held."""
+
     def before_wait(self) -> None:
         """Called before each wait; refuses the loop's own thread.
 
@@ -89,6 +93,9 @@ class _Nobody:
     reads_ahead = False
 
     def post(self) -> None:
+        pass
+
+    def before_part(self) -> None:
         pass
 
     def before_wait(self) -> None:
@@ -185,6 +192,7 @@ class ThreadLink:
                 sending after its call has ended.
         """
         size = len(data)
+        self._loop_side.before_part()
         with self._lock:
             if self.gone is not None or self.is_finished:
                 raise self._disconnected()
@@ -203,6 +211,7 @@ class ThreadLink:
         prepared = self._loop_side.prepare_file(file, size)
         if prepared is None:
             return False
+        self._loop_side.before_part()
         with self._lock:
             if self.gone is not None or self.is_finished:
                 raise self._disconnected()
@@ -285,11 +294,15 @@ class ThreadLink:
 
     # The loop's side
 
-    def take(self) -> list[tuple[Head | None, bytes | PreparedFile, bool]]:
-        """Take all the parts that the worker has left."""
+    def take(self) -> tuple[list[tuple[Head | None, bytes | PreparedFile, bool]], bool]:
+        """Take all the parts that the worker has left.
+
+        Returns:
+            The parts, and whether the worker has finished: there are no more then.
+        """
         with self._lock:
             parts, self._out = self._out, []
-        return parts
+            return parts, self.is_finished
 
     def sent(self, size: int) -> None:
         """Note that the host has taken parts of so many bytes, `PART_COST` for each included."""

@@ -9,12 +9,12 @@ on its way to the queue at any time; when it arrives and finds more work than it
 More threads help only while those at work wait for something. Once the process uses all the time of a
 processor, forty threads that each release the interpreter take two to three times the time of one (a query of
 SQLite's: 1,840 us instead of 780). Then the thread that took the last job takes the next one, too; another
-thread takes it only if no job was taken for `_STUCK` seconds.
+thread takes it only if no job was taken for `_STUCK` seconds. Without a global interpreter lock, none is held
+back.
 """
 
 import logging
 import os
-import sys
 import threading
 import time
 import traceback
@@ -23,6 +23,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from bridge.errors import Overloaded
+from bridge.free_threading import has_gil, inherits_nothing, stack_of
 
 __all__ = ["Job", "Load", "Worker", "WorkerPool", "WorkerThread", "describe"]
 
@@ -87,7 +88,7 @@ class WorkerThread(threading.Thread):
     """
 
     def __init__(self, worker: "Worker", name: str) -> None:
-        super().__init__(name=name, daemon=True)
+        super().__init__(name=name, daemon=True, **inherits_nothing())
         self._worker: Worker | None = worker
 
     def run(self) -> None:
@@ -234,7 +235,8 @@ class WorkerPool:
         self._counted = 0
         self._started = 0
         self._arriving = False
-        self._turns = _Turns(load or Load())
+        # Without the global interpreter lock, threads run at once: no load is too full for one more.
+        self._turns = _Turns(load or Load(time.process_time if has_gil() else float))
         self._closing = False
         self._on_empty: Callable[[], object] | None = None
 
@@ -436,7 +438,6 @@ class WorkerPool:
 
 def describe(thread: threading.Thread) -> str:
     """Return the thread's name, its request, and its place in the code, in several lines."""
-    frame = sys._current_frames().get(thread.ident or 0)
-    stack = "".join(traceback.format_stack(frame, limit=_SHOWN)).rstrip() if frame is not None else ""
+    stack = "".join(traceback.format_list(stack_of(thread)[-_SHOWN:])).rstrip()
     request = thread.request if isinstance(thread, WorkerThread) else ""
     return f"{thread.name}{f' ({request})' if request else ''}\n{stack}"

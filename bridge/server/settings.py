@@ -105,7 +105,7 @@ class Row:
     default: Any
     group: str
     help: str
-    type: click.ParamType[Any] | None
+    type: "click.ParamType[Any] | None"
     multiple: bool
     take: Callable[[Any], Any] | None
 
@@ -125,7 +125,7 @@ def _setting(
     help: str,
     *,
     option: str | None = None,
-    type: click.ParamType[Any] | None = None,
+    type: "click.ParamType[Any] | None" = None,
     multiple: bool = False,
     take: Callable[[Any], Any] | None = None,
 ) -> Any:

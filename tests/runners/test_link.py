@@ -63,6 +63,9 @@ class Side:
         self.posts += 1
         self._posted.release()
 
+    def before_part(self) -> None:
+        pass
+
     def before_wait(self) -> None:
         if self.refuses_to_wait:
             raise BridgeError("the loop's own thread may not wait")
@@ -127,9 +130,14 @@ def in_threads(*functions: Callable[[], object]) -> Iterator[list["Future[Any]"]
         yield [pool.submit(function) for function in functions]
 
 
+def taken(link: ThreadLink) -> list[tuple[Head | None, bytes | PreparedFile, bool]]:
+    parts, _ = link.take()
+    return parts
+
+
 def parts_of(link: ThreadLink) -> list[tuple[Head | None, bytes | PreparedFile, bool]]:
     """What the loop takes, and has sent at once."""
-    parts = link.take()
+    parts = taken(link)
     link.sent(sum(PART_COST + len(data) for _, data, _ in parts if isinstance(data, bytes)))
     return parts
 
@@ -144,8 +152,8 @@ def test_parts_are_taken_as_they_were_sent() -> None:
     parts = [(HEAD, b"a", True), (None, b"b", True), (None, b"", False)]
     for head, data, more in parts:
         link.send(head, data, more)
-    assert link.take() == parts
-    assert link.take() == []
+    assert taken(link) == parts
+    assert taken(link) == []
     assert side.posts == len(parts)
 
 
@@ -156,7 +164,7 @@ def test_a_part_of_nothing_is_not_sent(head: Head | None, more: bool, is_sent: b
     side = Side()
     link = link_of(side)
     link.send(head, b"", more)
-    assert link.take() == ([(head, b"", more)] if is_sent else [])
+    assert taken(link) == ([(head, b"", more)] if is_sent else [])
     assert side.posts == is_sent
 
 
@@ -186,7 +194,7 @@ def test_the_app_waits_with_the_part_beyond_the_limit(size: int, room: int) -> N
     with in_threads(lambda: link.send(None, b"x" * LIMIT, True)) as [sending]:
         side.until_waiting()
         assert not sending.done()
-        assert len(link.take()) == room + 1  # the part is on its way before the wait
+        assert len(taken(link)) == room + 1  # the part is on its way before the wait
         link.sent((room + 1) * PART_COST + room * size + LIMIT)
         sending.result(PATIENCE)
 
@@ -210,7 +218,7 @@ def test_the_last_part_waits_for_nobody() -> None:
     """The app has nothing more to do that could wait."""
     link = link_of(Side(refuses_to_wait=True))
     link.send(HEAD, b"x" * 10 * LIMIT, False)
-    assert len(link.take()) == 1
+    assert len(taken(link)) == 1
 
 
 def test_more_may_be_reported_sent_than_there_was() -> None:
@@ -234,7 +242,7 @@ def test_a_file_is_waited_for() -> None:
     file = io.BytesIO(b"content")
     with in_threads(lambda: link.send_file(HEAD, file, 7)) as [sending]:
         side.until_waiting()
-        [part] = link.take()
+        [part] = taken(link)
         assert part == (HEAD, PreparedFile("/a/path"), False)
         assert not sending.done()
         link.sent(PART_COST)
@@ -246,7 +254,7 @@ def test_a_file_that_the_host_does_not_send() -> None:
     side = Side()
     link = link_of(side)
     assert not link.send_file(HEAD, io.BytesIO(b"content"), 7)
-    assert (link.take(), side.posts) == ([], 0)
+    assert (taken(link), side.posts) == ([], 0)
 
 
 # Reading
@@ -367,7 +375,7 @@ def test_a_waiting_thread_notices_that_the_client_left(do: Callable[[ThreadLink]
         with pytest.raises(ClientDisconnected, match=reasons.LEFT):
             waiting.result(PATIENCE)
     assert side.disconnects == 1
-    assert link.take() == []
+    assert taken(link) == []
 
 
 @WAYS
@@ -380,7 +388,7 @@ def test_a_later_thread_notices_it_at_once(do: Callable[[ThreadLink], None]) -> 
         with pytest.raises(ClientDisconnected, match=reasons.CANCELLED):  # the first reason stays
             do(link)
         assert side.disconnects == times
-    assert link.take() == []
+    assert taken(link) == []
 
 
 def test_what_has_come_before_can_be_read() -> None:
@@ -396,7 +404,7 @@ def test_what_the_client_would_have_got_is_dropped() -> None:
     link = link_of(Side())
     link.send(HEAD, b"a", True)
     link.leave(reasons.LEFT)
-    assert link.take() == []
+    assert taken(link) == []
 
 
 # The work
@@ -451,7 +459,7 @@ def test_parts_left_at_the_end_can_be_taken() -> None:
 
     link = link_of(Side(), answer)
     link.run(worker_of_nobody())
-    assert [data for _, data, _ in link.take()] == [b"a", b""]
+    assert [data for _, data, _ in taken(link)] == [b"a", b""]
 
 
 @WAYS
@@ -468,7 +476,7 @@ def test_finished_link_refuses_threads_of_the_apps_own(do: Callable[[ThreadLink]
     else:
         with pytest.raises(ClientDisconnected, match=reasons.OVER):
             do(link)
-    assert (link.take(), side.posts, side.disconnects) == ([], posts, 0)
+    assert (taken(link), side.posts, side.disconnects) == ([], posts, 0)
 
 
 @pytest.mark.parametrize("do", [sends, reads])
@@ -483,7 +491,7 @@ def test_a_waiting_thread_of_the_app_notices_the_end(do: Callable[[ThreadLink], 
                 waiting.result(PATIENCE)
         else:
             waiting.result(PATIENCE)  # what it has sent can still be taken
-            assert len(link.take()) == 1
+            assert len(taken(link)) == 1
 
 
 # The loop

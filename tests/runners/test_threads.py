@@ -290,8 +290,7 @@ async def test_a_thousand_lifespans_leave_nothing_behind() -> None:
     for _ in range(1000):
         async with adapter.lifespan_context():
             assert await get(adapter) == b"Hello"
-            assert adapter._engine is not None
-            pools.append(weakref.ref(adapter._engine.pool))
+            pools.append(weakref.ref(adapter.engine_of_running_loop({}).pool))
     gc.collect()
     assert not any(pool() for pool in pools)
 

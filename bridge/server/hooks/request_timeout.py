@@ -48,7 +48,7 @@ class RequestTimeout(Hook):
         serving = exchange.serving
         if exchange.ended or serving is None:
             return  # the response has had its end in time, and only the call goes on
-        exchange.context.copy().run(  # a thread may be in the context itself
+        exchange.context.copy().run(  # a task may be in the context itself
             logger.error,
             "%s: it took more than %g s; %s. Busy threads: %d",
             request_name(exchange.request.method, exchange.request.decoded_path),

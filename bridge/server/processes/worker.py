@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from uvicorn.config import STARTUP_FAILURE
 
+from bridge.free_threading import inherits_nothing
 from bridge.server.processes.fleet import Event, Member, State
 from bridge.server.processes.preloading import Fork
 from bridge.server.processes.server import TERMINATED, Server
@@ -209,7 +210,7 @@ def _run_forked(
 def _run(config: "ServeConfig", sockets: list[socket.socket], pipe: Connection) -> None:
     """Serve until the end."""
     server = Server(config, has_supervisor=True)
-    threading.Thread(target=_answer, args=(server, pipe), daemon=True).start()
+    threading.Thread(target=_answer, args=(server, pipe), daemon=True, **inherits_nothing()).start()
     with suppress(KeyboardInterrupt):
         server.run(sockets)
     if server.was_terminated:

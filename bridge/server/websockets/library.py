@@ -132,8 +132,7 @@ class LibraryWebSocket(ThreadServing):
 
     def _look(self) -> None:
         if self._is_given:
-            is_finished = self.link.is_finished
-            parts = self.link.take()
+            parts, is_finished = self.link.take()
             if not (parts or is_finished):
                 return
             if not self._take_back():

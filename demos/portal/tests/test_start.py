@@ -71,6 +71,7 @@ async def test_development_begins_with_a_club() -> None:
             assert "ada@millreach.example" in (await client.get("/")).text
     with app.app_context():
         assert db.session.scalar(select(func.count(Member.id))) == 8
+        db.session.remove()  # it gives its connection back, which is closed then
         db.engine.dispose()
 
 

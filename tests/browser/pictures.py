@@ -1,9 +1,11 @@
-"""Make the pictures of the gallery, the X-ray and the demos: `python -m tests.browser.pictures [NAME …]`.
+"""Make the pictures of the gallery, the X-ray, a terminal and the demos.
 
-With names, only those that begin with one of them: `x-ray`, `gallery`, `demos/chat`. Pictures for the
-documentation go to `docs/images`, those of the demos, in light and dark, to the gallery's own files.
+`python -m tests.browser.pictures [NAME …]`; with names, only those that begin with one of them: `x-ray`,
+`gallery`, `terminal`, `demos/chat`. Pictures for the documentation go to `docs/images`, and those of the demos,
+in light and dark, to the gallery's own files.
 """
 
+import io
 import re
 import shutil
 import sys
@@ -13,11 +15,16 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import urlencode
 
+import httpx
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from rich.console import Console
+from rich.terminal_theme import MONOKAI
+from rich.text import Text
 
 from demos.gallery.ladder import LADDER
 from demos.gallery.xray_requests import PREPARED
 from tests.server.command import Serving
+from tests.server.test_terminal import Terminal
 
 ROOT = Path(__file__).parent.parent.parent
 IMAGES = ROOT / "docs" / "images"
@@ -75,7 +82,30 @@ def main(names: tuple[str, ...]) -> None:
             if picture.name.startswith(names or ("",)):
                 take(browser, serving.address, picture)
                 print(picture.file.relative_to(ROOT), picture.file.stat().st_size, "bytes")
+        if "terminal".startswith(names or ("",)):
+            take_terminal(browser, IMAGES / "terminal.png")
         browser.close()
+
+
+def take_terminal(browser: Browser, file: Path) -> None:
+    """What `bridge serve` prints in a terminal, with two requests and Ctrl-C."""
+    with Terminal("serve", "demos.streaming:app", cwd=ROOT) as terminal:
+        address = terminal.wait_for(r"http://[\d.:]+")[0]
+        terminal.wait_for("Ctrl-C to stop")
+        for path in ("/upload", "/nosuch"):
+            httpx.get(address + path)
+        terminal.wait_for("/nosuch.*404")
+        terminal.type(b"\x03")
+        terminal.finish()
+    console = Console(record=True, width=100, file=io.StringIO())
+    console.print(
+        Text("$ bridge serve demos.streaming:app"), Text.from_ansi(terminal.seen.replace("\r", "")), sep="\n"
+    )
+    page = browser.new_page(viewport={"width": 960, "height": 100}, device_scale_factor=2)
+    page.set_content(console.export_html(theme=MONOKAI, inline_styles=True))
+    page.add_style_tag(content="pre { margin: 1rem; font-size: 0.95rem }")
+    page.screenshot(path=file, full_page=True)
+    print(file.relative_to(ROOT), file.stat().st_size, "bytes")
 
 
 def take(browser: Browser, address: str, picture: Picture) -> None:

@@ -1,8 +1,8 @@
 """Make the pictures of the gallery, the X-ray, a terminal and the demos.
 
 `python -m tests.browser.pictures [NAME …]`; with names, only those that begin with one of them: `x-ray`,
-`gallery`, `terminal`, `demos/chat`. Pictures for the documentation go to `docs/images`, and those of the demos,
-in light and dark, to the gallery's own files.
+`gallery`, `terminal`, `demos/chat`. Pictures for the documentation go to `docs/images`, and those of the
+demos, in light and dark, to the gallery's own files.
 """
 
 import io

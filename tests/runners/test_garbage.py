@@ -11,6 +11,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from bridge import WSGIToASGI
+from bridge.free_threading import has_gil
 from tests.asgi_host import ScriptedHost, body_event, http_scope
 from tests.server.wire import Asked, Wire, http_server
 
@@ -53,6 +54,9 @@ class Host(ScriptedHost):
             self.disconnect()
 
 
+@pytest.mark.skipif(
+    not has_gil(), reason="without the global interpreter lock, an exception's frames wait for the collector"
+)
 @pytest.mark.parametrize(
     ("app", "ends"),
     [

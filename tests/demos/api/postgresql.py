@@ -13,8 +13,17 @@ from typing import Self
 _BINARIES = [*sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
 _INITDB = shutil.which("initdb", path=os.pathsep.join([*map(str, _BINARIES), os.environ.get("PATH", "")]))
 
-# Why there is none, or None.
-MISSING = "PostgreSQL is not installed" if _INITDB is None else None
+
+def _missing() -> str | None:
+    try:
+        import psycopg  # noqa: F401  # whether it finds its libpq
+    except ImportError as error:
+        return f"psycopg cannot be imported: {error}"
+    return "PostgreSQL is not installed" if _INITDB is None else None
+
+
+MISSING = _missing()
+"""Why there is none, or None."""
 
 
 class PostgreSQL:

@@ -111,6 +111,7 @@ def check_app(
     with_lifespan: bool = False,
     adapt: Callable[[WSGIApplication], WSGIToASGI] = WSGIToASGI,
     timeout: float = 10.0,
+    begin: Callable[[str], None] = lambda request: None,
 ) -> Report:
     """Send requests to an app as it would be served, and note what it does wrong.
 
@@ -122,6 +123,7 @@ def check_app(
         with_lifespan: whether to run the app's lifespan around them.
         adapt: makes the adapter for a WSGI app.
         timeout: how many seconds to wait for each answer.
+        begin: is told before each request which one it is, such as "3 of 53: GET /about".
 
     Raises:
         BridgeError: it is another ASGI app, or its lifespan fails.
@@ -154,7 +156,7 @@ def check_app(
                 *requests,
             ]
         lifespan = running(adapter) if with_lifespan else _closing(adapter)
-        answers = asyncio.run(_ask_all(adapter, requests, recorder, host, timeout, lifespan))
+        answers = asyncio.run(_ask_all(adapter, requests, recorder, host, timeout, lifespan, begin))
     return Report(
         name=loaded.name,
         kind="Flask" if routes else loaded.kind,
@@ -204,11 +206,13 @@ async def _ask_all(
     host: str,
     patience: float,
     lifespan: AbstractAsyncContextManager[object],
+    begin: Callable[[str], None],
 ) -> list[Answer]:
     """Make the requests one after the other, within a lifespan."""
     answers = []
     async with lifespan:
-        for request in requests:
+        for number, request in enumerate(requests, 1):
+            begin(f"{number} of {len(requests)}: {request}")
             recorder.begin(str(request))
             answers.append(await _ask(adapter, request, host, patience))
     return answers

@@ -109,9 +109,17 @@ def check_command(
         with_lifespan=with_lifespan,
         adapt=lambda wsgi_app: make_adapter(wsgi_app, settings),
         timeout=timeout,
+        begin=_show_progress,
     )
+    _show_progress("")
     print_report(report)
     sys.exit(_HAS_FINDINGS if report.violations else 0)
+
+
+def _show_progress(text: str) -> None:
+    """Show one line in a terminal, in place of the line before."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\x1b[K{text}", nl=False, err=True)
 
 
 @bridge.command(

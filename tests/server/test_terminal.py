@@ -154,3 +154,9 @@ def test_help_fits_the_terminal(typed: tuple[str, ...]) -> None:
     lines = terminal.seen.splitlines()
     assert lines[0].startswith("Usage: ")
     assert [line for line in lines if len(line) > 80] == []
+
+
+def test_check_shows_in_a_terminal_which_request_it_makes() -> None:
+    with Terminal("check", "shop:app", "--request", "/") as terminal:
+        terminal.wait_for(r"\r\x1b\[K1 of 1: GET /\r\x1b\[K")
+        assert terminal.finish() == 0

@@ -49,9 +49,12 @@ LONG = (
 # What takes its time: it starts servers, browsers, or other processes.
 SLOW = ("benchmarks", "browser", "demos", "deploy", "end_to_end", "server", "websockets")
 
-# A shell ignores it for what it runs in the background, and so would all processes that tests start.
+# A shell ignores the first for what it runs in the background, and `nohup` the second. So would all processes
+# that tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

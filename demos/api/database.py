@@ -4,6 +4,7 @@ import os
 import sqlite3
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 from alembic import command
@@ -104,8 +105,22 @@ def make_engine(url: URL) -> Engine:
 
 def _set_up_sqlite(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:
     connection.execute("PRAGMA busy_timeout = 10000")  # ms to wait for another writer
-    connection.execute("PRAGMA journal_mode = WAL")  # readers do not wait for the writer
+    _use_write_ahead_log(connection)
     connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Have readers not wait for the writer. The file keeps that; several processes may find it new."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:  # busy_timeout does not count while another process changes the mode
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
 def prepare(engine: Engine) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.asgi.adapter import WSGIToASGI
 from bridge.asgi.lifespan import running, serve_lifespan
+from bridge.asgi.mounts import Mounts
 from bridge.errors import BridgeError
 from bridge.interfaces import Interface, as_asgi3, detect_interface, is_async_callable
 from bridge.loading import load_app, load_function
@@ -148,7 +149,7 @@ class Replica:
 
         A replica that stops waits for its requests, and Ray does not tell it. So broadcast this before.
         """
-        if isinstance(self._served, WSGIToASGI):
+        if isinstance(self._served, WSGIToASGI | Mounts):
             self._served.end_streams()
 
     @asynccontextmanager

@@ -1,5 +1,6 @@
 """`bridge.ray` without a cluster: what it takes and refuses, and what a replica makes of an app."""
 
+import asyncio
 import pickle
 import subprocess
 import sys
@@ -12,8 +13,9 @@ from typing import Any
 import flask
 import pytest
 
-from bridge import WSGIToASGI
+from bridge import Mounts, WSGIToASGI
 from bridge.errors import BridgeError
+from bridge.flask import EventSource
 from bridge.ray import Replica, deployment, parse_replicas
 from bridge.testing import Client
 from tests.conformance.apps import echoing, hello
@@ -120,6 +122,30 @@ async def test_a_replica_says_why_it_does_not_start(app: Any, options: dict[str,
     replica = Replica(app, options, None)
     with pytest.raises(BridgeError, match=message):
         await replica.__serve_build_asgi_app__()
+
+
+@pytest.mark.parametrize("wrap", [WSGIToASGI, lambda app: Mounts({"/": app})], ids=["alone", "mounted"])
+async def test_a_replica_ends_its_event_streams(wrap: Callable[[Any], Any]) -> None:
+    app = flask.Flask("app")
+
+    @app.get("/")
+    async def ticks() -> flask.Response:
+        async def events() -> AsyncIterator[str]:
+            yield "tick"
+            await asyncio.Event().wait()
+
+        return EventSource(events())
+
+    replica = Replica(lambda: wrap(app), {}, None)
+    async with (
+        Client(await replica.__serve_build_asgi_app__()) as client,
+        client.stream("GET", "/") as response,
+        asyncio.timeout(10),
+    ):
+        lines = response.aiter_lines()
+        assert await anext(lines) == "data: tick"
+        await replica.end_streams()
+        assert [line async for line in lines] == [""]
 
 
 def plain_no() -> bool:

@@ -58,6 +58,12 @@ class Mounts:
             self._apps[prefix] = WSGIToASGI(app) if found == "wsgi" else as_asgi3(app, found)
         self._longest_first = sorted(self._apps, key=len, reverse=True)
 
+    def end_streams(self) -> None:
+        """End those of the WSGI apps; see `WSGIToASGI.end_streams`."""
+        for app in self._apps.values():
+            if isinstance(app, WSGIToASGI):
+                app.end_streams()
+
     async def __call__(self, scope: AnyScope, receive: AnyReceive, send: AnySend) -> None:
         """Serve an ASGI connection."""
         known: Any = scope

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bridge.core.call_facts import CallFacts
-from bridge.core.link import Head
+from bridge.core.link import Head, Part
 from bridge.http.exchange import Exchange, Hook, Hooks
 from bridge.http.limits import BAD_REQUEST
 from bridge.http.request import Request
@@ -54,9 +54,40 @@ def test_the_route(call: CallFacts | None, scope: Any, route: str) -> None:
     assert routed.route == route
 
 
+@pytest.mark.parametrize(("known", "route"), [("", "/user/<id>"), ("/other", "/other")])
+def test_the_end_notes_the_route_that_the_app_has_found(known: str, route: str) -> None:
+    request = SimpleNamespace(url_rule=SimpleNamespace(rule="/user/<id>"))
+    ended = exchange()
+    ended.call = CallFacts(route=known, environ={"werkzeug.request": request})
+    ended.end()
+    assert ended.route == route
+
+
+class Hinted:
+    """What serves an exchange, as far as hints go."""
+
+    def __init__(self) -> None:
+        self.hints: list[tuple[bytes, bytes]] = []
+
+    def cut(self, answer: Part) -> None:
+        raise NotImplementedError
+
+    def hint(self, fields: list[tuple[bytes, bytes]]) -> None:
+        self.hints += fields
+
+
+def test_hints_reach_what_serves() -> None:
+    served, hinted = exchange(), Hinted()
+    served.hint([(b"link", b"</early.css>")])  # nothing serves it yet
+    served.serving = hinted
+    served.hint([(b"link", b"</style.css>")])
+    assert hinted.hints == [(b"link", b"</style.css>")]
+
+
 def test_a_hook_does_nothing_by_itself() -> None:
     hook, seen = Hook(), exchange()
     assert hook.on_request(seen) is None
+    assert hook.on_refused(seen, BAD_REQUEST) is BAD_REQUEST
     assert hook.on_head(seen, HEAD) is HEAD
     hook.on_stream(seen)
     hook.on_end(seen)

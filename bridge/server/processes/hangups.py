@@ -18,11 +18,13 @@ class Hangups:
     def __init__(self) -> None:
         self._has_come = False
         self._had_terminal = False
+        self._in_terminal: list[int] = []
 
     def listen(self) -> None:
         """Handle the signal from here on."""
         if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
             self._had_terminal = _has_terminal()
+            self._in_terminal = [stream for stream in range(3) if os.isatty(stream)]
             forget_after_fork(self._handle, {signal.SIGHUP: signal.SIG_DFL})
             signal.signal(signal.SIGHUP, self._handle)
 
@@ -34,9 +36,17 @@ class Hangups:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._had_terminal and not _has_terminal():
             # Or the server would hold its port unseen, once the window is closed.
+            self._leave_terminal()
             signal.raise_signal(signal.SIGTERM)
         else:
             self._has_come = True
+
+    def _leave_terminal(self) -> None:
+        """Write nowhere: a write to the terminal would fail, and Python would end with exit code 120."""
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for stream in self._in_terminal:
+            os.dup2(nowhere, stream)
+        os.close(nowhere)
 
 
 def _has_terminal() -> bool:

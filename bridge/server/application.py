@@ -95,7 +95,11 @@ def make_application(settings: ServeSettings) -> Application:
     }
     details = "served as it is, no adapter"
     if any(loaded.interface == "wsgi" for loaded in apps.values()):
-        calls = "one request at a time" if settings.adapter == "asgiref" else f"{settings.threads} threads"
+        calls = (
+            "one request at a time"
+            if settings.adapter == "asgiref"
+            else f"{settings.threads} thread{'' if settings.threads == 1 else 's'}"
+        )
         details = f"adapter {settings.adapter}, {calls}{' for each WSGI app' if len(apps) > 1 else ''}"
     about = []
     for prefix, loaded in apps.items():

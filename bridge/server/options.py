@@ -286,6 +286,11 @@ def _uvicorn_options() -> list[click.Parameter]:
                 "The path below which the app is served. A proxy may remove it or leave it there."
             )
             parameter.callback = _checked(check_root_path)
+        if parameter.name == "factory" and isinstance(parameter, click.Option):
+            parameter.help = "APP is a function without arguments that returns the app."
+        if parameter.name == "app_dir" and isinstance(parameter, click.Option):
+            parameter.help = "The folder from which APP is imported.  [default: the current one]"
+            parameter.show_default = False
         if parameter.name == "use_colors" and isinstance(parameter, click.Option):
             parameter.help = "Colour the log.  [default: on a terminal, unless NO_COLOR is set]"
         if parameter.name == "ssl_version" and isinstance(parameter, click.Option):

@@ -500,7 +500,7 @@ def test_config_shows_what_was_said_before_what_was_not(folder: Path) -> None:
         ["ssl-keyfile-password", '"***"', "bridge.toml"],
         ["access-log", "false", "flag"],
         ["header", '["A: 1"]', "bridge.toml"],
-        ["app-dir", '""', "default"],
+        ["app-dir", "the current one", "default"],
     ]
     assert {source for _, _, source in lines[5:]} == {"default"}
     settings = {each.name for each in serve_command.params if each.expose_value}
@@ -640,12 +640,13 @@ def test_it_is_a_command(tmp_path: Path, python: tuple[str, ...]) -> None:
     assert err.startswith(f"Usage: {typed} serve [OPTIONS]")
 
 
-@pytest.mark.parametrize("missing", ["click", "uvicorn"])
+@pytest.mark.parametrize("missing", ["click", "uvicorn", "websockets"])
 def test_it_says_what_to_install(tmp_path: Path, missing: str) -> None:
     code, out, err = run("serve", "app:app", cwd=tmp_path, python=without(missing))
     assert (code, out) == (1, "")
     assert err == (
-        f"bridge: the command needs {missing}, which is not installed: pip install click uvicorn\n"
+        f"bridge: the command needs {missing}, which is not installed: pip install click uvicorn websockets "
+        "wsproto\n"
     )
 
 

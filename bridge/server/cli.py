@@ -17,7 +17,7 @@ import uvicorn
 from click.shell_completion import get_completion_class
 
 from bridge.errors import BridgeError
-from bridge.loading import AppError, BrokenAppError, check_names, find_app
+from bridge.loading import AppError, check_names, find_app
 from bridge.server.on_ray import serve_on_ray
 from bridge.server.options import (
     InForce,
@@ -29,6 +29,7 @@ from bridge.server.options import (
     unknown_variables,
     variables_read,
 )
+from bridge.server.processes.server import report
 from bridge.server.serving import STARTUP_FAILURE, ServeConfig, default_log_config, serve
 from bridge.server.settings import ServeSettings, app_dir_of, check_settings, unused_on_ray
 from bridge.server.terminal import complain
@@ -129,9 +130,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except BridgeError as error:
-            if isinstance(error, BrokenAppError):
-                click.echo(error.report, nl=False, err=True)
-            complain(str(error))
+            report(error)
             sys.exit(STARTUP_FAILURE)
 
 

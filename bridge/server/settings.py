@@ -483,7 +483,7 @@ def app_dir_of(options: Mapping[str, Any]) -> str:
 _ON_RAY = frozenset(
     {
         *(name for name in UVICORN_GROUPS["App"] if name != "lifespan"),
-        *(row.name for row in ROWS.values() if row.group in ("App", "On a Ray cluster")),
+        *(row.name for row in ROWS.values() if row.group in ("App", CLUSTER)),
         *("app", "host", "port", "root_path", "limit_concurrency", "timeout_graceful_shutdown"),
         *("threads", "streams", "websockets", "queue_length", "queue_timeout", "blocking_threshold"),
         *("readiness", "timeout_worker_start", "log_level", "log_config", "access_log", "use_colors"),

@@ -20,6 +20,7 @@ from bridge import WSGIToASGI
 from bridge.errors import Overloaded
 from bridge.runners.threads import Load, Worker, WorkerPool
 from tests.asgi_host import ScriptedHost, http_scope
+from tests.server.command import wait_until
 
 
 class Job:
@@ -102,6 +103,29 @@ def test_a_burst_of_work_wakes_every_thread_it_needs() -> None:
             pool.go_on.set()
             assert all(job.ended.wait(10) for job in jobs)
         assert worker_threads() == 20
+
+
+def test_an_event_loop_wakes_an_idle_thread_once_for_all_that_it_submits_in_one_step() -> None:
+    step: list[Callable[[], None]] = []
+    pool = WorkerPool(2, 0, call_soon=step.append)
+    first = Job()
+    assert not pool.submit(first), "a thread is free"
+    assert first.ended.wait(10), "no thread was idle, so one was started at once"
+    wait_until(lambda: pool.busy == 0, "an idle thread")
+    jobs = [Job() for _ in range(3)]
+    assert [pool.submit(job) for job in jobs] == [False, False, True]
+    assert not any(job.started.is_set() for job in jobs)
+    assert len(step) == 1
+    step.pop()()
+    assert all(job.ended.wait(10) for job in jobs)
+    wait_until(lambda: pool.busy == 0, "an idle thread")
+    pool.submit(last := Job())
+    assert len(step) == 1
+    empty = threading.Event()
+    pool.close(empty.set)  # wakes the threads, too, and they end what there is
+    assert last.ended.wait(10)
+    assert empty.wait(10)
+    step.pop()()  # finds nothing left
 
 
 def test_a_stream_that_is_moved_off_makes_room_for_a_queued_job() -> None:

@@ -174,12 +174,16 @@ async def _with_pings(events: AsyncGenerator[str, None], ping: float) -> AsyncGe
                 del event  # it holds its error, whose traceback holds this frame
             yield text
     finally:
+        # Both may get an error that comes too late to be raised, even after this: the wait may be cancelled.
+        task.add_done_callback(_log_late_error)
+        if answer is not None:
+            answer.add_done_callback(_log_late_error)
         steps.end()
         task.cancel()
         await asyncio.wait([task])
-        # Both may hold an error that came too late to be raised.
-        for late in (task, answer):
-            if late is not None and late.done() and not late.cancelled():
-                error = late.exception()
-                if error is not None and not isinstance(error, asyncio.CancelledError):
-                    logger.error("a stream of events failed after its end", exc_info=error)
+
+
+def _log_late_error(done: "asyncio.Future[Any]") -> None:
+    error = None if done.cancelled() else done.exception()
+    if error is not None and not isinstance(error, asyncio.CancelledError):
+        logger.error("a stream of events failed after its end", exc_info=error)

@@ -136,6 +136,38 @@ async def test_a_client_that_leaves_cancels_what_the_iterable_awaits(
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
+@pytest.mark.parametrize("mode", ["async view", "plain view"])
+@pytest.mark.parametrize("cancellations", [1, 2])
+async def test_a_host_that_cancels_again_while_events_are_cleaned_up(mode: str, cancellations: int) -> None:
+    """Nothing is logged as never retrieved; see `nothing_lost_on_a_loop`."""
+    cleaning_up, go_on, cleaned_up = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def events() -> AsyncIterator[str]:
+        try:
+            yield "x"
+            await asyncio.sleep(60)
+        finally:
+            cleaning_up.set()
+            try:
+                await go_on.wait()
+            finally:
+                cleaned_up.set()
+
+    adapter = serve(lambda: EventSource(events()), mode)
+    async with adapter.lifespan_context():
+        host = ScriptedHost([body_event()])
+        call = asyncio.create_task(adapter(http_scope(), host.receive, host.send))
+        await host.until_sent(2)
+        host.disconnect()
+        await asyncio.wait_for(cleaning_up.wait(), 5)
+        for _ in range(cancellations):
+            call.cancel()
+            await asyncio.sleep(0)
+        go_on.set()
+        await asyncio.wait_for(cleaned_up.wait(), 5)
+        await asyncio.wait([call], timeout=5)
+
+
 async def test_a_client_that_has_left_gets_no_more() -> None:
     """No event later than the loop's next turn, on the loop."""
     made = 0

@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -33,6 +33,7 @@ __all__ = [
     "LoadedApp",
     "check_names",
     "check_workers_start",
+    "count_routes",
     "enable_own_loggers",
     "find_app",
     "load_app",
@@ -101,6 +102,13 @@ class LoadedApp:
             if base.__module__ == "flask.app" and base.__name__ == "Flask":
                 return "Flask"
         return {"wsgi": "WSGI", "asgi": "ASGI", "asgi2": "ASGI 2"}[self.interface]
+
+
+def count_routes(endpoints: Iterable[str]) -> str:
+    """How many routes have these endpoints, in words; those that serve static files are not counted."""
+    own = [name.rpartition(".")[2] != "static" for name in endpoints]
+    routes = f"{sum(own)} route{'' if sum(own) == 1 else 's'}"
+    return routes if all(own) else f"{routes} and static files"
 
 
 def check_names(folder: str) -> None:
@@ -177,7 +185,7 @@ def find_app(folder: str = ".") -> str:
                 return str(file)
     raise AppError(
         "no app given, FLASK_APP is not set, and there is no wsgi.py or app.py in "
-        f"{os.path.abspath(folder)}; say which: bridge serve module:app"
+        f"{os.path.abspath(folder)}; name the app, as module:app"
     )
 
 
@@ -204,6 +212,7 @@ def load_app(
         module = _import(named)
         if named.expression:
             expression, app = named.expression, _evaluate(module, named.expression)
+            _check_no_view(module, expression, app)
         else:
             expression, app = _best_of(module)
         name = f"{named.module}:{expression}"
@@ -216,6 +225,16 @@ def load_app(
     if not callable(app):
         raise AppError(f"{name} is of type {type(app).__name__}, which is not callable, and so not an app")
     return LoadedApp(app, _interface_of(app, name, interface), name)
+
+
+def _check_no_view(module: ModuleType, name: str, found: object) -> None:
+    flask = sys.modules.get("flask")
+    for app_name, app in vars(module).items():
+        if flask and isinstance(app, flask.Flask) and found in app.view_functions.values():
+            raise AppError(
+                f"{module.__name__}:{name} is a view of the Flask app {app_name!r}, not an app; "
+                f"name the app, as {module.__name__}:{app_name}"
+            )
 
 
 def load_function(target: str) -> Callable[..., Any]:
@@ -370,6 +389,10 @@ def _call(factory: Any, arguments: Any, keywords: dict[str, Any], name: str) -> 
         try:
             signature.bind(*arguments, **keywords)
         except TypeError as error:
+            if detect_interface(factory) in ("wsgi", "asgi"):
+                raise AppError(
+                    f"{name} calls the app itself; name it without the parentheses and what is in them"
+                ) from None
             raise AppError(f"{name}: the factory cannot be called so: {error}") from None
     try:
         return factory(*arguments, **keywords)

@@ -300,7 +300,7 @@ def test_it_is_said_when_there_is_nothing_to_find(project: Project) -> None:
         find_app()
     assert str(caught.value) == (
         f"no app given, FLASK_APP is not set, and there is no wsgi.py or app.py in {folder}; "
-        "say which: bridge serve module:app"
+        "name the app, as module:app"
     )
 
 
@@ -477,6 +477,14 @@ def gives_a_number(): return 7
 """,
     "empty.py": "",
     "several.py": "from flask import Flask\none = Flask('one')\ntwo = Flask('two')",
+    "views.py": """
+from flask import Flask
+shop = Flask(__name__)
+@shop.get("/")
+def home(): return "Hello"
+@shop.get("/<name>")
+def show(name): return name
+""",
     "wants_config.py": "def create_app(config): ...",
     "random.py": "app = None",
     "parent/__init__.py": "",
@@ -529,10 +537,9 @@ FAILURES = [
         "good:gives_a_number()",
         "good:gives_a_number() is of type int, which is not callable, and so not an app",
     ),
-    (
-        "good:app()",
-        "good:app(): the factory cannot be called so: missing a required argument: 'environ'",
-    ),
+    ("good:app()", "good:app() calls the app itself; name it without the parentheses and what is in them"),
+    ("views:home", "views:home is a view of the Flask app 'shop', not an app; name the app, as views:shop"),
+    ("views:show", "views:show is a view of the Flask app 'shop', not an app; name the app, as views:shop"),
     ("good:build()", "good:build(): the factory cannot be called so: missing a required argument: 'name'"),
     (
         "good:build('a', 'b')",

@@ -7,6 +7,7 @@ import click
 
 from bridge.check.checking import Report
 from bridge.check.routes import Placement, Route
+from bridge.loading import count_routes
 
 if TYPE_CHECKING:
     from bridge.flask.placement import Hook
@@ -53,7 +54,8 @@ def _by_method(route: Route, tell: Callable[[Placement], str]) -> str:
 
 
 def _report_as_lines(report: Report) -> Iterator[str]:
-    yield f"{report.name}: {report.kind} app" + (f", {len(report.routes)} routes" if report.routes else "")
+    routes = f", {count_routes(route.endpoint for route in report.routes)}" if report.routes else ""
+    yield f"{report.name}: {report.kind} app{routes}"
     made = len(report.answers)
     yield (
         f"requests: {made} made, see below"

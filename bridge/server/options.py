@@ -144,6 +144,7 @@ class SettingsCommand(click.Command):
         Raises:
             SettingsError: the file of settings cannot be read, or what it says is wrong.
         """
+        typed = [argument.partition("=")[0] for argument in args]
         try:
             rest = super().parse_args(ctx, args)
         except click.BadParameter as error:
@@ -156,12 +157,14 @@ class SettingsCommand(click.Command):
                 error.param_hint = f"{_variable_in_force(error.param)} in the environment"
             raise
         except click.NoSuchOption as error:
-            answer = in_place_of(error.option_name)
-            if answer is None:
+            if in_place_of(error.option_name) is None:
                 raise
-            message = (
-                f"{error.message} In place of gunicorn's {error.option_name}: {answer.replace('`', '')}."
-            )
+            answers = [
+                f"In place of gunicorn's {option}: {answer.replace('`', '')}."
+                for option in dict.fromkeys([error.option_name, *typed])
+                if (answer := in_place_of(option)) is not None
+            ]
+            message = "\n".join([error.message, *answers]) if answers[1:] else f"{error.message} {answers[0]}"
             raise click.NoSuchOption(error.option_name, message, ctx=ctx) from None
         if ctx.params.get("reload") or ctx.params.get("debug"):
             name = "timeout_graceful_shutdown"

@@ -335,7 +335,7 @@ def test_check_of_an_app_that_is_right() -> None:
         "OPTIONS /",
     ]
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
-    assert lines[0] == f"{INSPECTED}:app: Flask app, 11 routes"
+    assert lines[0] == f"{INSPECTED}:app: Flask app, 10 routes and static files"
     for line in (
         "GET / 200",
         "GET /clock 200 it had not ended after 1 s",

@@ -36,6 +36,17 @@ def test_a_typed_option_gets_its_answer(option: str, answer: str) -> None:
     assert set(re.findall(r"bridge (\w+)`", answer)) <= {*bridge.list_commands(click.Context(bridge))}
 
 
+def test_a_whole_command_line_gets_all_its_answers_at_once() -> None:
+    result = CliRunner().invoke(bridge, ["serve", "-w4", "-k", "gthread", "--timeout=30", "app:app"])
+    message = result.stderr.splitlines()[-4:]
+    assert [line.partition(": ")[0] for line in message] == [
+        "Error",
+        "In place of gunicorn's -w",
+        "In place of gunicorn's -k",
+        "In place of gunicorn's --timeout",
+    ]
+
+
 def test_the_page_has_the_same_table() -> None:
     rows = [
         f"| {', '.join(f'`{each}`' for each in options)} | {answer} |"

@@ -123,7 +123,7 @@ UNSERVABLE: dict[str, tuple[list[str], int, str]] = {
         [],
         3,
         "bridge: no app given, FLASK_APP is not set, and there is no wsgi.py or app.py in {folder}; "
-        "say which: bridge serve module:app\n",
+        "name the app, as module:app\n",
     ),
     "broken module": (
         ["bad:app"],

@@ -75,6 +75,8 @@ class Mounts:
         found = self._find(known)
         if found is not None:
             prefix, below = found
+            if (facts := known.get("bridge.call")) is not None:
+                facts.prefix += prefix
             await self._apps[prefix](below, host_receive, host_send)
         elif known["type"] == "websocket":
             await host_send({"type": "websocket.close", "code": 1000})

@@ -29,6 +29,7 @@ class CallFacts:
         route: the rule by which Flask has found the view, such as `/user/<id>`. Known when the response
             begins, or when the server has ended it without the app. Empty if no rule has matched, or the app
             is not a Flask app.
+        prefix: where the app is mounted, with which `route` begins.
         environ: that of the call, while it runs.
 
     None is for what has not happened: the app is not a WSGI app, or the call never got as far.
@@ -38,6 +39,7 @@ class CallFacts:
     waited: float | None = None
     ran: float | None = None
     route: str = ""
+    prefix: str = ""
     environ: WSGIEnvironment | None = field(default=None, repr=False)  # error reporters print facts
 
     def note_route(self) -> None:
@@ -45,7 +47,7 @@ class CallFacts:
         if not self.route and self.environ is not None:
             # Werkzeug's request puts itself there, and Flask's has the rule.
             rule = getattr(self.environ.get("werkzeug.request"), "url_rule", None)
-            self.route = "" if rule is None else str(rule.rule)
+            self.route = "" if rule is None else f"{self.prefix}{rule.rule}"
 
 
 class TimedCall(Call):

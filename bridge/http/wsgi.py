@@ -46,12 +46,18 @@ class WSGIServe:
         calls: makes the calls.
         view_scope: makes what stands in the environ as `asgi.scope`, of a request and its state.
         state: the lifespan state; each request has a copy of it as `asgi.state`.
+        prefix: where the app is mounted.
     """
 
     def __init__(
-        self, calls: Calls, view_scope: Callable[[Request, dict[str, Any]], object], state: dict[str, Any]
+        self,
+        calls: Calls,
+        view_scope: Callable[[Request, dict[str, Any]], object],
+        state: dict[str, Any],
+        prefix: str = "",
     ) -> None:
         self._calls = calls
+        self._prefix = prefix
         self._view_scope = view_scope
         self._state = state
 
@@ -65,7 +71,7 @@ class WSGIServe:
         engine = calls.engine_of_running_loop(self._state)
         request = calls.request_on_loop(environ)
         if connection.server.hooks.wants_call_facts:
-            exchange.call = facts = CallFacts()
+            exchange.call = facts = CallFacts(prefix=self._prefix)
             call: Call = TimedCall(calls.app, environ, facts, is_queued=request is None)
         else:
             call = Call(calls.app, environ)

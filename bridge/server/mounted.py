@@ -24,7 +24,7 @@ def serve_mounted(mounts: Mounts, adapters: Mapping[str, WSGIToASGI], state: dic
         state: the lifespan state of `mounts`.
     """
     serves = {
-        prefix: WSGIServe(adapter, RequestScope, mounts.state_of(prefix, state))
+        prefix: WSGIServe(adapter, RequestScope, mounts.state_of(prefix, state), prefix)
         for prefix, adapter in adapters.items()
     }
     serve_other = serve_asgi(mounts, state)

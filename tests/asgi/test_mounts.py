@@ -14,8 +14,10 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from bridge import BridgeError, Mounts, WSGIToASGI
+from bridge.asgi.lifespan import running
+from bridge.core.call_facts import CallFacts
 from bridge.testing import Client, WebSocketRefused
-from tests.asgi_host import ScriptedHost, http_scope
+from tests.asgi_host import ScriptedHost, body_event, http_scope
 
 
 def wsgi(name: str) -> Any:
@@ -75,6 +77,19 @@ async def test_below_a_root_path(root_path: str, path: str, raw_path: bytes, exp
     scope = http_scope(root_path=root_path, path=path, raw_path=raw_path)
     await Mounts({"/": asgi("root"), "/api": asgi("api")})(scope, host.receive, host.send)
     assert host.sent[1]["body"].decode() == expected
+
+
+async def test_facts_of_a_call_have_its_route_with_the_prefixes() -> None:
+    app = Flask(__name__)
+    app.add_url_rule("/user/<id>", view_func=lambda id: id)
+    facts = CallFacts()
+    scope = http_scope(path="/a/b/user/7", raw_path=b"/a/b/user/7", **{"bridge.call": facts})
+    mounts = Mounts({"/a": Mounts({"/b": app})})
+    host = ScriptedHost([body_event()])
+    async with running(mounts):
+        await mounts(scope, host.receive, host.send)
+    assert host.body == b"7"
+    assert facts.route == "/a/b/user/<id>"
 
 
 async def test_a_host_that_knows_no_raw_path() -> None:

@@ -14,7 +14,7 @@ from bridge.asgi.adapter import WSGIToASGI
 from bridge.asgi.lifespan import running, serve_lifespan
 from bridge.asgi.mounts import Mounts
 from bridge.errors import BridgeError
-from bridge.interfaces import Interface, as_asgi3, detect_interface, is_async_callable
+from bridge.interfaces import as_asgi3, is_async_callable
 from bridge.loading import load_app, load_function
 from bridge.types import AnyReceive, AnyScope, AnySend, ASGI3Application
 
@@ -161,23 +161,12 @@ class Replica:
     def _load(self) -> ASGI3Application:
         if isinstance(self._check, str):
             self._check = load_function(self._check)
-        app: Any = self._app
-        interface: Interface | None
-        if isinstance(app, str):
-            loaded = load_app(app)
-            app, interface = loaded.app, loaded.interface
-        else:
-            interface = detect_interface(app)
-            if interface is None:
-                app = app()
-                interface = detect_interface(app)
-        if interface is None:
-            raise BridgeError(f"{self._app!r} returned {app!r}, which is neither a WSGI nor an ASGI app")
-        if interface == "wsgi":
-            return WSGIToASGI(app, **self._adapter)
+        loaded = load_app(self._app)
+        if loaded.interface == "wsgi":
+            return WSGIToASGI(loaded.app, **self._adapter)
         if self._adapter:
-            raise BridgeError(f"{app!r} is an ASGI app, which takes no {', '.join(self._adapter)}")
-        return as_asgi3(app, interface)
+            raise BridgeError(f"{loaded.app!r} is an ASGI app, which takes no {', '.join(self._adapter)}")
+        return as_asgi3(loaded.app, loaded.interface)
 
 
 def parse_replicas(replicas: int | str) -> tuple[int, int]:

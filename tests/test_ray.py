@@ -109,7 +109,7 @@ async def test_a_replica_passes_the_options_on() -> None:
     ("app", "options", "message"),
     [
         ("nosuch:app", {}, "no module named 'nosuch'"),
-        (lambda: 7, {}, "returned 7, which is neither a WSGI nor an ASGI app"),
+        (lambda: 7, {}, "is of type int, which is not callable, and so not an app"),
         (asgi, {"threads": 3}, "is an ASGI app, which takes no threads"),
         (
             hello,

@@ -35,9 +35,10 @@ from shop import app
 if __name__ == "__main__":
     mine = lambda number, frame: None
     signal.signal(signal.SIGTERM, mine)
-    before = gc.get_threshold()
+    before, frozen = gc.get_threshold(), gc.get_freeze_count()
     {call}
-    assert (gc.get_threshold(), gc.get_freeze_count()) == (before, 0)
+    assert gc.get_threshold() == before
+    assert gc.get_freeze_count() <= frozen
     assert signal.getsignal(signal.SIGTERM) is mine
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     print("went on")

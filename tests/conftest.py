@@ -12,6 +12,7 @@ import os
 import signal
 import threading
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 
@@ -107,8 +108,16 @@ def nothing_lost_on_a_loop(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 async def no_task_left_over() -> AsyncIterator[None]:
     before = asyncio.all_tasks()
     yield
-    left = asyncio.all_tasks() - before - {asyncio.current_task()}
+    # The loop closes an abandoned async generator in a task of its own, which drops the generator inside it.
+    # A response that is left early abandons six of them, one inside the other, most of them httpx's.
+    while closing := {task for task in _tasks_since(before) if "athrow" in type(task.get_coro()).__name__}:
+        await asyncio.wait(closing)
+    left = _tasks_since(before)
     assert not left, f"the test left tasks running: {left}"
+
+
+def _tasks_since(before: set[asyncio.Task[Any]]) -> set[asyncio.Task[Any]]:
+    return {task for task in asyncio.all_tasks() - before if task is not asyncio.current_task()}
 
 
 def _sockets() -> set[str]:

@@ -19,9 +19,10 @@ from bridge.http.exchange import Exchange, Hook
 from bridge.http.limits import Limits
 from bridge.types import StartResponse, WSGIApplication, WSGIEnvironment
 from tests.hosts import Host, RunningHost
-from tests.http.test_protocol import HOST, read_to_the_end, request, statuses
+from tests.http.test_protocol import HOST, request, statuses
 from tests.server.command import Serving
 from tests.server.wire import http_server
+from tests.sockets import read_to_the_end, read_until
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
@@ -40,15 +41,6 @@ def served_in_threads(host: Host, app: WSGIApplication, *hooks: Hook) -> Iterato
     adapter = WSGIToASGI(app)
     with host(adapter, http=http_server(Limits(), adapter, hooks), lifespan="on") as running:
         yield running
-
-
-def receive_until(connection: socket.socket, part: bytes) -> bytes:
-    received = b""
-    while part not in received:
-        more = connection.recv(65536)
-        assert more, received
-        received += more
-    return received
 
 
 # Framing
@@ -166,7 +158,7 @@ def test_answers(host: Host, sent: bytes, fields: list[bytes], body: bytes, goes
     last = request(HOST, CLOSE, line="GET /204 HTTP/1.1")
     with served(host, framed) as running, running.connect() as connection:
         connection.sendall(sent)
-        received = receive_until(connection, b"\r\n\r\n" + body)
+        received = read_until(connection, b"\r\n\r\n" + body)
         if goes_on:
             connection.sendall(last)
         received += read_to_the_end(connection)
@@ -245,7 +237,7 @@ def test_expectations(host: Host, sent: bytes, answers: list[int], goes_on: bool
         connection.sendall(sent)
         received = b""
         for answer in answers:
-            received += receive_until(connection, b"\r\n\r\n")
+            received += read_until(connection, b"\r\n\r\n")
             if answer == 100:
                 connection.sendall(b"hello")
         connection.sendall(following)
@@ -283,7 +275,7 @@ def test_nothing_is_asked_for_within_a_response(host: Host, serve: Callable[...,
     sent = request(HOST, EXPECT, BODY, line="POST / HTTP/1.1")
     with serve(host, app) as running, running.connect() as connection:
         connection.sendall(sent)
-        received = receive_until(connection, b"begun ")
+        received = read_until(connection, b"begun ")
         connection.sendall(b"hello")
         received += read_to_the_end(connection)
     assert statuses(received) == [200]
@@ -309,7 +301,7 @@ def test_an_app_that_sends_on_to_nobody_does_not_stop_the_others(host: Host) -> 
     with served(host, Endless()) as running:
         with running.connect() as connection:
             connection.sendall(request(HOST))
-            receive_until(connection, b"more")
+            read_until(connection, b"more")
         with running.connect() as connection:
             connection.sendall(request(HOST, CLOSE, line="GET /other HTTP/1.1"))
             assert statuses(read_to_the_end(connection)) == [200]
@@ -424,7 +416,7 @@ def test_requests_behind_the_last_answer_do_not_reset_it(host: Host) -> None:
     """Those of a client that sends several at once, and does not know that the first is the last."""
     with served(host, too_large) as running, running.connect() as connection:
         connection.sendall(request(HOST) * 3)
-        receive_until(connection, b"too large")
+        read_until(connection, b"too large")
         for _ in range(3):
             connection.sendall(request(HOST))
         assert connection.recv(1) == b""
@@ -441,7 +433,7 @@ def test_a_client_that_sends_no_more_and_is_slow(host: Host) -> None:
     """Nothing can be written while it is behind: that says nothing of whether it has left."""
     with served(host, large_stream) as running, running.connect() as connection:
         connection.sendall(request(HOST))
-        receive_until(connection, b"\r\n\r\n")
+        read_until(connection, b"\r\n\r\n")
         connection.shutdown(socket.SHUT_WR)
         time.sleep(1.5)  # it reads nothing for longer than a silent client is waited for
         assert read_to_the_end(connection).endswith(b"end\r\n0\r\n\r\n")
@@ -549,7 +541,7 @@ def test_a_server_that_stops_does_not_keep_a_connection_whose_answer_had_begun(
     options = {"http": http_server(Limits()), "lifespan": "off", "timeout_keep_alive": 60}
     with host(app, **options) as running, running.connect() as idle, running.connect() as connection:
         connection.sendall(sent)
-        receive_until(connection, b"begun\r\n")
+        read_until(connection, b"begun\r\n")
         running.begin_to_stop()
         assert idle.recv(1) == b""  # the server has begun to stop
         app.may_end.set()
@@ -568,7 +560,7 @@ def test_a_server_that_stops_does_not_wait_for_clients_that_have_their_answer() 
     limit = ("--limit-request-body", "10")
     with Serving("shop:app", "--port", "0", *limit) as serving, serving.connect() as connection:
         connection.sendall(request(HOST, "Content-Length: 100000", line="POST /size HTTP/1.1"))
-        received = receive_until(connection, b"\r\n\r\n")
+        received = read_until(connection, b"\r\n\r\n")
         assert statuses(received) == [413]
         dripping = threading.Thread(target=drip, args=[connection])
         dripping.start()

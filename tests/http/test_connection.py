@@ -16,6 +16,7 @@ from bridge import WSGIToASGI
 from bridge.http.exchange import Exchange, Hook
 from tests.hosts import Host
 from tests.server.wire import Asked, exchange, http_server
+from tests.sockets import read_to_the_end, read_until
 
 GET = b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n"
 LOOPS = [Host("uvicorn", "asyncio"), Host("uvicorn", "uvloop")]
@@ -52,13 +53,6 @@ def connected(request: pytest.FixtureRequest, file: Path) -> Iterator[socket.soc
         running.connect() as connection,
     ):
         yield connection
-
-
-def read_to_the_end(connection: socket.socket) -> bytes:
-    received = b""
-    while part := connection.recv(65536):
-        received += part
-    return received
 
 
 @pytest.mark.parametrize(
@@ -107,7 +101,7 @@ def test_a_client_that_has_left_is_noticed(host: Host) -> None:
 
 def test_the_reason_phrase_is_the_app_s(connected: socket.socket) -> None:
     connected.sendall(GET % b"reason")
-    assert connected.recv(65536).startswith(b"HTTP/1.1 299 Just so\r\n")
+    assert read_until(connected, b"\r\n\r\n").startswith(b"HTTP/1.1 299 Just so\r\n")
 
 
 def test_a_file_and_the_request_behind_it(connected: socket.socket, file: Path) -> None:
@@ -154,7 +148,7 @@ def test_an_app_that_never_waits_leaves_others_their_turn(host: Host) -> None:
     ):
         endless.sendall(GET % b"endless")
         other.sendall(GET % b"")
-        assert other.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+        assert read_until(other, b"\r\n\r\n").startswith(b"HTTP/1.1 200 OK\r\n")
         assert is_served.wait(10)
 
 

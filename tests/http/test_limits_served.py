@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.http.test_protocol import ENDLESS, HOST, REQUESTS, SLOW, read_to_the_end, request, statuses
+from tests.http.test_protocol import ENDLESS, HOST, REQUESTS, SLOW, request, statuses
 from tests.server.command import Serving
 from tests.server.steady import SteadyClients
+from tests.sockets import read_to_the_end
 
 # Nobody reads what it writes while the clients are at work; at some length it would have to wait.
 QUIET = ("--port", "0", "--no-access-log")

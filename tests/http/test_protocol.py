@@ -15,6 +15,7 @@ import pytest
 from bridge.http.limits import Limits
 from tests.hosts import Host
 from tests.server.wire import http_server
+from tests.sockets import read_to_the_end, read_until
 
 UVICORN = Host("uvicorn", "uvloop")
 
@@ -70,13 +71,6 @@ def served(app: App, limits: Limits = LIMITS) -> Iterator[Callable[[], socket.so
         yield host.connect
 
 
-def read_to_the_end(connection: socket.socket) -> bytes:
-    received = b""
-    while part := connection.recv(65536):
-        received += part
-    return received
-
-
 def statuses(answers: bytes) -> list[int]:
     return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", answers)]
 
@@ -124,7 +118,7 @@ def test_a_request_of_the_right_size_byte_by_byte() -> None:
     with served(app) as connect, connect() as connection:
         for at in range(len(sent)):
             connection.sendall(sent[at : at + 1])
-        assert connection.recv(65536).endswith(b"\r\n\r\n5")
+        assert read_until(connection, b"\r\n\r\n5").endswith(b"5")
 
 
 # Heads that never end
@@ -164,7 +158,7 @@ def test_trailers_do_not_become_headers() -> None:
     app = App()
     with served(app) as connect, connect() as connection:
         connection.sendall(POST + chunks(b"hello", trailers=b"X-Forwarded-For: 10.0.0.1\r\n"))
-        assert connection.recv(65536).endswith(b"\r\n\r\n5")
+        assert read_until(connection, b"\r\n\r\n5").endswith(b"5")
     (scope,) = app.scopes
     assert [name for name, _ in scope["headers"]] == [b"host", b"transfer-encoding"]
 
@@ -191,7 +185,7 @@ def test_chunked_bodies(body: bytes, status: int) -> None:
             time.sleep(0.01)  # one read may hold as much as there is
         connection.settimeout(5)
         if status == 200:
-            assert connection.recv(65536).endswith(b"\r\n\r\n10000")
+            assert read_until(connection, b"\r\n\r\n10000").endswith(b"10000")
         else:
             assert statuses(read_to_the_end(connection)) == [status]
     assert app.disconnects == (status != 200)
@@ -268,7 +262,7 @@ def test_requests_are_limited_and_idle_connections_are_not() -> None:
         host.connect() as busy,
     ):
         kept.sendall(request(HOST))
-        assert statuses(kept.recv(65536)) == [200]
+        assert statuses(read_until(kept, b"\r\n\r\n0")) == [200]
         time.sleep(0.1)  # its task ends after its answer
         busy.sendall(request(HOST))
         time.sleep(0.1)
@@ -276,7 +270,7 @@ def test_requests_are_limited_and_idle_connections_are_not() -> None:
         refused = read_to_the_end(idle)
         assert statuses(refused) == [503]
         assert b"retry-after: 1" in refused
-        assert statuses(busy.recv(65536)) == [200]
+        assert statuses(read_until(busy, b"\r\n\r\n0")) == [200]
 
 
 # Deadlines
@@ -328,7 +322,7 @@ def test_a_body_that_keeps_coming_is_waited_for() -> None:
         for _ in range(8):
             time.sleep(0.1)
             connection.sendall(b"x")
-        assert connection.recv(65536).endswith(b"\r\n\r\n8")
+        assert read_until(connection, b"\r\n\r\n8").endswith(b"8")
 
 
 def test_an_app_that_takes_long_is_waited_for() -> None:
@@ -336,7 +330,7 @@ def test_an_app_that_takes_long_is_waited_for() -> None:
     app.waits = 0.8
     with served(app) as connect, connect() as connection:
         connection.sendall(request(HOST))
-        assert connection.recv(65536).endswith(b"\r\n\r\n0")
+        assert read_until(connection, b"\r\n\r\n0").endswith(b"0")
 
 
 def test_of_a_client_s_request_only_method_and_path_are_in_the_log(caplog: pytest.LogCaptureFixture) -> None:

@@ -15,6 +15,7 @@ from websockets.sync.client import connect
 from bridge.http.websocket_handshake import check_handshake, read_handshake
 from tests.server.command import Serving, wait_until
 from tests.server.steady import SteadyClients
+from tests.sockets import read_to_the_end, read_until
 from tests.websockets.test_threads import APPS
 
 # How it is served: uvicorn's libraries, an app that the server does not know, uvicorn's other HTTP.
@@ -53,22 +54,6 @@ def server(request: pytest.FixtureRequest) -> Iterator[Serving]:
         yield running
 
 
-def read_head(connection: socket.socket) -> bytes:
-    received = b""
-    while b"\r\n\r\n" not in received:
-        part = connection.recv(65536)
-        assert part, f"closed after {received!r}"
-        received += part
-    return received
-
-
-def read_to_the_end(connection: socket.socket) -> bytes:
-    received = b""
-    while part := connection.recv(65536):
-        received += part
-    return received
-
-
 GOOD = {
     "a plain one": handshake(),
     "a cookie of 9 KB": handshake("Cookie: a=" + "x" * 9000),
@@ -93,7 +78,7 @@ GOOD = {
 def test_accepted(server: Serving, sent: bytes) -> None:
     with server.connect() as connection:
         connection.sendall(sent)
-        answer = read_head(connection)
+        answer = read_until(connection, b"\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 101 ")
         assert answer.count(b"sec-websocket-accept") + answer.count(b"Sec-WebSocket-Accept") == 1
 
@@ -145,7 +130,7 @@ def test_in_http_1_0_nothing_is_upgraded(server: Serving) -> None:
 def test_another_method_asks_for_no_websocket(server: Serving) -> None:
     with server.connect() as connection:
         connection.sendall(handshake(line="POST /async HTTP/1.1"))
-        assert read_head(connection).startswith(b"HTTP/1.1 405 ")
+        assert read_until(connection, b"\r\n\r\n").startswith(b"HTTP/1.1 405 ")
 
 
 @pytest.mark.parametrize("path", ["/async", "/sock"])
@@ -223,7 +208,7 @@ def test_how_much_may_come_before_the_101(server: Serving) -> None:
         assert sent < most
         connection.settimeout(10)
         assert server.get("/accept").text == "done"
-        assert read_head(connection).startswith(b"HTTP/1.1 101 ")
+        assert read_until(connection, b"\r\n\r\n").startswith(b"HTTP/1.1 101 ")
         received, wanted = 0, sent // len(message) * (4 + 1000)
         while received < wanted - 65536:  # a part may have come with the head
             part = connection.recv(1 << 20)
@@ -399,7 +384,7 @@ def test_what_only_the_library_has_seen_is_answered(library: str) -> None:
         ]:
             with server.connect() as connection:
                 connection.sendall(sent)
-                assert re.match(rb"HTTP/1\.1 (101|4\d\d) ", read_head(connection))
+                assert re.match(rb"HTTP/1\.1 (101|4\d\d) ", read_until(connection, b"\r\n\r\n"))
 
 
 # What the library is told

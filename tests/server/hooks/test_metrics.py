@@ -32,6 +32,7 @@ from bridge.testing import Client
 from tests.server.apps.measured import app as measured
 from tests.server.command import APPS, Serving, run, wait_until, without
 from tests.server.exchanges import Driven, HookedApp
+from tests.sockets import read_until
 
 Figures = dict[str, float]
 
@@ -382,7 +383,7 @@ def test_websockets() -> None:
         serving.connect() as connection,
     ):
         connection.sendall(client.send(Request(host="localhost", target="/")))
-        client.receive_data(connection.recv(65536))
+        client.receive_data(read_until(connection, b"\r\n\r\n"))
         assert isinstance(next(client.events()), AcceptConnection)
         until(serving, bridge_websockets_open=1)
         connection.sendall(client.send(CloseConnection(code=1000)))
@@ -410,7 +411,7 @@ def test_handshakes_that_are_refused() -> None:
                 b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
                 b"Sec-WebSocket-Version: 8\r\n\r\n"
             )
-            assert connection.recv(65536).startswith(b"HTTP/1.1 426 ")
+            assert read_until(connection, b"\r\n\r\n").startswith(b"HTTP/1.1 426 ")
         until(serving, **{'bridge_refused_requests_total{status="426"}': 1})
 
 

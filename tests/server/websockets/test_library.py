@@ -27,6 +27,7 @@ from bridge.http.limits import Limits
 from tests.hosts import Host, RunningHost
 from tests.server.command import Serving
 from tests.server.wire import http_server
+from tests.sockets import read_until
 from tests.websockets import autobahn
 from tests.websockets.apps import socks
 from tests.websockets.hosts import ROOT
@@ -73,15 +74,6 @@ def connected(host: RunningHost, path: bytes) -> socket.socket:
     client = socket.create_connection(("127.0.0.1", host.port), timeout=10)
     client.sendall(_HANDSHAKE % path)
     return client
-
-
-def read_until(client: socket.socket, wanted: bytes) -> bytes:
-    data = b""
-    while wanted not in data:
-        more = client.recv(65536)
-        assert more, data
-        data += more
-    return data
 
 
 def test_the_library_has_the_clients_connection(host: Host) -> None:

@@ -172,7 +172,7 @@ class BlockingWatch:
     def _tell(self, task: "asyncio.Task[Any] | None", watched: threading.Thread) -> None:
         # Both first: the loop may go on meanwhile.
         suspect = None if task is None or self.suspects is None else self.suspects.suspect_of(task)
-        places = stack_of(watched)
+        places = stack_of(watched.ident)
         if not places:
             return
         place = _place(places)

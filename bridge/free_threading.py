@@ -3,7 +3,6 @@
 import faulthandler
 import re
 import sys
-import threading
 from contextvars import Context
 from traceback import FrameSummary
 from typing import Any
@@ -40,16 +39,16 @@ class Place(FrameSummary):
         """The function's name with those that it is in; without them if they are not known."""
 
 
-def stack_of(thread: threading.Thread) -> list[Place]:
-    """Return what a thread executes now, outermost first; empty if that is not known.
+def stack_of(ident: int | None) -> list[Place]:
+    """Return what the thread with this identifier executes now, outermost first; empty if that is not known.
 
     Without the lock, a frame must not be looked at while its thread runs. So faulthandler, which stops all
     threads, writes their stacks, at most 100 of them.
     """
     if not has_gil():
-        return _dumped(thread.ident or 0)[::-1]
+        return _dumped(ident)[::-1]
     places = []
-    frame = sys._current_frames().get(thread.ident or 0)
+    frame = sys._current_frames().get(ident or 0)
     while frame is not None:
         code = frame.f_code
         places.append(Place(code.co_filename, frame.f_lineno or 0, code.co_name, code.co_qualname))
@@ -57,7 +56,7 @@ def stack_of(thread: threading.Thread) -> list[Place]:
     return places[::-1]
 
 
-def _dumped(ident: int) -> list[Place]:
+def _dumped(ident: int | None) -> list[Place]:
     import tempfile  # only here: it takes long to load
 
     with tempfile.TemporaryFile() as file:

@@ -9,8 +9,8 @@ import threading
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
 
+from bridge.free_threading import stack_of
 from bridge.loading import AppError
 from bridge.monkey_patching import describe_monkey_patching
 from bridge.server.processes.ending import end_after, flush_output
@@ -85,8 +85,8 @@ def forkable() -> Iterator[None]:
     gc.collect()  # an event loop that nobody holds does not count
     found = [
         *(
-            _describe(ident, frame)
-            for ident, frame in sys._current_frames().items()  # also threads that `threading` does not know
+            _describe(ident)
+            for ident in sys._current_frames()  # also threads that `threading` does not know
             if ident not in threads_before
         ),
         *(f"process {child.name} [{child.pid}]" for child in multiprocessing.active_children()),
@@ -104,18 +104,14 @@ def forkable() -> Iterator[None]:
         )
 
 
-def _describe(ident: int, frame: FrameType) -> str:
+def _describe(ident: int) -> str:
     """Return the name of a thread, and the function that it began with."""
     thread = next((each for each in threading.enumerate() if each.ident == ident), None)
     name = f"thread {thread.name!r}" if thread is not None else "a thread of _thread"
-    code = None
-    outer: FrameType | None = frame
-    while outer is not None:
-        if outer.f_globals.get("__name__") != "threading":
-            code = outer.f_code  # in the end that of the outermost function outside `threading`
-        outer = outer.f_back
-    if code is None and isinstance(thread, threading.Timer):
-        code = getattr(thread.function, "__code__", None)
+    for place in stack_of(ident):
+        if place.filename != threading.__file__:
+            return f"{name} of {place.qualname} ({place.filename}:{place.lineno})"
+    code = getattr(thread.function, "__code__", None) if isinstance(thread, threading.Timer) else None
     return (
         name if code is None else f"{name} of {code.co_qualname} ({code.co_filename}:{code.co_firstlineno})"
     )

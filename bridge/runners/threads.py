@@ -102,7 +102,8 @@ class WorkerThread(threading.Thread):
     @property
     def request(self) -> str:
         """The request that the thread is busy with, for a log line; empty if there is none."""
-        job = None if self._worker is None else self._worker.job
+        worker = self._worker
+        job = None if worker is None else worker.job
         return "" if job is None else job.name
 
 
@@ -465,6 +466,6 @@ class WorkerPool:
 
 def describe(thread: threading.Thread) -> str:
     """Return the thread's name, its request, and its place in the code, in several lines."""
-    stack = "".join(traceback.format_list(stack_of(thread)[-_SHOWN:])).rstrip()
+    stack = "".join(traceback.format_list(stack_of(thread.ident)[-_SHOWN:])).rstrip()
     request = thread.request if isinstance(thread, WorkerThread) else ""
     return f"{thread.name}{f' ({request})' if request else ''}\n{stack}"

@@ -11,6 +11,7 @@ from typing import Any
 from flask import Flask
 
 from bridge.interfaces import is_async_callable
+from bridge.runners.context import own_thread_for_plain_code
 from bridge.runners.loop_access import CURRENT_LOOP, LoopAccess
 
 __all__ = ["Background"]
@@ -30,11 +31,16 @@ class Background:
         if access is None:
             return lambda: _call_here(app, call)
         context = _context_for(access)
+        own, _ = context.run(own_thread_for_plain_code)
+
+        def end(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            own.end()
 
         def start() -> None:
             task = access.loop.create_task(_run(app, call), context=context)
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(end)
 
         def begin() -> None:
             try:

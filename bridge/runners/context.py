@@ -12,9 +12,18 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 if TYPE_CHECKING:
     from asgiref.sync import ThreadSensitiveContext
 
-__all__ = ["CallContext", "context_of_task", "own_thread_for_plain_code", "thread_sensitive_context"]
+__all__ = [
+    "CallContext",
+    "OwnThread",
+    "context_of_task",
+    "own_thread_for_plain_code",
+    "thread_sensitive_context",
+]
 
 _UNSET: Any = object()
+# Whether a new thread has the context variables of whoever starts it, as on a free-threaded Python.
+_THREADS_INHERIT = bool(getattr(sys.flags, "thread_inherit_context", False))  # since 3.14
+
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
@@ -82,18 +91,34 @@ class CallContext:
                 variable.reset(token)
 
 
-class _OwnThread:
+class OwnThread:
     """Stands for `ThreadSensitiveContext`: a weak key by which asgiref finds its thread.
 
     asgiref's own class has attributes, which take 300 bytes for each open stream.
     """
 
-    __slots__ = ("__weakref__",)
+    __slots__ = ("__weakref__", "_has_ended")
 
     _exited = False  # asgiref's name
 
+    def __init__(self) -> None:
+        self._has_ended = False
 
-def own_thread_for_plain_code() -> "contextvars.Token[ThreadSensitiveContext]":
+    def __bool__(self) -> bool:
+        """False once it has ended: asgiref then uses its one thread for all calls."""
+        return not self._has_ended
+
+    def end(self) -> None:
+        """End the thread, if nothing else would: it holds its context, and that holds this."""
+        if _THREADS_INHERIT:
+            from asgiref.sync import SyncToAsync  # only here, as in `thread_sensitive_context`
+
+            self._has_ended = True
+            key: Any = self
+            SyncToAsync.context_to_thread_executor.pop(key, None)
+
+
+def own_thread_for_plain_code() -> "tuple[OwnThread, contextvars.Token[ThreadSensitiveContext]]":
     """Give `asgiref.sync.sync_to_async` a thread for this call alone, from here on in this context.
 
     By itself asgiref has one for all calls of a process, which wait for each other in it. Applications enter
@@ -101,10 +126,11 @@ def own_thread_for_plain_code() -> "contextvars.Token[ThreadSensitiveContext]":
     the object any more. Nobody leaves this one, so nobody waits for a function that still runs in the thread.
 
     Returns:
-        The token that resets asgiref's variable, for a context that outlives the call.
+        The thread, to be ended with the call, and the token that resets asgiref's variable, for a context
+        that outlives the call.
     """
-    own: Any = _OwnThread()
-    return thread_sensitive_context().set(own)
+    own: Any = OwnThread()
+    return own, thread_sensitive_context().set(own)
 
 
 @cache

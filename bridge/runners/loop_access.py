@@ -9,7 +9,12 @@ from contextvars import ContextVar, Token, copy_context
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from bridge.errors import BridgeError, ClientDisconnected
-from bridge.runners.context import CallContext, own_thread_for_plain_code, thread_sensitive_context
+from bridge.runners.context import (
+    CallContext,
+    OwnThread,
+    own_thread_for_plain_code,
+    thread_sensitive_context,
+)
 
 if TYPE_CHECKING:
     from asgiref.sync import ThreadSensitiveContext
@@ -20,7 +25,7 @@ _T = TypeVar("_T")
 
 _leaving = threading.Lock()
 
-AccessTokens: TypeAlias = "tuple[Token[LoopAccess], Token[ThreadSensitiveContext]]"
+AccessTokens: TypeAlias = "tuple[Token[LoopAccess], OwnThread, Token[ThreadSensitiveContext]]"
 """What `LoopAccess.enter` returns, for `leave_context`."""
 
 
@@ -49,11 +54,12 @@ class LoopAccess:
 
     def enter(self) -> AccessTokens:
         """Give access to all code in the current context and its copies; for the task that serves a call."""
-        return CURRENT_LOOP.set(self), own_thread_for_plain_code()
+        return CURRENT_LOOP.set(self), *own_thread_for_plain_code()
 
     def leave_context(self, tokens: AccessTokens) -> None:
         """Undo `enter`."""
-        current, sensitive = tokens
+        current, own, sensitive = tokens
+        own.end()
         CURRENT_LOOP.reset(current)
         sensitive.var.reset(sensitive)
 
@@ -73,10 +79,11 @@ class LoopAccess:
             BridgeError: this is the loop's own thread, or the loop is closed.
             BaseException: what the awaitable raised.
         """
-        own = copy_context()
-        if thread_sensitive_context() not in own:  # else the call is on the loop
-            own.run(own_thread_for_plain_code)
-        context = CallContext(own)
+        copy = copy_context()
+        own = None
+        if thread_sensitive_context() not in copy:  # else the call is on the loop
+            own, _ = copy.run(own_thread_for_plain_code)
+        context = CallContext(copy)
         try:
             done = self.begin(_awaited(awaitable), context)
         except BridgeError:
@@ -87,6 +94,8 @@ class LoopAccess:
         finally:
             context.carry_back()
             _dispose(awaitable)  # the task may have been cancelled before it began
+            if own is not None:
+                own.end()
 
     def begin(
         self, coroutine: Coroutine[Any, Any, _T], context: CallContext

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from flask import Flask, current_app, g, has_request_context
 
 from bridge import BridgeError, WSGIToASGI, run_on_loop
@@ -540,6 +541,28 @@ async def test_background_work_may_use_the_loop() -> None:
     async with Client(app) as client:
         await client.get("/")
     assert results == ["x"]
+
+
+async def test_background_work_has_a_thread_for_plain_code_which_ends_with_it() -> None:
+    """asgiref's own thread for all would wait for itself here, for ever."""
+    app, bridge = make_app()
+    together = threading.Barrier(2, timeout=10)
+    threads: list[threading.Thread] = []
+
+    async def work() -> None:
+        await sync_to_async(together.wait)()
+        threads.append(await sync_to_async(threading.current_thread)())
+
+    @app.get("/")
+    async def view() -> str:
+        bridge.background(work)
+        return "x"
+
+    async with Client(app) as client:
+        await asyncio.gather(client.get("/"), client.get("/"))
+    assert len(set(threads)) == 2
+    for thread in threads:
+        thread.join()
 
 
 @pytest.mark.parametrize("asynchronous", [True, False], ids=["async function", "plain function"])

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 
-from bridge import ClientDisconnected, WSGIToASGI
+from bridge import ClientDisconnected, WSGIToASGI, run_on_loop
 from tests.asgi_host import ScriptedHost, body_event, http_scope
 
 HEADERS = [("Content-Type", "text/plain")]
@@ -39,6 +40,24 @@ async def test_thousands_of_calls_send_each_event_once() -> None:
             await asyncio.gather(*(client() for _ in range(32)))
     finally:
         sys.setswitchinterval(interval)
+
+
+async def test_a_thread_for_plain_code_of_a_coroutine_ends_with_its_call() -> None:
+    """Also where a thread has, and holds, the context of whoever starts it (free-threaded Pythons)."""
+    threads: list[threading.Thread] = []
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        threads.append(run_on_loop(sync_to_async(threading.current_thread)()))
+        start_response("200 OK", HEADERS)
+        return [b"x"]
+
+    adapter = WSGIToASGI(app)
+    async with adapter.lifespan_context():
+        for _ in range(3):
+            host = ScriptedHost()
+            await adapter(http_scope(), host.receive, host.send)
+            threads[-1].join()
+    assert len(set(threads)) == 3
 
 
 async def test_chunks_arrive_in_order_whatever_the_timing() -> None:

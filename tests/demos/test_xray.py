@@ -13,6 +13,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from bridge.free_threading import has_gil
 from tests.server.command import Serving, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -20,6 +21,9 @@ CHROMIUM = shutil.which("chromium")
 
 CANARY = "canary-4711-of-the-environment"
 SECRET = "f00d" * 12
+
+# Without the global interpreter lock, the worker may write a last step while the loop already sends.
+TWO_HOPS = "2 hops" if has_gil() else re.compile("[23] hops")
 
 in_a_browser = [
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
@@ -404,12 +408,12 @@ class TestBrowser:
     @pytest.mark.parametrize(
         ("query", "counts"),
         [
-            ("?path=/sync", ["2 hops", "1 thread", "2 sends"]),
-            ("?path=/&subject=bare", ["2 hops", "1 thread", "2 sends"]),
+            ("?path=/sync", [TWO_HOPS, "1 thread", "2 sends"]),
+            ("?path=/&subject=bare", [TWO_HOPS, "1 thread", "2 sends"]),
             ("?path=/fan-out&subject=async_views", ["0 hops", "0 threads", "2 sends"]),
         ],
     )
-    def test_what_is_counted(self, xray: XRay, query: str, counts: list[str]) -> None:
+    def test_what_is_counted(self, xray: XRay, query: str, counts: list[str | re.Pattern[str]]) -> None:
         xray.open(query)
         xray.has_ended("answered 200")
         expect(

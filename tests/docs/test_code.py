@@ -1,5 +1,6 @@
 """The pages of documentation: their code runs as it stands there."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ WITH_CODE = [
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_code_of_a_page_runs(page: Path, tmp_path: Path) -> None:
+    if page.name == "ray.md" and find_spec("ray") is None:
+        pytest.skip("Ray is not installed")
     failed = run_page(page, tmp_path)
     assert not failed, "\n".join(failed)
 

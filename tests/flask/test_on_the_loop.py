@@ -289,7 +289,7 @@ async def test_run_on_loop_in_a_thread_that_bridge_does_not_know() -> None:
 
     @app.get("/")
     def view() -> str:
-        thread = threading.Thread(target=ask)
+        thread = threading.Thread(target=contextvars.Context().run, args=(ask,))
         thread.start()
         thread.join()
         return "x"

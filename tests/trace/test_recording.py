@@ -52,7 +52,7 @@ def test_the_place_goes_with_the_context_to_other_threads_and_nowhere_else() -> 
             trace.begin("Flask", "work").end()
 
     with trace.begin("view", "index"):
-        for target in (contextvars.copy_context().run, lambda function: function()):
+        for target in (contextvars.copy_context().run, contextvars.Context().run):
             thread = threading.Thread(target=target, args=(work,), name="another")
             thread.start()
             thread.join()

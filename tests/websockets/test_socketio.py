@@ -12,10 +12,15 @@ import pytest
 import socketio
 
 from bridge import WSGIToASGI
+from bridge.free_threading import has_gil
 from tests.hosts import Host, RunningHost
 from tests.server.command import Serving
 from tests.websockets.apps import rooms
 from tests.websockets.test_threads import APPS, OWN, options_for
+
+# python-socketio's client starts a thread for each packet, and bytes come in two: without the global
+# interpreter lock, the second may be taken for the first.
+BYTES = [b"\x00\xff"] if has_gil() else []
 
 TRANSPORTS = {
     "polling": ["polling"],
@@ -106,7 +111,7 @@ def until_left(*names: str) -> None:
 @ALL_TRANSPORTS
 def test_an_echo(host: RunningHost, transport: str) -> None:
     with connected(host.url, "ann", transport) as ann:
-        for data in ("hi", {"a": [1, None, "€"]}, b"\x00\xff", "x" * 300_000):
+        for data in ("hi", {"a": [1, None, "€"]}, *BYTES, "x" * 300_000):
             assert ann.call("echo", data) == data
         expected = "polling" if transport == "polling" else "websocket"
         assert (ann.client.transport(), ann.call("transport")) == (expected, expected)

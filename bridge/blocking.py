@@ -173,15 +173,13 @@ class BlockingWatch:
         # Both first: the loop may go on meanwhile.
         suspect = None if task is None or self.suspects is None else self.suspects.suspect_of(task)
         places = stack_of(watched.ident)
-        if not places:
-            return
         place = _place(places)
         own = [each for each in places if not each.filename.startswith((*NOT_THE_APPS, "<"))]
         stack = "".join(traceback.format_list((own or places)[-_SHOWN:])).rstrip()
         if self.suspects is not None and suspect is not None:
             self.suspects.blame(suspect, self._threshold, place, stack)
             return
-        if _is_nobodys(places):
+        if not places or _is_nobodys(places):
             return  # other threads kept the interpreter; no code on the loop held it
         logger.warning(
             "the event loop has been blocked for over %g s by %s; await something that does not block, "
@@ -268,6 +266,8 @@ def _is_nobodys(places: list[Place]) -> bool:
 
 def _place(places: list[Place]) -> str:
     """Return the innermost line of the app's own code; of any code, if the app has none there."""
+    if not places:
+        return "a place that is not known"
     shown = next(
         (each for each in reversed(places) if not each.filename.startswith((*NOT_THE_APPS, "<"))), places[-1]
     )

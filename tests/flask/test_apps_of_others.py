@@ -323,6 +323,24 @@ async def test_threads_that_compute_are_not_the_loops_fault(caplog: pytest.LogCa
     assert [record.getMessage() for record in caplog.records] == []
 
 
+@pytest.mark.timeout(60)
+async def test_a_view_that_blocks_is_named_among_many_threads() -> None:
+    """Without the global interpreter lock, only the 100 newest can be looked at."""
+    is_over = threading.Event()
+    threads = [threading.Thread(target=is_over.wait) for _ in range(110)]
+    for thread in threads:
+        thread.start()
+    try:
+        adapter = WSGIToASGI(app_of_callbacks())
+        async with Client(adapter) as client:
+            await client.get("/callback")
+            assert adapter.blocked == {"dispatch": 1}
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join()
+
+
 @pytest.mark.skipif(not has_gil(), reason="the task's context may not be looked into, as the loop runs in it")
 @pytest.mark.timeout(60)
 async def test_what_a_view_has_begun_blocks_for_it(caplog: pytest.LogCaptureFixture) -> None:

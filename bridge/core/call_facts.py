@@ -44,9 +44,10 @@ class CallFacts:
 
     def note_route(self) -> None:
         """Note the rule, if the app has found one by now; any thread may call this."""
-        if not self.route and self.environ is not None:
+        environ = self.environ  # the call may end meanwhile, in its own thread
+        if not self.route and environ is not None:
             # Werkzeug's request puts itself there, and Flask's has the rule.
-            rule = getattr(self.environ.get("werkzeug.request"), "url_rule", None)
+            rule = getattr(environ.get("werkzeug.request"), "url_rule", None)
             self.route = "" if rule is None else f"{self.prefix}{rule.rule}"
 
 

@@ -89,9 +89,10 @@ class FlaskViews:
         adopt(app)
         self._app = app
         self._async_views = async_views
-        # Each loop has its own, as greenlets belong to a thread. The lock is for a new loop: the dict is
-        # replaced as a whole, so others read it without.
+        # For counts, and for new loops.
         self._lock = threading.Lock()
+        # Each loop has its own, as greenlets belong to a thread. The dict is replaced as a whole, so that it
+        # may be read without the lock.
         self._greenlets: Mapping[asyncio.AbstractEventLoop, Greenlets] = {}
         self._middleware = middleware_of(app)
         self._may_run_on_loop = any(
@@ -150,16 +151,17 @@ class FlaskViews:
         method = _WEBSOCKET if WEBSOCKET in environ else environ["REQUEST_METHOD"]
         host = environ.get("HTTP_HOST", "") if self._routing.goes_by_host else ""
         key = method, environ["PATH_INFO"], host
+        known = self._known  # `blame` may put another in its place meanwhile, for what is decided anew
         try:
-            return self._known[key]
+            return known[key]
         except KeyError:
             rule = self._rule_of(*key)
             if rule is not None and not self._is_on_loop(rule, method):
                 rule = None
         if sum(map(len, key)) <= _MAX_KEY_LENGTH:
-            if len(self._known) >= _MAX_KEYS:
-                self._known.clear()
-            self._known[key] = rule
+            if len(known) >= _MAX_KEYS:
+                known.clear()
+            known[key] = rule
         return rule
 
     def needs_one_thread(self, rule: Rule) -> bool:
@@ -192,13 +194,15 @@ class FlaskViews:
         if rule is None:
             return
         endpoint: str = rule.endpoint
-        self._blocked[endpoint] += 1
+        with self._lock:  # each loop has a thread that watches it
+            self._blocked[endpoint] += 1
+            blocked = self._blocked[endpoint]
         view = self._app.view_functions[endpoint]
         if self._async_views != "auto" or isinstance(view, LoopView):
             what_follows = "await something that does not block, or `await asyncio.to_thread(...)`"
-        elif self._blocked[endpoint] > _MOST_BLOCKED:
+        elif blocked > _MOST_BLOCKED:
             return  # a call from before the second time
-        elif self._blocked[endpoint] < _MOST_BLOCKED:
+        elif blocked < _MOST_BLOCKED:
             what_follows = "if it does so again, its requests go to threads"
         else:
             self._known = {}

@@ -200,7 +200,7 @@ def test_settings_come_from_where_serve_has_them(
 def test_check_has_the_adapter_that_serve_would_have(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLEEP", "so that it is gone again at the end")
     monkeypatch.delenv("SLEEP")
-    (folder / "variables").write_text("SLEEP=0.05\n")
+    (folder / "variables").write_text("SLEEP=0.3\n")
     (folder / "bridge.toml").write_text("env-file = 'variables'\n")
     assert "Remarks" not in invoke("check", "some:app", "--all").stdout
     _, _, remarks = invoke("check", "some:app", "--all", "--blocking-threshold=0.01").stdout.partition(

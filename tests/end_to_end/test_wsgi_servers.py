@@ -97,9 +97,9 @@ app = Flask(__name__)
 bridge = Bridge(app)
 @bridge.lifespan
 def database(app):
-    print("app: opened in", os.getpid(), flush=True)
+    print(f"app: opened in {os.getpid()}", flush=True)  # at once, or two workers mix theirs
     yield {"database": "a database"}
-    print("app: closed in", os.getpid(), flush=True)
+    print(f"app: closed in {os.getpid()}", flush=True)
 @app.get("/")
 async def index(): return f"{bridge.state.database} {os.getpid()}"
 """

@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from bridge.blocking import BlockingWatch, Suspects
-from bridge.free_threading import has_gil
 from bridge.runners.engine import Engine, Streams
 from bridge.runners.mailbox import Mailbox
 from bridge.runners.thread_queue import ThreadQueue
@@ -58,12 +57,7 @@ class LoopState:
     def make_engines(self, settings: EngineSettings) -> Engine:
         """Make the engines, with new threads: there are none, or a fork has left them behind."""
         self._forget_engines()
-        # Without the global interpreter lock, a thread that is woken sooner begins sooner.
-        call_soon = self.loop.call_soon if has_gil() else None
-        pools = (
-            WorkerPool(settings.threads, settings.streams, call_soon=call_soon),
-            WorkerPool(settings.websockets, 0, idle=0),
-        )
+        pools = WorkerPool(settings.threads, settings.streams), WorkerPool(settings.websockets, 0, idle=0)
         self._finalizer = weakref.finalize(self, _close_all, pools)
         self._finalizer.atexit = False  # the threads are daemons, and end with the process
         mailbox = Mailbox(self.loop)

@@ -32,7 +32,8 @@ def submit(
     Raises:
         Overloaded: too many wait already.
     """
-    if queue.pool.submit(link, queue.length) and queue.seconds is not None:
+    call_soon = None if queue.wakes_at_once else loop.call_soon
+    if queue.pool.submit(link, queue.length, call_soon) and queue.seconds is not None:
         return loop.call_later(queue.seconds, _give_up, link, queue.pool)
     return None
 

@@ -8,6 +8,7 @@ import logging
 import time
 
 from bridge.core.link import Part, plain_answer
+from bridge.free_threading import has_gil
 from bridge.runners.threads import WorkerPool
 
 __all__ = ["ThreadQueue"]
@@ -42,6 +43,8 @@ class ThreadQueue:
         self.pool = pool
         self.seconds = seconds
         self.length = length
+        # Without the global interpreter lock, a thread that is woken sooner begins sooner.
+        self.wakes_at_once = not has_gil()
         self._advice = advice
         self._refused = 0
         self._next_log = 0.0

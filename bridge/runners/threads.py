@@ -218,26 +218,17 @@ class WorkerPool:
         idle: how many threads are kept when they have nothing to do; None for all. Starting a thread costs a
             long call little.
         load: tells when more threads do not help; by default, the load of this process.
-        call_soon: the event loop's, which then alone may submit jobs: it wakes an idle thread for all that it
-            submits in one step. By default, a thread is woken for the first.
 
-    Any thread may call it, but for `submit`. The lock guards the queue, the counts, and each worker's `job`
+    Any thread may call it. The lock guards the queue, the counts, and each worker's `job`
     and `counted`; no job runs under it. A pool belongs to the process that made it: see `is_usable`.
     """
 
     def __init__(
-        self,
-        threads: int,
-        streams: int,
-        *,
-        idle: int | None = None,
-        load: Load | None = None,
-        call_soon: Callable[[Callable[[], None]], object] | None = None,
+        self, threads: int, streams: int, *, idle: int | None = None, load: Load | None = None
     ) -> None:
         self._max_counted = threads
         self._max_idle = threads if idle is None else idle
         self._max_streaming = streams
-        self._call_soon = call_soon
         self._process = _Process.current
         # Reentrant, as the garbage collector may close the pool in the middle of anything.
         self._lock = threading.RLock()
@@ -273,12 +264,19 @@ class WorkerPool:
         """How many jobs wait for a thread."""
         return len(self._jobs)
 
-    def submit(self, job: Job, room: int | None = None) -> bool:
+    def submit(
+        self,
+        job: Job,
+        room: int | None = None,
+        call_soon: Callable[[Callable[[], None]], object] | None = None,
+    ) -> bool:
         """Have a thread run the job, now or when one is free.
 
         Args:
             job: what to run.
             room: how many jobs may wait once all threads are busy; None for any number.
+            call_soon: the running loop's, which then wakes an idle thread in its next step, for all jobs of
+                this one. Not for a job that code on the loop may wait for. By default, one is woken at once.
 
         Returns:
             Whether the job has to wait.
@@ -294,12 +292,14 @@ class WorkerPool:
             if waits and room is not None and len(self._jobs) - free >= room:
                 raise Overloaded(f"all threads are busy; requests that wait for one: {room}")
             self._jobs.append(job)
-            call_soon = self._call_soon if self._idle and not self._coming else None
-            if call_soon is not None:
+            if call_soon is None and self._coming == "loop":
+                self._coming = ""  # this job cannot wait for that
+            later = call_soon if self._idle and not self._coming else None
+            if later is not None:
                 self._coming = "loop"
             worker = self._next_worker()
-        if call_soon is not None:
-            call_soon(self._rouse_next)
+        if later is not None:
+            later(self._rouse_next)
         elif worker is not None:
             self._rouse(worker, job)
         return waits
@@ -418,7 +418,8 @@ class WorkerPool:
     def _rouse_next(self) -> None:
         """Wake an idle worker for what was submitted, if no other has taken all of it."""
         with self._lock:
-            self._coming = ""
+            if self._coming == "loop":
+                self._coming = ""
             worker = self._next_worker()
         if worker is not None:
             self._rouse(worker, None)

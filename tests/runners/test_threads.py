@@ -107,19 +107,25 @@ def test_a_burst_of_work_wakes_every_thread_it_needs() -> None:
 
 def test_an_event_loop_wakes_an_idle_thread_once_for_all_that_it_submits_in_one_step() -> None:
     step: list[Callable[[], None]] = []
-    pool = WorkerPool(2, 0, call_soon=step.append)
+    pool = WorkerPool(2, 0)
     first = Job()
-    assert not pool.submit(first), "a thread is free"
+    assert not pool.submit(first, None, step.append), "a thread is free"
     assert first.ended.wait(10), "no thread was idle, so one was started at once"
     wait_until(lambda: pool.busy == 0, "an idle thread")
     jobs = [Job() for _ in range(3)]
-    assert [pool.submit(job) for job in jobs] == [False, False, True]
+    assert [pool.submit(job, None, step.append) for job in jobs] == [False, False, True]
     assert not any(job.started.is_set() for job in jobs)
     assert len(step) == 1
     step.pop()()
     assert all(job.ended.wait(10) for job in jobs)
     wait_until(lambda: pool.busy == 0, "an idle thread")
-    pool.submit(last := Job())
+    pool.submit(early := Job(), None, step.append)
+    pool.submit(urgent := Job())
+    assert early.ended.wait(10)
+    assert urgent.ended.wait(10), "code on the loop may wait for it, so it does not wait for the loop"
+    wait_until(lambda: pool.busy == 0, "an idle thread")
+    step.pop()()
+    pool.submit(last := Job(), None, step.append)
     assert len(step) == 1
     empty = threading.Event()
     pool.close(empty.set)  # wakes the threads, too, and they end what there is

@@ -1,7 +1,9 @@
 """deploy/ray/deployment.py: it makes a Ray Serve application, of an app that its replicas load."""
 
 import runpy
+import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,13 @@ import pytest
 
 from bridge.testing import Client
 from tests.deploy.examples import DEPLOY
+
+
+@pytest.fixture(autouse=True)
+def forgets_its_app() -> Iterator[None]:
+    """Others have a module of that name, too."""
+    yield
+    sys.modules.pop("shop", None)
 
 
 async def test_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

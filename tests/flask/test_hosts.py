@@ -115,10 +115,10 @@ async def test_a_view_that_blocks_the_loop_is_named(caplog: pytest.LogCaptureFix
 
     @app.get("/")
     async def careless() -> str:
-        time.sleep(0.3)  # noqa: ASYNC251  # that is the point
+        time.sleep(0.6)  # noqa: ASYNC251  # that is the point
         return "x"
 
-    async with Client(WSGIToASGI(app, blocking_threshold=0.05)) as client:
+    async with Client(WSGIToASGI(app, blocking_threshold=0.2)) as client:
         await client.get("/")
     (message,) = [record.getMessage() for record in caplog.records if "blocked" in record.getMessage()]
     assert "careless" in message
@@ -137,7 +137,7 @@ async def test_blocking_is_looked_for_by_default(
 
     @app.get("/")
     async def careless() -> str:
-        time.sleep(0.4)  # noqa: ASYNC251  # that is the point
+        time.sleep(1)  # noqa: ASYNC251  # that is the point
         return "x"
 
     async with Client(WSGIToASGI(app, blocking_threshold=threshold)) as client:

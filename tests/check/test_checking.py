@@ -202,7 +202,7 @@ def test_check_has_the_adapter_that_serve_would_have(folder: Path, monkeypatch: 
     monkeypatch.delenv("SLEEP")
     (folder / "variables").write_text("SLEEP=0.3\n")
     (folder / "bridge.toml").write_text("env-file = 'variables'\n")
-    assert "Remarks" not in invoke("check", "some:app", "--all").stdout
+    assert "Remarks" not in invoke("check", "some:app", "--all", "--blocking-threshold=30").stdout
     _, _, remarks = invoke("check", "some:app", "--all", "--blocking-threshold=0.01").stdout.partition(
         "Remarks\n"
     )

@@ -219,8 +219,8 @@ class WorkerPool:
             long call little.
         load: tells when more threads do not help; by default, the load of this process.
 
-    Any thread may call it. The lock guards the queue, the counts, and each worker's `job`
-    and `counted`; no job runs under it. A pool belongs to the process that made it: see `is_usable`.
+    Any thread may call it. The lock guards the queue, the counts, and each worker's `job` and `counted`; no
+    job runs under it. A pool belongs to the process that made it: see `is_usable`.
     """
 
     def __init__(
@@ -241,12 +241,13 @@ class WorkerPool:
         self._coming: Literal["thread", "loop", ""] = ""
         # Without the global interpreter lock, threads run at once: no load is too full for one more.
         self._turns = _Turns(load or Load(time.process_time if has_gil() else float))
-        self._on_empty: Callable[[], object] | None = None  # set once it is closing
+        self._closing = False
+        self._on_empty: Callable[[], object] | None = None
 
     @property
     def is_usable(self) -> bool:
         """Whether jobs can be given to it: not closed, and its threads not left behind by a fork."""
-        return self._on_empty is None and self._process is _Process.current
+        return not self._closing and self._process is _Process.current
 
     @property
     def busy(self) -> int:
@@ -324,17 +325,13 @@ class WorkerPool:
                 self._coming = ""
             if self._turns.standby is worker:
                 self._turns.standby = None
-            if (
-                self._jobs
-                and worker.counted
-                and (self._on_empty is not None or self._turns.take(worker, now))
-            ):
+            if self._jobs and worker.counted and (self._closing or self._turns.take(worker, now)):
                 worker.job = job = self._jobs.popleft()
                 if self._jobs and not self._coming:
                     following = self._next_worker()
             else:
                 worker.job = job = None
-                if self._on_empty is None and worker.counted:
+                if not self._closing and worker.counted:
                     self._rest(worker)
         if following is not None:
             self._rouse(following, None)
@@ -347,13 +344,13 @@ class WorkerPool:
     def leave(self, worker: Worker) -> bool:
         """Whether a worker without a job has to end: the pool is closing, or has enough threads."""
         with self._lock:
-            if worker.counted and self._on_empty is None:
+            if worker.counted and not self._closing:
                 return False
             self._workers.discard(worker)
             self._counted -= worker.counted
             if self._turns.taker is worker:
                 self._turns.taker = None
-            on_empty = None if self._workers else self._on_empty
+            on_empty = None if self._workers or not self._closing else self._on_empty
         if on_empty is not None:
             on_empty()
         return True
@@ -388,6 +385,7 @@ class WorkerPool:
         if self._process is not _Process.current:
             return frozenset()  # a fork has left the threads behind, and the lock in whatever state it was
         with self._lock:
+            self._closing = True
             self._on_empty = on_empty
             idle, self._idle = self._idle, []
             threads = frozenset(worker.thread for worker in self._workers)

@@ -53,7 +53,8 @@ class Ray:
         for line in self.process.stdout:
             if line.startswith(MARK):
                 return json.loads(line.removeprefix(MARK))
-        raise AssertionError("the cluster has ended")
+        errors = self.notes_file.with_name("errors").read_text()
+        raise AssertionError(f"the cluster has ended: {errors}")
 
     def ask(self, command: str) -> Any:
         assert self.process.stdin is not None

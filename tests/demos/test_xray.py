@@ -25,10 +25,8 @@ SECRET = "f00d" * 12
 # Without the global interpreter lock, the worker may write a last step while the loop already sends.
 TWO_HOPS = "2 hops" if has_gil() else re.compile("[23] hops")
 
-in_a_browser = [
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
-    pytest.mark.timeout(60),
-]
+pytestmark = pytest.mark.timeout(60)  # the first one starts the gallery, with all demos
+in_a_browser = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
 
 @pytest.fixture(scope="module")

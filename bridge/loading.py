@@ -36,6 +36,7 @@ __all__ = [
     "count_routes",
     "enable_own_loggers",
     "find_app",
+    "is_static",
     "load_app",
     "load_function",
 ]
@@ -104,9 +105,14 @@ class LoadedApp:
         return {"wsgi": "WSGI", "asgi": "ASGI", "asgi2": "ASGI 2"}[self.interface]
 
 
+def is_static(endpoint: str) -> bool:
+    """Whether Flask itself has added a route with this endpoint, an app's or a blueprint's static files."""
+    return endpoint.rpartition(".")[2] == "static"
+
+
 def count_routes(endpoints: Iterable[str]) -> str:
     """How many routes have these endpoints, in words; those that serve static files are not counted."""
-    own = [name.rpartition(".")[2] != "static" for name in endpoints]
+    own = [not is_static(endpoint) for endpoint in endpoints]
     routes = f"{sum(own)} route{'' if sum(own) == 1 else 's'}"
     return routes if all(own) else f"{routes} and static files"
 

@@ -15,7 +15,7 @@ from bridge.http.exchange import Hook
 from bridge.http.server import Serve
 from bridge.http.wsgi import WSGIServe
 from bridge.interfaces import as_asgi3, is_flask
-from bridge.loading import AppError, LoadedApp, count_routes, load_app, load_function
+from bridge.loading import AppError, LoadedApp, count_routes, is_static, load_app, load_function
 from bridge.server.hooks.access_log import LogLines, PlainLog
 from bridge.server.hooks.health import Health, ReadinessCheck
 from bridge.server.hooks.metrics import Metrics
@@ -196,7 +196,7 @@ def _describe_routes(app: "Flask", settings: ServeSettings) -> str:
     from bridge.flask.placement import is_async_view, place
 
     every_rule = list(app.url_map.iter_rules())
-    rules = [rule for rule in every_rule if rule.endpoint.rpartition(".")[2] != "static"]
+    rules = [rule for rule in every_rule if not is_static(rule.endpoint)]
     count = count_routes(rule.endpoint for rule in every_rule)
     on_loop = kept = 0
     for rule in rules:

@@ -529,7 +529,7 @@ def check_settings(options: Mapping[str, Any], strengths: Mapping[str, int]) -> 
         raise BridgeError(f"--no-supervise is for one worker; --workers is {workers}")
     if options["ssl_keyfile"] and not options["ssl_certfile"]:
         raise BridgeError("--ssl-keyfile needs the certificate, too: --ssl-certfile")
-    if options["http2"] and options["http"] != "zttp":
+    if options.get("http2") and options["http"] != "zttp":  # uvicorn's, since 0.53
         raise BridgeError(
             "--http2 needs uvicorn's HTTP: --http zttp, with the package zttp (pip install zttp). Bridge's "
             "own is HTTP/1.1; behind a proxy that speaks HTTP/2 to clients, leave --http2 out"
